@@ -1,0 +1,168 @@
+"""The contract between an algorithm and the harness.
+
+An algorithm is a frozen dataclass of hyper-parameters with pure functions over a
+state pytree. It never steps an environment, never counts steps, and never sees a
+task's name, a path or the clock: the harness owns all of those.
+
+Shapes use one notation throughout: T rollout steps, N environments, O observation
+size, A action size, S seeds (added by the harness with `jax.vmap`).
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+State = Any
+"""A pytree; each algorithm defines its own."""
+
+Extras = Mapping[str, jax.Array]
+Metrics = Mapping[str, jax.Array]
+Mode = Literal["deterministic", "sample"]
+MODES: tuple[Mode, Mode] = ("deterministic", "sample")
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpec:
+    """What an algorithm may know of the task: sizes and the discount, not its name."""
+
+    obs_size: int
+    action_size: int
+    discount: float = 0.995
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """What a protocol fixes for all algorithms alike (ALGORITHMS 1.2 to 1.5).
+
+    Attributes:
+        updates: policy updates in the whole budget.
+        num_envs: parallel environments per seed (N).
+        rollout_length: steps per environment and update (T).
+        chunk_length: steps of the sub-sequences that advantages are computed on;
+            divides `rollout_length`, shorter than an episode.
+        num_minibatches: minibatches per epoch; divides the number of chunks.
+        num_epochs: passes over each rollout.
+        normalizer: `cumulative` is Welford's running variance; `legacy` overwrites
+            the sum of squares at every update, as the reference code does.
+        normalizer_timing: statistics advance `before` or `after` the SGD pass.
+        truncation: time limits are `bootstrapped` from the final observation, or
+            `masked` out of the losses.
+    """
+
+    updates: int
+    num_envs: int
+    rollout_length: int
+    chunk_length: int = 30
+    num_minibatches: int = 32
+    num_epochs: int = 16
+    normalizer: Literal["cumulative", "legacy"] = "cumulative"
+    normalizer_timing: Literal["before", "after"] = "after"
+    truncation: Literal["bootstrapped", "masked"] = "bootstrapped"
+
+    @property
+    def steps_per_update(self) -> int:
+        return self.num_envs * self.rollout_length
+
+
+class Rollout(NamedTuple):
+    """One update's experience.
+
+    Attributes:
+        obs: [T, N, O] observation the action was chosen on.
+        extras: what `Algorithm.act` returned beside the action, [T, N, ...] each.
+        reward: [T, N] as the task gives it, in [0, 1].
+        terminated: [T, N] 1.0 where the episode ended for good (value 0 after it).
+        truncated: [T, N] 1.0 where the time limit cut the episode.
+        next_obs: [T, N, O] observation after the step and before any reset; where
+            an episode ended this is its final observation.
+    """
+
+    obs: jax.Array
+    extras: Extras
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    next_obs: jax.Array
+
+
+class Stage(NamedTuple):
+    """A part of the budget after which the algorithm may change itself.
+
+    Attributes:
+        updates: policy updates in this stage.
+        extra_rollouts: rollouts of T x N steps that the harness takes at the end of
+            the stage with the sampled policy and hands to `Algorithm.record`; they
+            are counted as decoder data.
+        restart_envs: whether the environments start afresh after the stage.
+    """
+
+    updates: int
+    extra_rollouts: int = 0
+    restart_envs: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm(abc.ABC):
+    """Base class of every method. Subclasses add hyper-parameter fields.
+
+    `env` and `pipeline` come from the harness; every other field is a
+    hyper-parameter that `--set ALGORITHM.FIELD=VALUE` may change.
+    """
+
+    env: EnvSpec
+    pipeline: Pipeline
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> State:
+        """Returns a fresh state."""
+
+    @abc.abstractmethod
+    def act(
+        self, state: State, obs: jax.Array, key: jax.Array, mode: Mode
+    ) -> tuple[jax.Array, Extras]:
+        """Chooses actions.
+
+        Args:
+            state: as returned by `init`, `update` or `advance`.
+            obs: [N, O].
+            key: randomness; may be used in either mode only where documented.
+            mode: `sample` draws from the policy; `deterministic` is the algorithm's
+                noise-free policy.
+
+        Returns:
+            Actions [N, A] in [-1, 1], and the extras that `update` needs, [N, ...].
+        """
+
+    @abc.abstractmethod
+    def update(
+        self, state: State, rollout: Rollout, key: jax.Array
+    ) -> tuple[State, Metrics]:
+        """Learns from one rollout; metrics are scalars."""
+
+    @abc.abstractmethod
+    def parameters(self, state: State) -> Any:
+        """Returns the trained networks' parameters within a state, a pytree."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Returns the parts of the budget, in order; one part unless overridden."""
+        return (Stage(self.pipeline.updates),)
+
+    def record(self, state: State, rollout: Rollout) -> State:
+        """Takes in one of `Stage.extra_rollouts`; only staged methods need it."""
+        del rollout
+        return state
+
+    def advance(self, state: State, key: jax.Array) -> State:
+        """Changes from the current stage to the next (for GoRL: refits the decoder)."""
+        del key
+        return state
+
+    @property
+    def evaluations_per_action(self) -> int:
+        """Policy-network forward passes needed for one action."""
+        return 1

@@ -1,0 +1,148 @@
+"""GoRL: PPO in the latent space of a generative decoder (ALGORITHMS 2.4 to 2.6)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from algorithms.api import Extras, Metrics, Mode, Rollout, Stage
+from algorithms.decoder import Decoder, Experience, Fit, Model
+from algorithms.diffusion import Diffusion
+from algorithms.flow import Flow
+from algorithms.networks import Params
+from algorithms.ppo_core import Learner
+from algorithms.staged_ppo import StagedPPO
+
+
+class GoRLState(NamedTuple):
+    """State of a GoRL agent.
+
+    Attributes:
+        learner: the encoder and its critic.
+        decoder: frozen within a stage.
+        experience: what the next decoder will be fitted on.
+    """
+
+    learner: Learner
+    decoder: Decoder
+    experience: Experience
+
+
+@dataclasses.dataclass(frozen=True)
+class GoRL(StagedPPO):
+    """PPO on the latent z of a decoder g(s, z) that is refitted between stages.
+
+    The decoder starts as the identity. After each stage a new one is fitted, from noise
+    z ~ N(0, I) independent of the encoder's, to the actions of that stage; the encoder
+    then restarts. The deterministic mode decodes the encoder's mean.
+
+    Attributes:
+        generative_model: `flow` is GoRL(FM), `diffusion` is GoRL(Diff).
+        decoder_hidden: widths of the decoder's hidden layers.
+        decoder_steps: Euler steps, or noise levels.
+        decoder_data: `recent` fits to the newest rollouts inside the budget, as the paper
+            says; `extra` to rollouts taken for the purpose and counted, as its code does.
+        decoder_rollouts: how many rollouts the fit sees; the first release takes 20 extra.
+        decoder_samples: an epoch passes over at most so many transitions.
+        decoder_epochs: epochs of a fit.
+        decoder_batch_size: transitions per step of a fit.
+        decoder_draws: (noise, time) draws per transition and step.
+        decoder_learning_rate: Adam's.
+        decoder_patience: epochs without a better validation loss before a fit stops.
+        decoder_validation_batches: batches that the validation loss is measured on.
+    """
+
+    generative_model: Literal["flow", "diffusion"] = "flow"
+    decoder_hidden: tuple[int, ...] = (64, 64, 64, 64)
+    decoder_steps: int = 10
+    decoder_data: Literal["recent", "extra"] = "recent"
+    decoder_rollouts: int = 10
+    decoder_samples: int = 10_000_000
+    decoder_epochs: int = 50
+    decoder_batch_size: int = 8192
+    decoder_draws: int = 8
+    decoder_learning_rate: float = 3e-4
+    decoder_patience: int = 20
+    decoder_validation_batches: int = 50
+
+    @property
+    def decoder_model(self) -> Model:
+        """The generative model, without parameters."""
+        kind = Flow if self.generative_model == "flow" else Diffusion
+        return kind(
+            self.env.obs_size, self.env.action_size, self.decoder_hidden, self.decoder_steps
+        )
+
+    @property
+    def fit(self) -> Fit:
+        """How decoders are fitted."""
+        return Fit(
+            model=self.decoder_model,
+            learning_rate=self.decoder_learning_rate,
+            batch_size=self.decoder_batch_size,
+            epochs=self.decoder_epochs,
+            draws=self.decoder_draws,
+            samples=self.decoder_samples,
+            patience=self.decoder_patience,
+            validation_batches=self.decoder_validation_batches,
+        )
+
+    @property
+    def evaluations_per_action(self) -> int:
+        """Policy-network forward passes needed for one action: encoder and decoder."""
+        return 1 + self.decoder_model.evaluations
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages; with `extra` data each but the last ends with further rollouts."""
+        stages = super().stages()
+        if self.decoder_data == "recent":
+            return stages
+        extra = [stage._replace(extra_rollouts=self.decoder_rollouts) for stage in stages[:-1]]
+        return (*extra, stages[-1])
+
+    def init(self, key: jax.Array) -> GoRLState:  # type: ignore[override]
+        """Returns a fresh encoder in front of the identity."""
+        encoder_key, decoder_key = jax.random.split(key)
+        experience = self.fit.empty(self.decoder_rollouts, self.pipeline.steps_per_update)
+        return GoRLState(super().init(encoder_key), self.fit.identity(decoder_key), experience)
+
+    def parameters(self, state: GoRLState) -> Params:  # type: ignore[override]
+        """Returns the encoder's, the critic's and the decoder's parameters."""
+        return state.learner.networks, state.decoder.params
+
+    def act(  # type: ignore[override]
+        self, state: GoRLState, obs: jax.Array, key: jax.Array, mode: Mode
+    ) -> tuple[jax.Array, Extras]:
+        """Decodes the encoder's sample or mean; the environment sees tanh of the result."""
+        latent, extras = self.draw(state.learner, obs, key, mode)
+        pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
+        if mode == "sample":
+            extras = {**extras, "pre_tanh": pre_tanh}
+        return jnp.tanh(pre_tanh), extras
+
+    def update(  # type: ignore[override]
+        self, state: GoRLState, rollout: Rollout, key: jax.Array
+    ) -> tuple[GoRLState, Metrics]:
+        """PPO on the latents; no gradient passes through the decoder."""
+        learner, metrics = super().update(state.learner, rollout, key)
+        if self.decoder_data == "recent":
+            state = self.record(state, rollout)
+        metrics = {**metrics, "decoder_loss": state.decoder.validation_loss}
+        return state._replace(learner=learner), metrics
+
+    def record(self, state: GoRLState, rollout: Rollout) -> GoRLState:
+        """Keeps a rollout's observations and pre-tanh actions for the next fit."""
+        experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"])
+        return state._replace(experience=experience)
+
+    def advance(self, state: GoRLState, key: jax.Array) -> GoRLState:  # type: ignore[override]
+        """Fits a new decoder and restarts the encoder."""
+        fit_key, encoder_key = jax.random.split(key)
+        decoder = self.fit(state.experience, fit_key)
+        learner = super().advance(state.learner, encoder_key)
+        # Nothing from before the refit may reach the next one.
+        experience = state.experience._replace(written=jnp.int32(0))
+        return GoRLState(learner, decoder, experience)

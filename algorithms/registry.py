@@ -1,0 +1,96 @@
+"""Names of algorithms and what they stand for, independent of task and protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from algorithms.api import Algorithm
+from algorithms.dppo import DPPO
+from algorithms.fpo import FPO
+from algorithms.gorl import GoRL
+from algorithms.names import ALL, CONTROLS
+from algorithms.ppo import PPO
+from algorithms.staged_ppo import StagedPPO
+
+ENTRY_POINTS = "gorl_suite.algorithms"
+"""Packages add algorithms by an entry point of this group that names an `Entry`."""
+
+GORL_STAGE_0: Mapping[str, Any] = {
+    "learning_rate": 1e-3,
+    "clip": 0.15,
+    "max_grad_norm": 0.5,
+    "tanh_entropy": False,
+    "latent_penalty": 5e-4,
+}
+"""Settings of GoRL's encoder while its decoder is the identity (ALGORITHMS 0, control 2)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A named algorithm: a class and the hyper-parameters that differ from its defaults."""
+
+    name: str
+    cls: type[Algorithm]
+    description: str
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+_ENTRIES = (
+    Entry("ppo", PPO, "Gaussian PPO, the unimodal baseline"),
+    Entry("fpo", FPO, "flow policy optimization: PPO on the flow-matching loss"),
+    Entry("dppo", DPPO, "PPO on every step of a noisy flow, as the GoRL paper ran DPPO"),
+    Entry(
+        "gorl-fm",
+        GoRL,
+        "GoRL with a flow-matching decoder",
+        {"generative_model": "flow"},
+    ),
+    Entry(
+        "gorl-diff",
+        GoRL,
+        "GoRL with a diffusion decoder",
+        {"generative_model": "diffusion"},
+    ),
+    Entry(
+        "ppo-matched",
+        PPO,
+        "control: PPO with GoRL's stage-0 encoder settings for the whole budget",
+        GORL_STAGE_0,
+    ),
+    Entry(
+        "ppo-matched-reset",
+        StagedPPO,
+        "control: ppo-matched, wiped where GoRL changes stage",
+        {
+            **GORL_STAGE_0,
+            "later_clip": 0.15,
+            "later_max_grad_norm": 0.5,
+            "later_latent_penalty": 5e-4,
+            "encoder_restart": "fresh",
+            "keep_critic": False,
+            "keep_statistics": False,
+        },
+    ),
+)
+
+
+def entries() -> dict[str, Entry]:
+    """All algorithms by name: ours first, then those of installed packages."""
+    ours = {entry.name: entry for entry in _ENTRIES}
+    assert tuple(ours) == (*ALL, *CONTROLS)
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        entry = point.load()
+        ours.setdefault(entry.name, entry)
+    return ours
+
+
+def lookup(name: str) -> Entry:
+    """Returns the entry called `name`.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return entries()[name]

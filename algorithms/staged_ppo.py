@@ -1,0 +1,113 @@
+"""PPO whose networks restart at stage boundaries: GoRL's encoder (ALGORITHMS 2.4).
+
+On its own it is the control `ppo-matched-reset`, which tells the effect of the restarts
+from that of the decoder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from algorithms import normalizer
+from algorithms.api import Stage
+from algorithms.distributions import standard_normal_bias
+from algorithms.networks import Params, constant_output
+from algorithms.ppo import PPO
+from algorithms.ppo_core import Learner, Networks, Strength
+
+
+@dataclasses.dataclass(frozen=True)
+class StagedPPO(PPO):
+    """PPO in stages, with other settings after the first.
+
+    Attributes:
+        learning_rate: 1e-3, GoRL's encoder (ALGORITHMS 1.5).
+        clip: .15 in stage 0 (ALGORITHMS 2.4).
+        max_grad_norm: .5 in stage 0, joint over actor and critic.
+        tanh_entropy: false; the encoder's entropy is the Gaussian's own.
+        latent_penalty: 5e-4 in stage 0.
+        later_clip: .30 in the later stages.
+        later_max_grad_norm: 1.0 in the later stages.
+        later_latent_penalty: 1e-3 in the later stages.
+        stage_shares: shares of the budget; 60M, 60M, 30M and 30M of 180M steps.
+        spend_remainder: whether the last stage takes the updates that rounding the
+            shares down leaves over; the published runs dropped them (182 of 183).
+        encoder_restart: `gaussian` makes the policy exactly N(0, I), the paper's reset to
+            the prior; `fresh` is a random network, as the first release does; `warm`
+            keeps the policy.
+        keep_critic: keep the critic at a restart; the first release wipes it.
+        keep_statistics: keep the observation statistics; the first release wipes them.
+        restart_envs: start the environments afresh too, as the first release does.
+    """
+
+    learning_rate: float = 1e-3
+    clip: float = 0.15
+    max_grad_norm: float = 0.5
+    tanh_entropy: bool = False
+    latent_penalty: float = 5e-4
+    later_clip: float = 0.30
+    later_max_grad_norm: float = 1.0
+    later_latent_penalty: float = 1e-3
+    stage_shares: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 6, 1 / 6)
+    spend_remainder: bool = True
+    encoder_restart: Literal["gaussian", "fresh", "warm"] = "gaussian"
+    keep_critic: bool = True
+    keep_statistics: bool = True
+    restart_envs: bool = False
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Returns the stages with their updates; see `stage_shares`."""
+        updates = stage_updates(self.pipeline.updates, self.stage_shares, self.spend_remainder)
+        return tuple(Stage(n, restart_envs=self.restart_envs) for n in updates)
+
+    def strength(self, stage: jax.Array) -> Strength:
+        """The settings in force in `stage`."""
+        first = Strength(
+            jnp.float32(self.clip),
+            jnp.float32(self.max_grad_norm),
+            jnp.float32(self.latent_penalty),
+        )
+        later = Strength(
+            jnp.float32(self.later_clip),
+            jnp.float32(self.later_max_grad_norm),
+            jnp.float32(self.later_latent_penalty),
+        )
+        return jax.tree.map(lambda a, b: jnp.where(stage == 0, a, b), first, later)
+
+    def advance(self, state: Learner, key: jax.Array) -> Learner:
+        """Restarts the policy, and what is not kept; Adam's moments always restart."""
+        stats = state.normalizer
+        if not self.keep_statistics:
+            stats = normalizer.initial(self.env.obs_size)
+        fresh = self._fresh(key, stats, state.stage + 1)
+        policy = self._restarted_policy(state.networks.policy, fresh.networks.policy)
+        critic = state.networks.critic if self.keep_critic else fresh.networks.critic
+        return fresh._replace(networks=Networks(policy, critic))
+
+    def _restarted_policy(self, old: Params, fresh: Params) -> Params:
+        if self.encoder_restart == "warm":
+            return old
+        if self.encoder_restart == "fresh":
+            return fresh
+        return constant_output(fresh, standard_normal_bias(self.env.action_size))
+
+
+def stage_updates(
+    updates: int, shares: tuple[float, ...], spend_remainder: bool
+) -> tuple[int, ...]:
+    """Splits `updates` by `shares`, rounding down; the last may take what is left over.
+
+    Raises:
+        ValueError: the shares are not positive or do not add up to 1.
+    """
+    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"stage_shares must be positive and add up to 1, not {shares}")
+    # A hair is added so that a third of 183, in floats, is not 60.999.
+    split = [int(updates * share + 1e-6) for share in shares]
+    if spend_remainder:
+        split[-1] += updates - sum(split)
+    return tuple(split)

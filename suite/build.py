@@ -1,0 +1,68 @@
+"""Puts an algorithm, a task and a protocol together, for training or from a stored cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from algorithms import registry
+from algorithms.api import Algorithm, EnvSpec, State
+from envs.api import Task
+from envs.engines import load_task
+from envs.vector import VectorEnv
+from suite import checkpoint
+from suite.errors import UserError
+from suite.program import Compiled, Program
+from suite.protocol import Protocol
+from suite.store import Cell, Job, RunDirectory
+
+
+def build_algorithm(
+    name: str, hyperparameters: Mapping[str, Any], task: Task, protocol: Protocol
+) -> Algorithm:
+    """Returns the named algorithm, fitted to a task's sizes and a protocol's pipeline."""
+    spec = EnvSpec(task.obs_size, task.action_size, protocol.discount_for(task.name))
+    cls = registry.lookup(name).cls
+    return cls(env=spec, pipeline=protocol.pipeline(), **hyperparameters)
+
+
+def build_program(algorithm: Algorithm, task: Task, protocol: Protocol) -> Program:
+    """Returns the computation of one seed."""
+    envs = VectorEnv(
+        task,
+        num_envs=protocol.num_envs,
+        starts=protocol.starts,
+        bank_size=protocol.bank_size,
+        random_phase=protocol.random_phase,
+    )
+    return Program(algorithm, envs)
+
+
+def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm, Task, State]:
+    """Loads the newest policy of a cell.
+
+    Raises:
+        UserError: the cell was never started, or its checkpoint cannot be read.
+    """
+    record = run.read_run(cell)
+    if record is None:
+        raise UserError(f"{run.path} has no {cell}; `suite status` lists what it has")
+    configuration = record.configuration
+    job = Job(cell.algorithm, cell.task, configuration.seeds_together)
+    task = load_task(cell.task, configuration.engine)
+    algorithm = build_algorithm(
+        cell.algorithm, as_hyperparameters(configuration.hyperparameters), task, run.protocol
+    )
+    template = Compiled(build_program(algorithm, task, run.protocol)).abstract_start(job.seeds)
+    state, _ = checkpoint.load(run.checkpoint_path(job), template)
+    index = job.seeds.index(cell.seed)
+    return algorithm, task, jax.tree.map(lambda leaf: leaf[index], state.algorithm)
+
+
+def as_hyperparameters(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns hyper-parameters as JSON holds them back into what a dataclass takes."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }

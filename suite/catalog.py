@@ -1,0 +1,88 @@
+"""`suite list`: what there is to choose from, as plain data and as text for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envs.tasks import TASK_SETS, TASKS
+from suite import text
+from suite.protocol import PRESETS, load_protocol
+from suite.settings import (
+    describe_type,
+    field_documents,
+    hyperparameter_fields,
+    hyperparameters,
+)
+
+Listing = tuple[list[dict[str, Any]], str]
+"""Plain data for JSON, and the same for people."""
+
+
+def algos() -> Listing:
+    """Lists the algorithms with every hyper-parameter, its default and its source."""
+    from algorithms.registry import entries
+
+    data = [
+        {
+            "name": name,
+            "description": entry.description,
+            "hyperparameters": _fields(name, entry.cls, dict(entry.defaults)),
+        }
+        for name, entry in entries().items()
+    ]
+    return data, "\n\n".join(_render_algorithm(each) for each in data)
+
+
+def tasks() -> Listing:
+    """Lists the tasks that load without a download, and the sets each belongs to."""
+    data = [
+        {"name": name, "sets": [each for each, names in TASK_SETS.items() if name in names]}
+        for name in TASKS
+    ]
+    rows = [(str(each["name"]), " ".join(each["sets"])) for each in data]
+    return data, text.table(("task", "task sets"), rows)
+
+
+def protocols() -> Listing:
+    """Lists the presets with all their fields."""
+    presets = [load_protocol(name) for name in PRESETS]
+    rows = [
+        (
+            each.name,
+            text.count(each.total_steps),
+            text.count(each.updates),
+            f"{each.num_envs} x {each.rollout_length}",
+            each.fingerprint(),
+            each.description,
+        )
+        for each in presets
+    ]
+    header = "protocol", "steps", "updates", "envs x rollout", "fingerprint", "purpose"
+    data = [
+        {**each.to_dict(), "updates": each.updates, "fingerprint": each.fingerprint()}
+        for each in presets
+    ]
+    return data, text.table(header, rows)
+
+
+def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[str, Any]]:
+    values = hyperparameters(name, algorithm, defaults)
+    documents = field_documents(algorithm)
+    return [
+        {
+            "name": field,
+            "type": describe_type(hint),
+            "default": values.get(field),
+            "description": documents.get(field, ""),
+        }
+        for field, hint in hyperparameter_fields(algorithm).items()
+    ]
+
+
+def _render_algorithm(algorithm: dict[str, Any]) -> str:
+    rows = [
+        (f"  {each['name']}", str(each["default"]), each["type"], each["description"])
+        for each in algorithm["hyperparameters"]
+    ]
+    header = "  hyper-parameter", "default", "type", "meaning and source"
+    return f"{algorithm['name']}: {algorithm['description']}\n{text.table(header, rows)}"

@@ -1,0 +1,243 @@
+"""Checkpoints: a pytree of arrays and a few facts in one verified file.
+
+The file is an uncompressed npz archive without pickles: one entry per leaf, and a JSON
+manifest with each leaf's path, shape and dtype, the caller's facts, and a SHA-256 digest
+over all of it. The file that a save replaces is kept beside it with the ending `.prev`
+and takes over if the newest turns out damaged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from suite.errors import UserError
+from suite.files import atomic_writer, make_directory
+
+logger = logging.getLogger(__name__)
+
+_MANIFEST = "manifest"
+_PLAIN = "array"
+"""Kind of a leaf that is no random key; the kind of a key is its implementation's name."""
+
+
+class _Leaf(NamedTuple):
+    """What the manifest says of one leaf."""
+
+    path: str
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        kind = self.dtype if self.kind == _PLAIN else f"{self.kind} keys"
+        return f"{kind}{list(self.shape)}"
+
+
+class _Content(NamedTuple):
+    leaves: list[_Leaf]
+    arrays: list[np.ndarray]
+    meta: dict[str, Any]
+
+
+class _Damaged(Exception):
+    """A file that is not the whole of what was saved."""
+
+
+def save(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
+    """Writes a checkpoint; a crash at any moment leaves a good one behind.
+
+    Args:
+        path: the file to replace.
+        tree: a pytree of JAX arrays, typed random keys, NumPy arrays or numbers.
+        meta: facts that JSON can hold.
+
+    Raises:
+        OSError: with `filename` set; the former checkpoint is then untouched.
+        TypeError: a leaf is a Python object.
+    """
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    leaves = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
+    arrays = [_to_numpy(leaf) for _, leaf in pairs]
+    facts = json.dumps({"leaves": leaves, "meta": meta}, sort_keys=True)
+    manifest = json.dumps({"facts": facts, "sha256": _digest(facts, arrays)})
+    entries: dict[str, Any] = {_entry(index): array for index, array in enumerate(arrays)}
+    entries[_MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
+    make_directory(path.parent)
+    with atomic_writer(path, previous=previous_path(path)) as file:
+        np.savez(file, **entries)
+
+
+def load(path: Path, template: Any) -> tuple[Any, dict[str, Any]]:
+    """Reads a checkpoint; if it is damaged, the one before it, with a logged warning.
+
+    Args:
+        path: as given to `save`.
+        template: a pytree of the same structure, its leaves arrays or
+            `jax.ShapeDtypeStruct`s.
+
+    Returns:
+        The tree and the facts. Leaves are JAX arrays, or NumPy arrays and numbers where
+        the template has those.
+
+    Raises:
+        UserError: no good file is left, or it does not fit the template.
+    """
+    content = _read_newest(path, _read_all)
+    pairs, structure = jax.tree_util.tree_flatten_with_path(template)
+    expected = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
+    _check_fit(path, content.leaves, expected)
+    leaves = [
+        _from_numpy(array, stored, like)
+        for array, stored, (_, like) in zip(content.arrays, content.leaves, pairs, strict=True)
+    ]
+    return jax.tree_util.tree_unflatten(structure, leaves), content.meta
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Reads only the facts, without the arrays and so without their digest.
+
+    Raises:
+        UserError: no good file is left.
+    """
+    return _read_newest(path, _read_facts).meta
+
+
+def previous_path(path: Path) -> Path:
+    """Returns where the checkpoint before `path` is kept."""
+    return path.with_name(f"{path.name}.prev")
+
+
+def _read_newest(path: Path, read: Any) -> _Content:
+    previous = previous_path(path)
+    try:
+        content: _Content = read(path)
+        return content
+    except (_Damaged, FileNotFoundError) as error:
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+    try:
+        content = read(previous)
+    except (_Damaged, FileNotFoundError):
+        raise UserError(
+            f"{path} is {reason} and there is no good {previous.name}; "
+            "delete the job's files to start it again"
+        ) from None
+    logger.warning("%s is %s; going on from %s", path, reason, previous.name)
+    return content
+
+
+def _read_facts(path: Path) -> _Content:
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return _parse_facts(_parse_manifest(archive)["facts"])
+        except Exception as error:
+            raise _as_damage(error) from None
+
+
+def _read_all(path: Path) -> _Content:
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                manifest = _parse_manifest(archive)
+                leaves, _, meta = _parse_facts(manifest["facts"])
+                arrays = [archive[_entry(index)] for index in range(len(leaves))]
+        except Exception as error:
+            raise _as_damage(error) from None
+    if _digest(manifest["facts"], arrays) != manifest["sha256"]:
+        raise _Damaged("its digest does not fit")
+    return _Content(leaves, arrays, meta)
+
+
+def _as_damage(error: Exception) -> _Damaged:
+    """Wraps an error of parsing: a flipped bit may fail anywhere in zipfile, zlib or NumPy."""
+    return _Damaged(str(error).partition("\n")[0] or type(error).__name__)
+
+
+def _parse_manifest(archive: Any) -> dict[str, str]:
+    manifest: dict[str, str] = json.loads(archive[_MANIFEST].tobytes())
+    return manifest
+
+
+def _parse_facts(facts: str) -> _Content:
+    parsed = json.loads(facts)
+    leaves = [
+        _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
+    ]
+    return _Content(leaves, [], parsed["meta"])
+
+
+def _entry(index: int) -> str:
+    return f"leaf{index:06d}"
+
+
+def _digest(facts: str, arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _describe(path: str, leaf: Any) -> _Leaf:
+    if _is_key(leaf):
+        return _Leaf(path, str(leaf.dtype), "uint32", tuple(leaf.shape))
+    like = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    if like.dtype.hasobject:
+        raise TypeError(f"leaf {path} is no array but {type(leaf).__name__}")
+    return _Leaf(path, _PLAIN, jnp.dtype(like.dtype).name, tuple(like.shape))
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    if _is_key(leaf):
+        return np.asarray(jax.random.key_data(leaf))
+    array = np.asarray(leaf)
+    # NumPy's format forgets the name of types like bfloat16; their bits survive as integers.
+    return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
+
+
+def _from_numpy(array: np.ndarray, stored: _Leaf, like: Any) -> Any:
+    if _is_key(like):
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=_implementation(like))
+    array = array.view(jnp.dtype(stored.dtype))
+    if isinstance(like, np.ndarray | np.generic):
+        return array
+    return jnp.asarray(array) if hasattr(like, "dtype") else array.item()
+
+
+def _implementation(like: Any) -> Any:
+    """Returns how the template's random keys are implemented, be they arrays or shapes."""
+    zeros = like if isinstance(like, jax.Array) else jnp.zeros(like.shape, like.dtype)
+    return jax.random.key_impl(zeros)
+
+
+def _check_fit(path: Path, stored: Sequence[_Leaf], expected: Sequence[_Leaf]) -> None:
+    """Raises UserError that names the first leaf in which file and template differ."""
+    there = {leaf.path: leaf for leaf in stored}
+    wanted = {leaf.path: leaf for leaf in expected}
+    for leaf in expected:
+        if leaf.path not in there:
+            raise _misfit(path, leaf.path, f"is missing, expected {leaf}")
+        if there[leaf.path] != leaf:
+            raise _misfit(path, leaf.path, f"is {there[leaf.path]}, expected {leaf}")
+    for leaf in stored:
+        if leaf.path not in wanted:
+            raise _misfit(path, leaf.path, f"is {leaf}, expected no such leaf")
+
+
+def _misfit(path: Path, leaf: str, problem: str) -> UserError:
+    return UserError(
+        f"{path} does not fit this program: leaf {leaf or 'at the root'} {problem}; "
+        "go on with the version that wrote it, or use another directory"
+    )

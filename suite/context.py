@@ -1,0 +1,43 @@
+"""What the training loop is given, and what it gives back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from suite.progress import Progress
+from suite.protocol import Protocol
+from suite.store import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """What the jobs of one `suite run` share.
+
+    Attributes:
+        protocol: what must be equal for all algorithms.
+        run: where results go.
+        engine: `jax`, `warp` or `native`.
+        hyperparameters: every hyper-parameter of each selected algorithm, by its name.
+        reporter: prints progress.
+    """
+
+    protocol: Protocol
+    run: RunDirectory
+    engine: str
+    hyperparameters: Mapping[str, Mapping[str, Any]]
+    reporter: Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class JobResult:
+    """How a job ended.
+
+    Attributes:
+        diverged: seeds whose numbers stopped being finite, now or earlier.
+        interrupted: whether the job stopped early because the user asked.
+    """
+
+    diverged: tuple[int, ...] = ()
+    interrupted: bool = False

@@ -1,0 +1,107 @@
+"""Evaluation: whole episodes from common start states, in both modes.
+
+Shapes: E episodes, M modes, O observation size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from algorithms.api import Algorithm, Mode, State
+from envs.api import Task, TaskState
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from suite.store import Cell, RunDirectory
+
+
+class Episodes(NamedTuple):
+    """What evaluation episodes gave.
+
+    Attributes:
+        returns: [M, E] undiscounted sums of rewards.
+        steps: [] int32 environment steps taken in episodes that were not over.
+    """
+
+    returns: jax.Array
+    steps: jax.Array
+
+
+def start_states(task: Task, episodes: int, seed: int) -> TaskState:
+    """Draws the start states [E, ...] that all algorithms and seeds are evaluated from."""
+    keys = jax.random.split(jax.random.key(seed), episodes)
+    return jax.jit(jax.vmap(task.reset))(keys)
+
+
+def run_episodes(
+    algorithm: Algorithm,
+    task: Task,
+    state: State,
+    starts: TaskState,
+    key: jax.Array,
+    modes: tuple[Mode, ...],
+) -> Episodes:
+    """Plays one episode from each of `starts` in each mode, all in step.
+
+    An episode whose numbers stop being finite, or that the task ends, earns nothing more.
+    """
+    episodes = starts.obs.shape[0]
+
+    def act(obs: jax.Array, key: jax.Array) -> jax.Array:
+        parts = obs.reshape(len(modes), episodes, -1)
+        keys = jax.random.split(key, len(modes))
+        actions = [
+            algorithm.act(state, part, mode_key, mode)[0]
+            for part, mode_key, mode in zip(parts, keys, modes, strict=True)
+        ]
+        return jnp.concatenate(actions)
+
+    def step(
+        carry: tuple[TaskState, jax.Array, jax.Array, jax.Array], key: jax.Array
+    ) -> tuple[tuple[TaskState, jax.Array, jax.Array, jax.Array], None]:
+        envs, alive, returns, steps = carry
+        steps += jnp.sum(alive)
+        envs = jax.vmap(task.step)(envs, act(envs.obs, key))
+        alive &= jnp.isfinite(envs.reward) & jnp.isfinite(envs.obs).all(axis=-1)
+        returns += jnp.where(alive, envs.reward, 0.0)
+        return (envs, alive & (envs.done == 0), returns, steps), None
+
+    envs = jax.tree.map(lambda x: jnp.concatenate([x] * len(modes)), starts)
+    alive = jnp.ones(len(modes) * episodes, bool)
+    carry = (envs, alive, jnp.zeros(alive.shape), jnp.int32(0))
+    keys = jax.random.split(key, task.episode_length)
+    (_, _, returns, steps), _ = jax.lax.scan(step, carry, keys)
+    return Episodes(returns.reshape(len(modes), episodes), steps)
+
+
+def evaluate_stored(
+    run: RunDirectory, cell: Cell, episodes: int, mode: Mode, seed: int
+) -> np.ndarray:
+    """Evaluates the newest stored policy of a cell again.
+
+    Args:
+        run: where it is stored.
+        cell: whose policy.
+        episodes: how many episodes E, from start states drawn by `seed`.
+        mode: `deterministic` or `sample`.
+        seed: draws start states and the policy's noise.
+
+    Returns:
+        [E] returns.
+
+    Raises:
+        UserError: there is no such policy, or its checkpoint cannot be read.
+    """
+    import numpy as np
+
+    from suite.build import stored_policy
+
+    algorithm, task, state = stored_policy(run, cell)
+    starts = start_states(task, episodes, seed)
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    play = jax.jit(lambda s, b, k: run_episodes(algorithm, task, s, b, k, (mode,)))
+    return np.asarray(play(state, starts, key).returns[0])

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM: ask the loop to save and stop; a second one stops at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOTICE = b"\nsuite: saving after this chunk, then stopping; interrupt again to stop at once\n"
+_requested = False
+
+
+def requested() -> bool:
+    """Returns whether the user asked the run to stop."""
+    return _requested
+
+
+@contextlib.contextmanager
+def handling() -> Iterator[None]:
+    """Turns the first interrupt into `requested()`, and restores the handlers at the end."""
+    global _requested
+    _requested = False
+    before = {number: signal.signal(number, _on_first) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _on_first(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    global _requested
+    _requested = True
+    # The default action ends the process even while it is deep inside compiled code, where an
+    # exception would have to wait; files are safe because every write is atomic.
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    # print() may not be called again while it is running, and it may be.
+    os.write(2, _NOTICE)

@@ -1,0 +1,254 @@
+"""What a command would run: jobs, their environment steps, and an estimate of the time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from algorithms.api import MODES, Algorithm
+from suite import text
+from suite.protocol import Protocol
+from suite.selection import format_seeds
+from suite.store import Cell, Job, RunDirectory, Status
+
+EPISODE_STEPS = 1000
+"""Control steps of an evaluation episode, in every dm_control task (ALGORITHMS 1.1)."""
+
+ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
+    "CheetahRun": 160_000,
+    "FingerSpin": 80_000,
+    "FingerTurnHard": 77_000,
+    "HopperStand": 39_000,
+    "FishSwim": 15_000,
+    "WalkerWalk": 15_000,
+}
+"""Environment steps per second of the native engine on 2 cores (DESIGN 5)."""
+
+_ROUGH_OTHER_TASK = 20_000
+_ROUGH_LEARNING_SECONDS = 2e-5
+"""Of one epoch per transition, from PPO with the lite protocol on 2 cores (FINDINGS)."""
+_ROUGH_COMPILE_SECONDS = 30.0
+
+JobState = Literal["new", "partial", "done"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedJob:
+    """One job of a plan; steps are totals over its seeds, seconds are what is left.
+
+    Attributes:
+        job: algorithm, task and seeds.
+        state: `done` if every seed is finished, `new` if none was started.
+        train_steps: steps that policies are updated from.
+        decoder_data_steps: steps taken only to fit decoders on.
+        eval_steps: steps of evaluation episodes.
+        evaluations: points of the learning curve.
+        seconds: estimate of the time it still takes, None where nothing is known.
+        rough: whether the estimate rests on rough figures instead of measured ones.
+    """
+
+    job: Job
+    state: JobState
+    train_steps: int
+    decoder_data_steps: int
+    eval_steps: int
+    evaluations: int
+    seconds: float | None
+    rough: bool
+
+    @property
+    def env_steps(self) -> int:
+        """Steps that count against the budget."""
+        return self.train_steps + self.decoder_data_steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for JSON."""
+        return {**dataclasses.asdict(self), "env_steps": self.env_steps}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a command would run.
+
+    Attributes:
+        protocol: what all jobs share.
+        engine: what steps the physics.
+        jobs: in the order they run.
+    """
+
+    protocol: Protocol
+    engine: str
+    jobs: tuple[PlannedJob, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """Estimate of all time left, None where one job's is unknown."""
+        known = [planned.seconds for planned in self.jobs if planned.seconds is not None]
+        return sum(known) if len(known) == len(self.jobs) else None
+
+    @property
+    def env_steps(self) -> int:
+        """Steps of all jobs that count against the budget, finished or not."""
+        return sum(planned.env_steps for planned in self.jobs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for JSON."""
+        return {
+            "protocol": self.protocol.name,
+            "fingerprint": self.protocol.fingerprint(),
+            "engine": self.engine,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            "jobs": [planned.to_dict() for planned in self.jobs],
+        }
+
+    def render(self) -> str:
+        """Returns a table for people."""
+        header = "task", "algorithm", "seeds", "state", "steps", "eval steps", "points", "time"
+        table = text.table(header, [_row(planned) for planned in self.jobs])
+        cells = sum(len(planned.job.seeds) for planned in self.jobs)
+        rough = any(planned.rough and planned.seconds for planned in self.jobs)
+        remark = " (a rough guess until something has run here)" if rough else ""
+        return (
+            f"protocol {self.protocol.name}, engine {self.engine}\n{table}\n"
+            f"{len(self.jobs)} jobs, {cells} cells, {text.count(self.env_steps)} environment "
+            f"steps; time left {text.duration(self.seconds)}{remark}"
+        )
+
+
+def make_plan(
+    protocol: Protocol,
+    algorithms: Mapping[str, Algorithm],
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+    engine: str,
+    run: RunDirectory | None = None,
+) -> Plan:
+    """Groups cells into jobs and reckons what each takes.
+
+    Seeds that belong to a stored job stay with it, and bring its other seeds along; the
+    rest of the seeds forms one new job.
+
+    Args:
+        protocol: what all jobs share.
+        algorithms: instances by name, for their stages; any sizes will do.
+        tasks: names.
+        seeds: of every algorithm and task.
+        engine: what steps the physics.
+        run: where jobs may be stored already.
+    """
+    statuses = _statuses(run)
+    planned = [
+        _planned(protocol, algorithms[job.algorithm], job, engine, statuses)
+        for task in tasks
+        for name in algorithms
+        for job in _jobs(name, task, seeds, run)
+    ]
+    return Plan(protocol, engine, tuple(planned))
+
+
+def _jobs(algorithm: str, task: str, seeds: Sequence[int], run: RunDirectory | None) -> list[Job]:
+    stored = {seed: run.stored_job(Cell(algorithm, task, seed)) if run else None for seed in seeds}
+    old = {job.seeds: job for job in stored.values() if job is not None}
+    new = tuple(seed for seed in seeds if stored[seed] is None and not _holds(old, seed))
+    return [*old.values(), *([Job(algorithm, task, new)] if new else [])]
+
+
+def _holds(jobs: Mapping[tuple[int, ...], Job], seed: int) -> bool:
+    """Returns whether a stored job has the seed though its own run.json is not there yet."""
+    return any(seed in seeds for seeds in jobs)
+
+
+def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:
+    if run is None:
+        return {}
+    found = {cell: run.read_status(cell) for cell in run.cells()}
+    return {cell: status for cell, status in found.items() if status is not None}
+
+
+def _planned(
+    protocol: Protocol,
+    algorithm: Algorithm,
+    job: Job,
+    engine: str,
+    statuses: Mapping[Cell, Status],
+) -> PlannedJob:
+    stages = algorithm.stages()
+    updates = sum(stage.updates for stage in stages)
+    extra = sum(stage.extra_rollouts for stage in stages)
+    points = len(protocol.evaluation_grid(updates))
+    seeds = len(job.seeds)
+    planned = PlannedJob(
+        job=job,
+        state=_state(job, statuses),
+        train_steps=seeds * updates * protocol.steps_per_update,
+        decoder_data_steps=seeds * extra * protocol.steps_per_update,
+        eval_steps=seeds * points * len(MODES) * protocol.eval_episodes * EPISODE_STEPS,
+        evaluations=points,
+        seconds=None,
+        rough=True,
+    )
+    return _with_estimate(planned, protocol, engine, statuses)
+
+
+def _state(job: Job, statuses: Mapping[Cell, Status]) -> JobState:
+    started = [statuses[cell] for cell in job.cells if cell in statuses]
+    if len(started) == len(job.cells) and all(status.finished for status in started):
+        return "done"
+    return "partial" if started else "new"
+
+
+def _with_estimate(
+    planned: PlannedJob, protocol: Protocol, engine: str, statuses: Mapping[Cell, Status]
+) -> PlannedJob:
+    if planned.state == "done":
+        return dataclasses.replace(planned, seconds=0.0, rough=False)
+    steps = planned.env_steps + planned.eval_steps
+    left = 1.0 - _share_done(planned.job, statuses)
+    speed = _measured_speed(planned.job, statuses)
+    if speed is not None:
+        return dataclasses.replace(planned, seconds=left * steps / speed, rough=False)
+    if engine != "native":
+        return planned
+    physics = steps / ROUGH_STEPS_PER_SECOND.get(planned.job.task, _ROUGH_OTHER_TASK)
+    learning = planned.train_steps * protocol.num_epochs * _ROUGH_LEARNING_SECONDS
+    return dataclasses.replace(
+        planned, seconds=left * (physics + learning) + _ROUGH_COMPILE_SECONDS
+    )
+
+
+def _share_done(job: Job, statuses: Mapping[Cell, Status]) -> float:
+    shares = [
+        statuses[cell].updates / max(1, statuses[cell].total_updates)
+        for cell in job.cells
+        if cell in statuses and not statuses[cell].divergence
+    ]
+    return max(shares, default=0.0)
+
+
+def _measured_speed(job: Job, statuses: Mapping[Cell, Status]) -> float | None:
+    """Returns steps per second, evaluation included, of what ran here with this algorithm and task.
+
+    The seeds of a job share its wall-clock time, so each cell measures the speed of one
+    seed among as many as were trained together.
+    """
+    speeds = [
+        (status.ledger.env_steps + status.ledger.eval_steps) / status.wall_seconds
+        for cell, status in statuses.items()
+        if (cell.algorithm, cell.task) == (job.algorithm, job.task) and status.wall_seconds > 0
+    ]
+    return len(job.seeds) * sum(speeds) / len(speeds) if speeds else None
+
+
+def _row(planned: PlannedJob) -> tuple[str, ...]:
+    return (
+        planned.job.task,
+        planned.job.algorithm,
+        format_seeds(planned.job.seeds),
+        planned.state,
+        text.count(planned.env_steps),
+        text.count(planned.eval_steps),
+        str(planned.evaluations),
+        text.duration(planned.seconds),
+    )

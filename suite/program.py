@@ -1,0 +1,200 @@
+"""What one job computes, as pure functions of a seed's state, compiled once for all seeds.
+
+Shapes: S seeds, T rollout steps, N environments, M modes, E evaluation episodes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from algorithms.api import MODES, Algorithm, Metrics, Rollout, State
+from envs.api import TaskState
+from envs.vector import EnvState, VectorEnv
+from suite.evaluate import Episodes, run_episodes
+
+
+class SeedState(NamedTuple):
+    """All that training one seed depends on.
+
+    Random numbers are drawn from `key` and `updates` alone, so that a resumed run
+    draws what an uninterrupted one does.
+
+    Attributes:
+        algorithm: the algorithm's state.
+        envs: the training environments.
+        key: [] fixed for the whole run.
+        updates: [] int32 policy updates made.
+    """
+
+    algorithm: State
+    envs: EnvState
+    key: jax.Array
+    updates: jax.Array
+
+
+# What a key is for; folded into the seed's key.
+_INIT, _ENVS, _TRAIN, _EVALUATE, _COLLECT, _ADVANCE, _RESTART = range(7)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The computation of one seed.
+
+    Attributes:
+        algorithm: what learns.
+        envs: what it learns in.
+    """
+
+    algorithm: Algorithm
+    envs: VectorEnv
+
+    def start(self, seed: jax.Array) -> SeedState:
+        """Returns the state before any step, for a seed number []."""
+        key = jax.random.key(seed)
+        return SeedState(
+            algorithm=self.algorithm.init(jax.random.fold_in(key, _INIT)),
+            envs=self.envs.reset(jax.random.fold_in(key, _ENVS)),
+            key=key,
+            updates=jnp.int32(0),
+        )
+
+    def train(self, state: SeedState, updates: jax.Array) -> tuple[SeedState, Metrics]:
+        """Makes `updates` [] updates and returns their mean metrics.
+
+        The number is a run-time value: one executable serves every chunk.
+        """
+        shapes = jax.eval_shape(self._update, state)[1]
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        def body(_: jax.Array, carry: tuple[SeedState, Metrics]) -> tuple[SeedState, Metrics]:
+            state, sums = carry
+            state, metrics = self._update(state)
+            return state, jax.tree.map(jnp.add, sums, metrics)
+
+        state, sums = jax.lax.fori_loop(0, updates, body, (state, zeros))
+        return state, jax.tree.map(lambda x: x / jnp.maximum(updates, 1), sums)
+
+    def evaluate(self, state: SeedState, starts: TaskState) -> Episodes:
+        """Plays an episode from each of `starts` in both modes: returns [M, E]."""
+        key = self._key(state, _EVALUATE)
+        return run_episodes(self.algorithm, self.envs.task, state.algorithm, starts, key, MODES)
+
+    def collect(self, state: SeedState, rollouts: jax.Array) -> SeedState:
+        """Takes `rollouts` [] rollouts for the algorithm to record, without an update."""
+
+        def body(index: jax.Array, state: SeedState) -> SeedState:
+            envs, rollout = self._roll_out(
+                state, jax.random.fold_in(self._key(state, _COLLECT), index)
+            )
+            recorded = self.algorithm.record(state.algorithm, rollout)
+            return state._replace(algorithm=recorded, envs=envs)
+
+        return jax.lax.fori_loop(0, rollouts, body, state)
+
+    def advance(self, state: SeedState) -> SeedState:
+        """Takes the algorithm into its next stage."""
+        advanced = self.algorithm.advance(state.algorithm, self._key(state, _ADVANCE))
+        return state._replace(algorithm=advanced)
+
+    def restart_envs(self, state: SeedState) -> SeedState:
+        """Starts the environments afresh; steps not yet counted stay in the count."""
+        envs = self.envs.reset(self._key(state, _RESTART))
+        return state._replace(envs=envs._replace(steps=state.envs.steps))
+
+    def _key(self, state: SeedState, purpose: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(state.key, purpose), state.updates)
+
+    def _update(self, state: SeedState) -> tuple[SeedState, Metrics]:
+        rollout_key, update_key = jax.random.split(self._key(state, _TRAIN))
+        envs, rollout = self._roll_out(state, rollout_key)
+        algorithm, metrics = self.algorithm.update(state.algorithm, rollout, update_key)
+        return SeedState(algorithm, envs, state.key, state.updates + 1), metrics
+
+    def _roll_out(self, state: SeedState, key: jax.Array) -> tuple[EnvState, Rollout]:
+        def step(envs: EnvState, key: jax.Array) -> tuple[EnvState, Rollout]:
+            act_key, reset_key = jax.random.split(key)
+            obs = envs.obs
+            action, extras = self.algorithm.act(state.algorithm, obs, act_key, "sample")
+            envs, seen = self.envs.step(envs, action, reset_key)
+            return envs, Rollout(
+                obs, extras, seen.reward, seen.terminated, seen.truncated, seen.next_obs
+            )
+
+        length = self.algorithm.pipeline.rollout_length
+        return jax.lax.scan(step, state.envs, jax.random.split(key, length))
+
+
+class Compiled:
+    """A program for several seeds at once; each function is compiled on first use.
+
+    Attributes:
+        seconds: spent compiling, or reading compiled code from the cache.
+        compilations: functions compiled so far; a chunk never adds one.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.seconds = 0.0
+        self.compilations = 0
+        self._executables: dict[str, Callable[..., Any]] = {}
+        self._start = jax.jit(jax.vmap(program.start))
+        self._train = jax.jit(jax.vmap(program.train, in_axes=(0, None)), donate_argnums=0)
+        self._evaluate = jax.jit(jax.vmap(program.evaluate, in_axes=(0, None)))
+        self._collect = jax.jit(jax.vmap(program.collect, in_axes=(0, None)), donate_argnums=0)
+        self._advance = jax.jit(jax.vmap(program.advance), donate_argnums=0)
+        self._restart_envs = jax.jit(jax.vmap(program.restart_envs))
+        self._finite = jax.jit(jax.vmap(_finite_leaves))
+
+    def start(self, seeds: tuple[int, ...]) -> SeedState:
+        """Returns the states [S, ...] before any step."""
+        return self._run("start", self._start, jnp.asarray(seeds, jnp.uint32))
+
+    def abstract_start(self, seeds: tuple[int, ...]) -> SeedState:
+        """Returns the shapes and types of `start`, computing nothing."""
+        return jax.eval_shape(self._start, jnp.asarray(seeds, jnp.uint32))
+
+    def train(self, state: SeedState, updates: int) -> tuple[SeedState, Metrics]:
+        """Makes `updates` updates; `state` must not be used any more."""
+        return self._run("train", self._train, state, jnp.int32(updates))
+
+    def evaluate(self, state: SeedState, starts: TaskState) -> Episodes:
+        """Evaluates every seed: returns [S, M, E] and steps [S]."""
+        return self._run("evaluate", self._evaluate, state, starts)
+
+    def collect(self, state: SeedState, rollouts: int) -> SeedState:
+        """Takes rollouts for a decoder; `state` must not be used any more."""
+        return self._run("collect", self._collect, state, jnp.int32(rollouts))
+
+    def advance(self, state: SeedState) -> SeedState:
+        """Enters the next stage; `state` must not be used any more."""
+        return self._run("advance", self._advance, state)
+
+    def restart_envs(self, state: SeedState) -> SeedState:
+        """Starts the environments afresh."""
+        return self._run("restart_envs", self._restart_envs, state)
+
+    def finite(self, state: SeedState) -> dict[str, jax.Array]:
+        """Says of each float leaf of the algorithm's state which seeds are finite, [S] each."""
+        return self._run("finite", self._finite, state.algorithm)
+
+    def _run(self, name: str, function: Any, *arguments: Any) -> Any:
+        if name not in self._executables:
+            began = time.perf_counter()
+            self._executables[name] = function.lower(*arguments).compile()
+            self.seconds += time.perf_counter() - began
+            self.compilations += 1
+        return jax.block_until_ready(self._executables[name](*arguments))
+
+
+def _finite_leaves(tree: Any) -> dict[str, jax.Array]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path): jnp.isfinite(leaf).all()
+        for path, leaf in leaves
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }

@@ -1,0 +1,91 @@
+"""Progress of the jobs: one live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from suite import text
+from suite.store import Job
+
+
+class Progress:
+    """Prints a line per job.
+
+    Args:
+        stream: where to, standard error by default, so that standard output stays clean.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._live = self._stream.isatty()
+
+    @contextlib.contextmanager
+    def job(self, job: Job, total_steps: int) -> Iterator[JobLine]:
+        """Opens the line of a job whose every seed takes `total_steps` environment steps."""
+        line = JobLine(self._stream, self._live, str(job), total_steps)
+        try:
+            yield line
+        finally:
+            line.close()
+
+
+class JobLine:
+    """The line of one job; made by `Progress.job`."""
+
+    def __init__(self, stream: TextIO, live: bool, title: str, total_steps: int) -> None:
+        self._stream = stream
+        self._live = live
+        self._title = title
+        self._total_steps = total_steps
+        self._shown = False
+
+    def note(self, message: str) -> None:
+        """Shows what the job is doing when there are no figures yet, as `compiling`."""
+        self._show(message)
+
+    def update(
+        self, env_steps: int, steps_per_second: float, returns: Sequence[float | None]
+    ) -> None:
+        """Shows how far the job is.
+
+        Args:
+            env_steps: steps of each seed so far.
+            steps_per_second: steps of each seed per second, by which the ETA is reckoned.
+            returns: the last mean return of each seed, None before the first evaluation.
+        """
+        share = env_steps / self._total_steps if self._total_steps else 1.0
+        figures = [
+            f"{text.count(env_steps)}/{text.count(self._total_steps)} steps ({share:.0%})",
+            f"{steps_per_second:,.0f} steps/s",
+            f"ETA {text.duration(self._remaining(env_steps, steps_per_second))}",
+            "return " + " ".join(text.number(each) for each in returns),
+        ]
+        self._show("  ".join(figures))
+
+    def close(self) -> None:
+        """Ends the live line, so that the next output starts on its own."""
+        if self._live and self._shown:
+            self._print("\n")
+
+    def _remaining(self, env_steps: int, steps_per_second: float) -> float | None:
+        if not math.isfinite(steps_per_second) or steps_per_second <= 0:
+            return None
+        return max(0, self._total_steps - env_steps) / steps_per_second
+
+    def _show(self, message: str) -> None:
+        line = f"{self._title}  {message}"
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._print("\r" + line[:width].ljust(width))
+        else:
+            self._print(line + "\n")
+        self._shown = True
+
+    def _print(self, characters: str) -> None:
+        self._stream.write(characters)
+        self._stream.flush()

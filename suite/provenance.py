@@ -1,0 +1,148 @@
+"""On what a run was made: program, versions, machine and numerics, but no person or host."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.metadata
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "gorl-suite",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "distrax",
+    "mujoco",
+    "mujoco-mjx",
+    "playground",
+    "warp-lang",
+    "numpy",
+)
+
+ENVIRONMENT = (
+    "XLA_FLAGS",
+    "JAX_PLATFORMS",
+    "JAX_ENABLE_X64",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_THREEFRY_PARTITIONABLE",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+)
+"""Variables that change results or speed; no others are recorded."""
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def provenance() -> dict[str, Any]:
+    """Returns plain data for run.json; what cannot be found out is None."""
+    return {
+        "command": [Path(sys.argv[0]).name, *_anonymous(sys.argv[1:])],
+        "git": _git_state(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cpus_available": _available_cpus(),
+        "device": _device(),
+        "environment": {name: value for name in ENVIRONMENT if (value := _variable(name))},
+    }
+
+
+def _variable(name: str) -> str | None:
+    value = os.environ.get(name)
+    return None if value is None else _anonymous([value])[0]
+
+
+def _anonymous(texts: Sequence[str]) -> list[str]:
+    """Replaces home directories, and the user's and the host's name as whole words."""
+    words = {"USER": _user_name(), "HOST": socket.gethostname()}
+    result = []
+    for text in texts:
+        text = text.replace(str(Path.home()), "~")
+        text = re.sub(r"/(?:home|Users)/[^/\s]+", "~", text)
+        for label, word in words.items():
+            if word:
+                text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", label, text)
+        result.append(text)
+    return result
+
+
+def _user_name() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user number without a name
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Returns commit and cleanness of the checkout that this very file belongs to."""
+    top = _git("rev-parse", "--show-toplevel")
+    commit = _git("rev-parse", "HEAD")
+    if top is None or commit is None or Path(top).resolve() != _ROOT:
+        return None
+    return {"commit": commit, "clean": _git("status", "--porcelain") == ""}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _available_cpus() -> int | None:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count()
+
+
+def _cpu_model() -> str | None:
+    return _first_match(Path("/proc/cpuinfo"), r"^model name\s*:\s*(.+)$") or platform.processor()
+
+
+def _device() -> dict[str, Any]:
+    import jax
+
+    device = jax.devices()[0]
+    driver = Path("/proc/driver/nvidia/version")
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "count": jax.device_count(),
+        "driver": _first_match(driver, r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s"),
+        "matmul_precision": str(_jax_setting("jax_default_matmul_precision") or "default"),
+        "x64": bool(_jax_setting("jax_enable_x64")),
+    }
+
+
+def _jax_setting(name: str) -> Any:
+    import jax
+
+    return getattr(jax.config, name, None)
+
+
+def _first_match(path: Path, pattern: str) -> str | None:
+    try:
+        match = re.search(pattern, path.read_text(errors="replace"), flags=re.MULTILINE)
+    except OSError:
+        return None
+    return match[1].strip() if match else None

@@ -1,0 +1,143 @@
+"""From what a user typed to what is to run: checked, complete, nothing written yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algorithms.api import Algorithm, EnvSpec
+from algorithms.registry import entries
+from envs.engines import resolve_engine
+from envs.tasks import resolve_tasks
+from suite import runtime
+from suite.errors import UserError
+from suite.plan import Plan, make_plan
+from suite.protocol import Protocol, load_protocol
+from suite.selection import parse_algorithms, parse_seeds
+from suite.settings import (
+    build,
+    check_settings,
+    hyperparameters,
+    parse_setting,
+    protocol_settings,
+)
+from suite.store import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Everything that `suite run` or `suite plan` was asked for.
+
+    Attributes:
+        protocol: what must be equal for all algorithms.
+        out: the run directory.
+        engine: what steps the physics.
+        tasks: names.
+        seeds: sorted.
+        hyperparameters: every hyper-parameter of each selected algorithm, by its name.
+        notice: what was chosen for the user and why, if anything was.
+    """
+
+    protocol: Protocol
+    out: Path
+    engine: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    hyperparameters: Mapping[str, Mapping[str, Any]]
+    notice: str | None = None
+
+    def plan(self, run: RunDirectory | None) -> Plan:
+        """Returns the jobs and what they take, given what `run` holds already."""
+        instances = {name: self._instance(name) for name in self.hyperparameters}
+        return make_plan(self.protocol, instances, self.tasks, self.seeds, self.engine, run)
+
+    def open_run(self) -> RunDirectory | None:
+        """Returns the run directory if it exists, checked; None otherwise."""
+        if not (self.out / "protocol.json").exists():
+            return None
+        run = RunDirectory.open(self.out)
+        run.check_protocol(self.protocol)
+        return run
+
+    def check_stored(self, run: RunDirectory, plan: Plan) -> None:
+        """Raises UserError if a planned cell was started with another configuration."""
+        for planned in plan.jobs:
+            for cell in planned.job.cells:
+                values = self.hyperparameters[cell.algorithm]
+                run.check_configuration(cell, values, self.engine)
+
+    def _instance(self, name: str) -> Algorithm:
+        """Returns the algorithm for some environment: its stages do not depend on which."""
+        sizes = EnvSpec(obs_size=1, action_size=1, discount=self.protocol.discount)
+        values = self.hyperparameters[name]
+        instance: Algorithm = build(entries()[name].cls, sizes, self.protocol.pipeline(), values)
+        return instance
+
+
+def make_request(
+    algos: str,
+    tasks: str,
+    seeds: str,
+    protocol: str | None,
+    engine: str,
+    out: Path | None,
+    changes: Sequence[str],
+) -> Request:
+    """Checks what the user typed.
+
+    Args:
+        algos: as in `parse_algorithms`.
+        tasks: as in `envs.tasks.resolve_tasks`.
+        seeds: as in `parse_seeds`.
+        protocol: name or path; by default `fair` with a GPU and `lite` without.
+        engine: as in `envs.engines.resolve_engine`.
+        out: the run directory, `runs/PROTOCOL` by default.
+        changes: as in `parse_setting`.
+
+    Raises:
+        UserError: something is unknown, ill-typed or impossible.
+        EnvError: a task or an engine is unknown or does not suit this machine.
+    """
+    notice = None if protocol else _default_notice()
+    chosen = load_protocol(protocol or _default_protocol())
+    return Request(
+        protocol=chosen,
+        out=out or Path("runs") / chosen.name,
+        tasks=resolve_tasks(tasks),
+        seeds=parse_seeds(seeds),
+        hyperparameters=_hyperparameters(
+            parse_algorithms(algos, tuple(entries())), chosen, changes
+        ),
+        engine=resolve_engine(engine),
+        notice=notice,
+    )
+
+
+def _default_protocol() -> str:
+    return "fair" if runtime.has_gpu() else "lite"
+
+
+def _default_notice() -> str:
+    if runtime.has_gpu():
+        return "a GPU was found: protocol fair; --protocol lite is far shorter"
+    return "no GPU was found: protocol lite; --protocol fair is the full comparison"
+
+
+def _hyperparameters(
+    names: Sequence[str], protocol: Protocol, changes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    known = entries()
+    classes: dict[str, type] = {name: entry.cls for name, entry in known.items()}
+    from_protocol = protocol_settings(protocol.algorithms)
+    from_user = [parse_setting(change) for change in changes]
+    check_settings(from_protocol, classes)
+    check_settings(from_user, classes)
+    for setting in from_user:
+        if setting.algorithm in classes and setting.algorithm not in names:
+            raise UserError(f"{setting.source}: {setting.algorithm} is not among the --algos")
+    return {
+        name: hyperparameters(name, classes[name], known[name].defaults, from_protocol, from_user)
+        for name in names
+    }

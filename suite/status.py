@@ -1,0 +1,70 @@
+"""`suite status`: how far every cell of a run directory is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from suite import text
+from suite.store import Cell, RunDirectory
+
+
+def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:
+    """Returns plain data for every started cell, sorted by task, algorithm and seed.
+
+    `state` is `running`, `stopped` (it can go on), `done` or `diverged`.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return [_report(run, cell) for cell in run.cells()]
+
+
+def render(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table for people."""
+    if not reports:
+        return "no cell was started yet"
+    header = "task", "algorithm", "seed", "state", "updates", "steps", "det", "sample", "wall"
+    rows = [_row(report) for report in reports]
+    states = [report["state"] for report in reports]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"{text.table(header, rows)}\n{len(reports)} cells: {counts}"
+
+
+def _report(run: RunDirectory, cell: Cell) -> dict[str, Any]:
+    status = run.read_status(cell)
+    state = status.state if status is not None else "running"
+    if state == "running" and not run.is_locked(cell):
+        state = "stopped"
+    divergence = status.divergence if status is not None else None
+    return {
+        "task": cell.task,
+        "algorithm": cell.algorithm,
+        "seed": cell.seed,
+        "state": state,
+        "updates": status.updates if status is not None else 0,
+        "total_updates": status.total_updates if status is not None else None,
+        "env_steps": status.ledger.env_steps if status is not None else 0,
+        "eval_steps": status.ledger.eval_steps if status is not None else 0,
+        "wall_seconds": status.wall_seconds if status is not None else 0.0,
+        "returns": dict(status.returns) if status is not None else {},
+        "diverged_at": divergence.step if divergence is not None else None,
+        "diverged_leaf": divergence.leaf if divergence is not None else None,
+    }
+
+
+def _row(report: Mapping[str, Any]) -> tuple[str, ...]:
+    state = report["state"]
+    if state == "diverged":
+        state += f" at {text.count(report['diverged_at'] or 0)} in {report['diverged_leaf']}"
+    return (
+        report["task"],
+        report["algorithm"],
+        str(report["seed"]),
+        state,
+        f"{report['updates']}/{report['total_updates'] or '?'}",
+        text.count(report["env_steps"]),
+        text.number(report["returns"].get("deterministic")),
+        text.number(report["returns"].get("sample")),
+        text.duration(report["wall_seconds"]),
+    )

@@ -1,0 +1,537 @@
+"""The run directory: where one `suite run` keeps everything.
+
+    RUN_DIR/protocol.json                        written once
+    RUN_DIR/TASK/ALGORITHM/job-000-004.ckpt      one checkpoint per job
+    RUN_DIR/TASK/ALGORITHM/seed-000/run.json     configuration and provenance
+                                    status.json  how far the cell is
+                                    curve.csv    one row per evaluation and mode
+                                    episodes.npz the return of every evaluation episode
+                                    metrics.csv  training metrics
+                                    metrics.csv  training metrics, a row per chunk
+
+No file belongs to two processes: cells are locked while they train, and only
+`protocol.json` is shared, which is never rewritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import fcntl
+import io
+import json
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from suite.errors import UserError, unknown
+from suite.files import (
+    atomic_write,
+    atomic_writer,
+    exclusive_write,
+    json_bytes,
+    keep_copy,
+    make_directory,
+)
+from suite.protocol import Protocol
+from suite.selection import format_seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Record = TypeVar("Record")
+State = Literal["running", "done", "diverged"]
+FINISHED: tuple[State, ...] = ("done", "diverged")
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Cell:
+    """One independent run: an algorithm on a task with a seed."""
+
+    algorithm: str
+    task: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.algorithm}/seed-{self.seed:03d}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The seeds of one algorithm and task that are trained together in one program."""
+
+    algorithm: str
+    task: str
+    seeds: tuple[int, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The job's cells, one per seed, in the order of `seeds`."""
+        return tuple(Cell(self.algorithm, self.task, seed) for seed in self.seeds)
+
+    @property
+    def name(self) -> str:
+        """The job's file name without its ending: `job-000-004`."""
+        return f"job-{format_seeds(self.seeds, width=3)}"
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.algorithm} seeds {format_seeds(self.seeds)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ledger:
+    """Environment steps of one seed, by purpose.
+
+    Attributes:
+        train_steps: steps that policies were updated from.
+        warmup_steps: steps before the first update.
+        decoder_data_steps: steps taken only to fit a decoder on.
+        eval_steps: steps of evaluation episodes; no part of the budget.
+    """
+
+    train_steps: int = 0
+    warmup_steps: int = 0
+    decoder_data_steps: int = 0
+    eval_steps: int = 0
+
+    @property
+    def env_steps(self) -> int:
+        """The steps that count against the budget."""
+        return self.train_steps + self.warmup_steps + self.decoder_data_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class CurveRow:
+    """One evaluation in one mode; all counts and seconds are cumulative.
+
+    Attributes:
+        env_steps: train + warm-up + decoder-data steps before this evaluation.
+        mode: `deterministic` or `sample`.
+        return_mean: mean over episodes of the undiscounted return.
+        return_std: standard deviation over episodes, with denominator `episodes`.
+        episodes: evaluation episodes in this mode.
+        wall_seconds: since the cell began, compilation included, pauses not.
+        updates: policy updates.
+        stage: index of the stage the policy was evaluated in.
+        train_steps: see `Ledger`, likewise the three that follow.
+        train_seconds: part of `wall_seconds` spent in rollouts and updates.
+        eval_seconds: part of `wall_seconds` spent in evaluation.
+    """
+
+    env_steps: int
+    mode: str
+    return_mean: float
+    return_std: float
+    episodes: int
+    wall_seconds: float
+    updates: int
+    stage: int
+    train_steps: int
+    warmup_steps: int
+    decoder_data_steps: int
+    eval_steps: int
+    train_seconds: float
+    eval_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """Where a seed's numbers stopped being finite.
+
+    Attributes:
+        step: environment steps at the check that found it.
+        leaf: the first array of the state that is not finite.
+    """
+
+    step: int
+    leaf: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """How far a cell is.
+
+    Attributes:
+        state: `running` also stands for a cell that was stopped and can go on.
+        updates: policy updates made, out of `total_updates`.
+        ledger: environment steps by purpose.
+        wall_seconds: as in `CurveRow`; shared by all seeds of the job.
+        returns: the last evaluation's mean return by mode.
+        divergence: set exactly when `state` is `diverged`.
+    """
+
+    state: State
+    updates: int
+    total_updates: int
+    ledger: Ledger
+    wall_seconds: float = 0.0
+    returns: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    divergence: Divergence | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.state in FINISHED
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """What a cell ran; a resumed cell must run the same.
+
+    Attributes:
+        algorithm: its name.
+        task: its name.
+        seed: this cell's.
+        seeds_together: all seeds of the job.
+        hyperparameters: of the algorithm, every one.
+        engine: `jax`, `warp` or `native`.
+        protocol: `Protocol.to_dict`.
+        fingerprint: `Protocol.fingerprint`.
+        parameter_count: trainable numbers of all networks together.
+        evaluations_per_action: policy-network passes for one action.
+        model_hash: of the compiled MuJoCo model.
+    """
+
+    algorithm: str
+    task: str
+    seed: int
+    seeds_together: tuple[int, ...]
+    hyperparameters: Mapping[str, Any]
+    engine: str
+    protocol: Mapping[str, Any]
+    fingerprint: str
+    parameter_count: int
+    evaluations_per_action: int
+    model_hash: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """The content of run.json.
+
+    Attributes:
+        configuration: what ran.
+        provenance: on what it ran, once per start (see suite/provenance.py).
+    """
+
+    configuration: Configuration
+    provenance: tuple[Mapping[str, Any], ...]
+
+
+class RunDirectory:
+    """Reads and writes one run directory.
+
+    Attributes:
+        path: the directory.
+        protocol: what everything in it was run by.
+    """
+
+    def __init__(self, path: Path, protocol: Protocol) -> None:
+        self.path = path
+        self.protocol = protocol
+
+    @classmethod
+    def create(cls, path: Path, protocol: Protocol) -> Self:
+        """Makes a run directory, or opens the one that is there.
+
+        Raises:
+            UserError: it was made by a protocol that is not comparable.
+            OSError: it cannot be written.
+        """
+        make_directory(path)
+        record = {"fingerprint": protocol.fingerprint(), "protocol": protocol.to_dict()}
+        if not (path / "protocol.json").exists():
+            exclusive_write(path / "protocol.json", json_bytes(record))
+        run = cls.open(path)
+        run.check_protocol(protocol)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens an existing run directory.
+
+        Raises:
+            UserError: there is none, or its protocol.json cannot be read.
+        """
+        file = path / "protocol.json"
+        if not file.is_file():
+            raise UserError(f"{path} is no run directory: it has no protocol.json")
+        record = _read_json(file)
+        if not isinstance(record.get("protocol"), dict):
+            raise UserError(f"{file}: has no protocol; restore the file or use another directory")
+        return cls(path, Protocol.from_dict(record["protocol"], str(file)))
+
+    def check_protocol(self, protocol: Protocol) -> None:
+        """Raises UserError unless `protocol` is comparable with this directory's."""
+        fields = self.protocol.differences(protocol)
+        if fields:
+            mine, theirs = self.protocol.to_dict(), protocol.to_dict()
+            listed = [f"{name} ({mine[name]} there, {theirs[name]} now)" for name in fields]
+            raise UserError(
+                f"{self.path} was made by another protocol: it differs in {', '.join(listed)}; "
+                "choose another directory with --out"
+            )
+
+    def cell_path(self, cell: Cell) -> Path:
+        """Returns the directory of one cell."""
+        return self.path / cell.task / cell.algorithm / f"seed-{cell.seed:03d}"
+
+    def checkpoint_path(self, job: Job) -> Path:
+        """Returns the checkpoint file of a job."""
+        return self.path / job.task / job.algorithm / f"{job.name}.ckpt"
+
+    def cells(self) -> list[Cell]:
+        """Returns every cell that was started, sorted by task, algorithm and seed."""
+        files = self.path.glob("*/*/seed-*/run.json")
+        found = [
+            Cell(file.parts[-3], file.parts[-4], int(file.parts[-2].removeprefix("seed-")))
+            for file in files
+            if file.parts[-2].removeprefix("seed-").isdigit()
+        ]
+        return sorted(found, key=lambda cell: (cell.task, cell.algorithm, cell.seed))
+
+    def require_cell(self, cell: Cell) -> Cell:
+        """Returns `cell`.
+
+        Raises:
+            UserError: it was never started here; names the nearest that was.
+        """
+        known = {str(each): each for each in self.cells()}
+        if str(cell) not in known:
+            raise unknown(f"cell of {self.path}", str(cell), known)
+        return cell
+
+    def stored_job(self, cell: Cell) -> Job | None:
+        """Returns the job that a started cell belongs to."""
+        record = self.read_run(cell)
+        if record is None:
+            return None
+        return Job(cell.algorithm, cell.task, record.configuration.seeds_together)
+
+    def check_configuration(
+        self, cell: Cell, hyperparameters: Mapping[str, Any], engine: str
+    ) -> None:
+        """Raises UserError if the cell was started with another configuration.
+
+        Nothing is written either way.
+        """
+        record = self.read_run(cell)
+        if record is None:
+            return
+        stored = record.configuration
+        differing = _differences(stored.hyperparameters, hyperparameters)
+        if stored.engine != engine:
+            differing.append(f"engine ({stored.engine} there, {engine} now)")
+        if differing:
+            raise UserError(
+                f"{self.path}/{cell} was run with another configuration, which differs in "
+                f"{', '.join(differing)}; choose other seeds, or another directory with --out"
+            )
+
+    @contextlib.contextmanager
+    def locked(self, job: Job) -> Iterator[None]:
+        """Holds all cells of a job; the system lets go of them should the process die.
+
+        Raises:
+            UserError: another process holds one of them, or has put one into another job.
+        """
+        with contextlib.ExitStack() as stack:
+            for cell in job.cells:
+                make_directory(self.cell_path(cell))
+                lock = stack.enter_context(open(self.cell_path(cell) / ".lock", "ab"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise UserError(
+                        f"{self.path}/{cell} is being trained by another process; "
+                        "wait for it, or choose other cells"
+                    ) from None
+            for cell in job.cells:
+                if self.stored_job(cell) not in (None, job):
+                    raise UserError(
+                        f"{self.path}/{cell} has meanwhile been started in another group of "
+                        "seeds; run the same command again"
+                    )
+            yield
+
+    def is_locked(self, cell: Cell) -> bool:
+        """Returns whether some process is training the cell now."""
+        try:
+            with open(self.cell_path(cell) / ".lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def write_run(self, configuration: Configuration, provenance: Mapping[str, Any]) -> None:
+        """Writes run.json; on a further start of the same cell adds its provenance."""
+        cell = Cell(configuration.algorithm, configuration.task, configuration.seed)
+        before = self.read_run(cell)
+        record = RunRecord(configuration, ((*before.provenance,) if before else ()) + (provenance,))
+        self._write_json(cell, "run.json", record)
+
+    def read_run(self, cell: Cell) -> RunRecord | None:
+        """Returns run.json, or None for a cell that was never started.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return self._read_json(cell, "run.json", RunRecord)
+
+    def write_status(self, cell: Cell, status: Status) -> None:
+        """Replaces status.json."""
+        self._write_json(cell, "status.json", status)
+
+    def read_status(self, cell: Cell) -> Status | None:
+        """Returns status.json, or None where there is none yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return self._read_json(cell, "status.json", Status)
+
+    def write_curve(self, cell: Cell, rows: Sequence[CurveRow]) -> None:
+        """Replaces curve.csv by all rows so far."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(field.name for field in dataclasses.fields(CurveRow))
+        writer.writerows(dataclasses.astuple(row) for row in rows)
+        make_directory(self.cell_path(cell))
+        atomic_write(self.cell_path(cell) / "curve.csv", text.getvalue().encode())
+
+    def read_curve(self, cell: Cell) -> list[CurveRow]:
+        """Returns the rows of curve.csv, none where there is no file yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.cell_path(cell) / "curve.csv"
+        if not path.is_file():
+            return []
+        types = typing.get_type_hints(CurveRow)
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            return [CurveRow(**{name: types[name](row[name]) for name in types}) for row in rows]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise _damaged(path, error) from None
+
+    def write_metrics(self, cell: Cell, rows: Sequence[Mapping[str, float]]) -> None:
+        """Replaces metrics.csv by the mean training metrics of all chunks so far."""
+        text = io.StringIO(newline="")
+        names = list(rows[0]) if rows else ["env_steps"]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        make_directory(self.cell_path(cell))
+        atomic_write(self.cell_path(cell) / "metrics.csv", text.getvalue().encode())
+
+    def keep_checkpoint(self, cell: Cell, checkpoint: Path) -> None:
+        """Copies a job's checkpoint to the cell as `last-good.ckpt`, before it diverged."""
+        atomic_write(self.cell_path(cell) / "last-good.ckpt", checkpoint.read_bytes())
+
+    def write_episodes(self, cell: Cell, env_steps: np.ndarray, returns: np.ndarray) -> None:
+        """Replaces episodes.npz.
+
+        Args:
+            cell: whose episodes.
+            env_steps: [P] as in `CurveRow`, one per evaluation.
+            returns: [P, M, E] of every episode; M modes in the order of `algorithms.api.MODES`.
+        """
+        import numpy as np
+
+        make_directory(self.cell_path(cell))
+        with atomic_writer(self.cell_path(cell) / "episodes.npz") as file:
+            np.savez_compressed(file, env_steps=env_steps, returns=returns)
+
+    def read_episodes(self, cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns what `write_episodes` stored, or None where there is no file yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        import numpy as np
+
+        path = self.cell_path(cell) / "episodes.npz"
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return arrays["env_steps"], arrays["returns"]
+        except Exception as error:  # a damaged archive fails in zipfile, zlib or numpy
+            raise _damaged(path, error) from None
+
+    def write_metrics(self, cell: Cell, rows: Sequence[Mapping[str, float]]) -> None:
+        """Replaces metrics.csv by all rows so far; every row has the same columns."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        make_directory(self.cell_path(cell))
+        atomic_write(self.cell_path(cell) / "metrics.csv", text.getvalue().encode())
+
+    def keep_checkpoint(self, cell: Cell, path: Path) -> None:
+        """Keeps the checkpoint `path` as it is now in the cell's directory, as last-good.ckpt."""
+        make_directory(self.cell_path(cell))
+        keep_copy(path, self.cell_path(cell) / "last-good.ckpt")
+
+    def _write_json(self, cell: Cell, name: str, record: RunRecord | Status) -> None:
+        make_directory(self.cell_path(cell))
+        atomic_write(self.cell_path(cell) / name, json_bytes(dataclasses.asdict(record)))
+
+    def _read_json(self, cell: Cell, name: str, kind: type[Record]) -> Record | None:
+        path = self.cell_path(cell) / name
+        if not path.is_file():
+            return None
+        try:
+            record: Record = _from_plain(kind, _read_json(path))
+            return record
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not isinstance(data, dict):
+        raise _damaged(path, ValueError("not an object"))
+    return data
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"{path} is damaged ({reason}); restore it, or delete the cell's directory")
+
+
+def _from_plain(kind: Any, value: Any) -> Any:
+    """Turns parsed JSON back into the dataclass `kind`; raises ValueError where it does not fit."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _from_plain(hints[name], each) for name, each in value.items()})
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal and value not in arguments:
+        raise ValueError(f"{value!r} is not one of {', '.join(arguments)}")
+    if origin is tuple:
+        return tuple(_from_plain(arguments[0], each) for each in value)
+    if type(None) in arguments:
+        return None if value is None else _from_plain(arguments[0], value)
+    if isinstance(kind, type) and not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"{value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
+    """Lists the hyper-parameters that differ, after requested ones passed through JSON."""
+    now = json.loads(json_bytes(dict(requested)))
+    return [
+        f"{name} ({stored.get(name, 'unset')} there, {now.get(name, 'unset')} now)"
+        for name in sorted({*stored, *now})
+        if name not in stored or name not in now or stored[name] != now[name]
+    ]

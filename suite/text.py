@@ -1,0 +1,49 @@
+"""Plain text for people: numbers, durations and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def count(number: int) -> str:
+    """Returns a whole number with its thousands apart: 1,234,567."""
+    return f"{number:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns a time span in its two largest units: 2d03h, 1h05m, 3m20s, 7s, or ? if unknown."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if days:
+        return f"{days}d{hours % 24:02d}h"
+    if hours:
+        return f"{hours}h{minutes % 60:02d}m"
+    if minutes:
+        return f"{minutes}m{whole % 60:02d}s"
+    return f"{whole}s"
+
+
+def number(value: float | None) -> str:
+    """Returns a return to one decimal, or - where there is none yet."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns aligned columns; those that hold only numbers are aligned to the right."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(aligned(line) for line in [header, *rows])
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell[:1].isdigit() or (cell[:1] == "-" and cell[1:2].isdigit())

@@ -1,0 +1,361 @@
+"""The training loop of one job: chunks of updates, and between them evaluation, checks,
+checkpoints and files (DESIGN section 4).
+
+The point of a curve at x = N is the policy after exactly N environment steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from algorithms.api import MODES, Algorithm
+from algorithms.networks import parameter_count
+from envs.api import Task
+from envs.engines import load_task
+from suite import checkpoint, interrupt
+from suite.build import build_algorithm, build_program
+from suite.context import JobResult, RunContext
+from suite.evaluate import start_states
+from suite.program import Compiled, SeedState
+from suite.progress import JobLine
+from suite.provenance import provenance
+from suite.store import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+
+
+@dataclasses.dataclass
+class SeedRecord:
+    """What is known of one seed besides its state; kept in the checkpoint.
+
+    Attributes:
+        rows: the curve so far.
+        episodes: [modes][episodes] returns of each evaluation.
+        metrics: mean training metrics of each chunk.
+        ledger: environment steps by purpose.
+        divergence: set once the seed's numbers stopped being finite; it is then frozen.
+    """
+
+    rows: list[CurveRow] = dataclasses.field(default_factory=list)
+    episodes: list[list[list[float]]] = dataclasses.field(default_factory=list)
+    metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    ledger: Ledger = Ledger()
+    divergence: Divergence | None = None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> SeedRecord:
+        """Restores what `dataclasses.asdict` gave."""
+        divergence = plain["divergence"]
+        return cls(
+            rows=[CurveRow(**row) for row in plain["rows"]],
+            episodes=plain["episodes"],
+            metrics=plain["metrics"],
+            ledger=Ledger(**plain["ledger"]),
+            divergence=divergence and Divergence(**divergence),
+        )
+
+    def count(self, purpose: str, steps: int) -> None:
+        """Enters environment steps into the ledger."""
+        counted = getattr(self.ledger, purpose) + steps
+        self.ledger = dataclasses.replace(self.ledger, **{purpose: counted})
+
+
+@dataclasses.dataclass
+class Clock:
+    """Seconds spent on a job so far, over all its runs; pauses between runs do not count."""
+
+    wall: float = 0.0
+    compile: float = 0.0
+    train: float = 0.0
+    evaluate: float = 0.0
+
+
+def run_job(job: Job, context: RunContext) -> JobResult:
+    """Trains a job's seeds from where they are to the end of the budget.
+
+    Raises:
+        UserError: the job is being trained elsewhere, or its files do not fit.
+        OSError: results cannot be written; what was saved before stays.
+    """
+    with context.run.locked(job):
+        training = Training(job, context)
+        with context.reporter.job(job, training.steps_per_seed) as line:
+            return training.run(line)
+
+
+class Training:
+    """One job under way.
+
+    Attributes:
+        updates: policy updates made.
+        stage: index of the current stage.
+        evaluated: updates at the last evaluation, -1 before the first.
+        records: one per seed, in the order of the job's seeds.
+        clock: time spent.
+    """
+
+    def __init__(self, job: Job, context: RunContext) -> None:
+        self._began = time.perf_counter()
+        self.job = job
+        self.context = context
+        self.task: Task = load_task(job.task, context.engine)
+        hyperparameters = context.hyperparameters[job.algorithm]
+        self.algorithm: Algorithm = build_algorithm(
+            job.algorithm, hyperparameters, self.task, context.protocol
+        )
+        self.stages = self.algorithm.stages()
+        self.program = Compiled(build_program(self.algorithm, self.task, context.protocol))
+        self.updates = 0
+        self.stage = 0
+        self.evaluated = -1
+        self.records = [SeedRecord() for _ in job.seeds]
+        self.clock = Clock()
+        self._earlier = Clock()
+        self._steps_before = 0
+
+    @property
+    def total_updates(self) -> int:
+        """Policy updates in the whole run."""
+        return sum(stage.updates for stage in self.stages)
+
+    @property
+    def steps_per_seed(self) -> int:
+        """Environment steps that count against the budget, per seed."""
+        rollouts = sum(stage.updates + stage.extra_rollouts for stage in self.stages)
+        return rollouts * self.context.protocol.pipeline().steps_per_update
+
+    @property
+    def stage_end(self) -> int:
+        """Updates after which the current stage ends."""
+        return sum(stage.updates for stage in self.stages[: self.stage + 1])
+
+    @property
+    def next_evaluation(self) -> int:
+        """Updates after which the next evaluation is due."""
+        interval = self.context.protocol.eval_interval
+        return min((self.updates // interval + 1) * interval, self.total_updates)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        spent = self.updates == self.total_updates and self.evaluated == self.updates
+        return spent or all(record.divergence for record in self.records)
+
+    def run(self, line: JobLine) -> JobResult:
+        """Trains to the end, or until the user asks to stop."""
+        line.note("compiling")
+        state = self._restore_or_start()
+        protocol = self.context.protocol
+        starts = start_states(self.task, protocol.eval_episodes, protocol.eval_seed)
+        while not self.finished:
+            if interrupt.requested():
+                return JobResult(self._diverged, interrupted=True)
+            if self._evaluation_due:
+                self._evaluate(state, starts)
+            elif self.updates == self.stage_end:
+                state = self._change_stage(state)
+            else:
+                state = self._train(state)
+            self._save(state)
+            self._report(line)
+        return JobResult(self._diverged)
+
+    @property
+    def _evaluation_due(self) -> bool:
+        on_grid = self.updates % self.context.protocol.eval_interval == 0
+        return self.evaluated != self.updates and (on_grid or self.updates == self.total_updates)
+
+    @property
+    def _diverged(self) -> tuple[int, ...]:
+        pairs = zip(self.job.seeds, self.records, strict=True)
+        return tuple(seed for seed, record in pairs if record.divergence)
+
+    def _restore_or_start(self) -> SeedState:
+        path = self.context.run.checkpoint_path(self.job)
+        if path.exists():
+            template = self.program.abstract_start(self.job.seeds)
+            state, meta = checkpoint.load(path, template)
+            self._restore(meta)
+        else:
+            state = self.program.start(self.job.seeds)
+        self._describe(state)
+        return state
+
+    def _restore(self, meta: Mapping[str, Any]) -> None:
+        self.updates, self.stage = meta["updates"], meta["stage"]
+        self.evaluated = meta["evaluated"]
+        self.records = [SeedRecord.from_plain(plain) for plain in meta["records"]]
+        self._earlier = Clock(**meta["clock"])
+        self.clock = Clock(**meta["clock"])
+        self._steps_before = max(record.ledger.env_steps for record in self.records)
+
+    def _describe(self, state: SeedState) -> None:
+        """Writes run.json of every seed."""
+        parameters = jax.eval_shape(self.algorithm.parameters, state.algorithm)
+        count = parameter_count(parameters) // len(self.job.seeds)
+        facts = provenance()
+        for cell in self.job.cells:
+            self.context.run.write_run(self._configuration(cell, count), facts)
+
+    def _configuration(self, cell: Cell, parameters: int) -> Configuration:
+        protocol = self.context.protocol
+        return Configuration(
+            algorithm=cell.algorithm,
+            task=cell.task,
+            seed=cell.seed,
+            seeds_together=self.job.seeds,
+            hyperparameters=self.context.hyperparameters[cell.algorithm],
+            engine=self.context.engine,
+            protocol=protocol.to_dict(),
+            fingerprint=protocol.fingerprint(),
+            parameter_count=parameters,
+            evaluations_per_action=self.algorithm.evaluations_per_action,
+            model_hash=self.task.model_hash,
+        )
+
+    def _train(self, state: SeedState) -> SeedState:
+        """Trains to the next evaluation or the end of the stage, whichever comes first."""
+        updates = min(self.next_evaluation, self.stage_end) - self.updates
+        with self._timed("train"):
+            state, metrics = self.program.train(state, updates)
+        state = self._count(state, "train_steps")
+        self.updates += updates
+        self._freeze_diverged(state)
+        self._note_metrics(metrics)
+        return state
+
+    def _change_stage(self, state: SeedState) -> SeedState:
+        """Takes the algorithm into its next stage, with data of its own where it asks for it."""
+        stage = self.stages[self.stage]
+        with self._timed("train"):
+            if stage.extra_rollouts:
+                state = self.program.collect(state, stage.extra_rollouts)
+                state = self._count(state, "decoder_data_steps")
+            state = self.program.advance(state)
+            if stage.restart_envs:
+                state = self.program.restart_envs(state)
+        self.stage += 1
+        self._freeze_diverged(state)
+        return state
+
+    def _evaluate(self, state: SeedState, starts: Any) -> None:
+        """Adds a point to the curve of every seed that is not frozen."""
+        with self._timed("evaluate"):
+            episodes = self.program.evaluate(state, starts)
+        returns, steps = np.asarray(episodes.returns), np.asarray(episodes.steps)
+        self._tick()
+        for record, seed_returns, seed_steps in zip(self.records, returns, steps, strict=True):
+            if not record.divergence:
+                record.count("eval_steps", int(seed_steps))
+                record.episodes.append(seed_returns.tolist())
+                record.rows += self._rows(record, seed_returns)
+        self.evaluated = self.updates
+
+    def _rows(self, record: SeedRecord, returns: np.ndarray) -> Iterator[CurveRow]:
+        for mode, mode_returns in zip(MODES, returns, strict=True):
+            yield CurveRow(
+                env_steps=record.ledger.env_steps,
+                mode=mode,
+                return_mean=float(mode_returns.mean(dtype=np.float64)),
+                return_std=float(mode_returns.std(dtype=np.float64)),
+                episodes=len(mode_returns),
+                wall_seconds=self.clock.wall,
+                updates=self.updates,
+                stage=self.stage,
+                **dataclasses.asdict(record.ledger),
+                train_seconds=self.clock.train,
+                eval_seconds=self.clock.evaluate,
+            )
+
+    def _count(self, state: SeedState, purpose: str) -> SeedState:
+        """Moves the steps that the environments counted into the ledger."""
+        counted = np.asarray(state.envs.steps)
+        for record, steps in zip(self.records, counted, strict=True):
+            if not record.divergence:
+                record.count(purpose, int(steps))
+        envs = state.envs._replace(steps=jnp.zeros_like(state.envs.steps))
+        return state._replace(envs=envs)
+
+    def _freeze_diverged(self, state: SeedState) -> None:
+        """Notes seeds whose state is no longer finite; they are computed on but not recorded."""
+        leaves = {name: np.asarray(ok) for name, ok in self.program.finite(state).items()}
+        for index, record in enumerate(self.records):
+            broken = [name for name, ok in leaves.items() if not ok[index]]
+            if broken and not record.divergence:
+                record.divergence = Divergence(record.ledger.env_steps, broken[0])
+                self._keep_last_good(self.job.cells[index])
+
+    def _keep_last_good(self, cell: Cell) -> None:
+        """Copies the checkpoint from before a divergence into the cell's directory."""
+        path = self.context.run.checkpoint_path(self.job)
+        if path.exists():
+            self.context.run.keep_checkpoint(cell, path)
+
+    def _note_metrics(self, metrics: Mapping[str, jax.Array]) -> None:
+        table = {name: np.asarray(values) for name, values in metrics.items()}
+        for index, record in enumerate(self.records):
+            if not record.divergence:
+                row = {name: float(values[index]) for name, values in table.items()}
+                record.metrics.append({"env_steps": record.ledger.env_steps, **row})
+
+    def _save(self, state: SeedState) -> None:
+        """Writes the checkpoint first, then the files that follow from it."""
+        self._tick()
+        meta = {
+            "updates": self.updates,
+            "stage": self.stage,
+            "evaluated": self.evaluated,
+            "clock": dataclasses.asdict(self.clock),
+            "records": [dataclasses.asdict(record) for record in self.records],
+        }
+        checkpoint.save(self.context.run.checkpoint_path(self.job), state, meta)
+        for cell, record in zip(self.job.cells, self.records, strict=True):
+            self._write_files(cell, record)
+
+    def _write_files(self, cell: Cell, record: SeedRecord) -> None:
+        run = self.context.run
+        steps = [row.env_steps for row in record.rows if row.mode == MODES[0]]
+        run.write_curve(cell, record.rows)
+        run.write_episodes(
+            cell, np.asarray(steps, np.int64), np.asarray(record.episodes, np.float32)
+        )
+        run.write_metrics(cell, record.metrics)
+        run.write_status(cell, self._status(record))
+
+    def _status(self, record: SeedRecord) -> Status:
+        state = "diverged" if record.divergence else "done" if self.finished else "running"
+        last = {row.mode: row.return_mean for row in record.rows[-len(MODES) :]}
+        return Status(
+            state=state,  # type: ignore[arg-type]
+            updates=self.updates,
+            total_updates=self.total_updates,
+            ledger=record.ledger,
+            wall_seconds=self.clock.wall,
+            returns=last,
+            divergence=record.divergence,
+        )
+
+    def _report(self, line: JobLine) -> None:
+        steps = max(record.ledger.env_steps for record in self.records)
+        seconds = self.clock.wall - self._earlier.wall - self.program.seconds
+        returns = [record.rows[-1].return_mean if record.rows else None for record in self.records]
+        line.update(steps, (steps - self._steps_before) / max(seconds, 1e-9), returns)
+
+    def _tick(self) -> None:
+        """Brings the clock's total up to now."""
+        self.clock.wall = self._earlier.wall + time.perf_counter() - self._began
+        self.clock.compile = self._earlier.compile + self.program.seconds
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        """Adds the time of its body, less compilation, to a part of the clock."""
+        began, compiled = time.perf_counter(), self.program.seconds
+        yield
+        spent = time.perf_counter() - began - (self.program.seconds - compiled)
+        setattr(self.clock, part, getattr(self.clock, part) + spent)
