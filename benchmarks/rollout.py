@@ -2,9 +2,9 @@
 
 The rollout is the one that training takes: `VectorEnv` with bank starts and random
 phases, acted on by a policy of PPO's size, in one `lax.scan`. Its speed is given as
-a share of the physics alone, `mujoco.batch.Batch.step` with the same model, batch
-and threads, measured alternately with it; with --mjx also as a ratio to the same
-rollout on MJX in JAX.
+a share of the physics alone: `mujoco.batch.Batch.step` with the same model, number
+of simulations, threads and states, measured alternately with it. With --mjx it is
+also given as a ratio to the same rollout on MJX in JAX.
 
     python benchmarks/rollout.py --tasks CheetahRun,WalkerWalk --envs 256,2048
 """
@@ -20,7 +20,6 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,10 +34,8 @@ from envs.native import NativeTask, available_cpus
 from envs.tasks import resolve_tasks
 from envs.vector import EnvState, VectorEnv
 
-Measure = Callable[[], float]
-"""Runs for a while and returns the environment steps per second."""
-
 _HIDDEN_SIZES = (32, 32, 32, 32)
+_MIN_STEPS = 30
 _MJX_ENVS = 512
 _MJX_STEPS = 10
 _PACKAGES = ("jax", "jaxlib", "mujoco", "mujoco-mjx", "playground", "numpy")
@@ -77,58 +74,70 @@ def act(weights: list[jax.Array], obs: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.tanh(mean + noise * jnp.clip(jax.nn.softplus(scale) + 1e-3, 1e-3, 10.0))
 
 
-def measure_rollout(env: VectorEnv, steps: int) -> Measure:
-    """Returns a measurement of jitted rollouts of `steps` control steps."""
-    weights = init_policy(jax.random.key(0), env.task.obs_size, env.task.action_size)
+class Rollout:
+    """Jitted rollouts of a vector environment under an untrained policy."""
 
-    @jax.jit
-    def rollout(state: EnvState, key: jax.Array) -> tuple[EnvState, Any]:
+    def __init__(self, env: VectorEnv, steps: int) -> None:
+        """Compiles, and takes `steps` control steps from the start states."""
+        self.env = env
+        self.steps = steps
+        self._weights = init_policy(jax.random.key(0), env.task.obs_size, env.task.action_size)
+        self._run = jax.jit(self._scan)
+        self.state = jax.jit(env.reset)(jax.random.key(1))
+        self.measure()
+
+    def measure(self) -> float:
+        """Takes `steps` control steps; returns environment steps per second."""
+        start = time.perf_counter()
+        self.state, _ = jax.block_until_ready(self._run(self.state, jax.random.key(2)))
+        return self.env.num_envs * self.steps / (time.perf_counter() - start)
+
+    def _scan(self, state: EnvState, key: jax.Array) -> tuple[EnvState, Any]:
         def body(state: EnvState, key: jax.Array) -> tuple[EnvState, Any]:
             act_key, env_key = jax.random.split(key)
-            action = act(weights, state.obs, act_key)
-            next_state, transition = env.step(state, action, env_key)
+            action = act(self._weights, state.obs, act_key)
+            next_state, transition = self.env.step(state, action, env_key)
             return next_state, (state.obs, action, transition)
 
-        return jax.lax.scan(body, state, jax.random.split(key, steps))
-
-    state, _ = jax.block_until_ready(
-        rollout(jax.jit(env.reset)(jax.random.key(1)), jax.random.key(2))
-    )
-
-    def measure() -> float:
-        nonlocal state
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(rollout(state, jax.random.key(3)))
-        return env.num_envs * steps / (time.perf_counter() - start)
-
-    return measure
+        return jax.lax.scan(body, state, jax.random.split(key, self.steps))
 
 
-def measure_physics(task: NativeTask, num_envs: int, steps: int) -> Measure:
-    """Returns a measurement of the physics alone under random controls."""
-    batch = Batch(task.model, num_envs, available_cpus())
-    batch.reset()
-    batch.bind("ctrl")[:] = np.random.default_rng(0).uniform(-1, 1, (num_envs, task.model.nu))
-    batch.step(nstep=task.substeps * 20)
+class Physics:
+    """The physics alone, from the states that a rollout has reached."""
 
-    def measure() -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            batch.step(nstep=task.substeps)
-        return num_envs * steps / (time.perf_counter() - start)
+    def __init__(self, task: NativeTask, rollout: Rollout) -> None:
+        """Makes a batch of as many simulations as the rollout has environments."""
+        self._task = task
+        self._rollout = rollout
+        self._batch = Batch(self._task.model, rollout.env.num_envs, available_cpus())
+        self._batch.reset()
+        self._random = np.random.default_rng(0)
 
-    return measure
+    def measure(self) -> float:
+        """Steps under random controls; returns steps per second within Batch.step."""
+        self._load_states()
+        ctrl = self._batch.bind("ctrl")
+        seconds = 0.0
+        for _ in range(self._rollout.steps):
+            ctrl[:] = self._random.uniform(-1, 1, ctrl.shape)
+            start = time.perf_counter()
+            self._batch.step(nstep=self._task.substeps)
+            seconds += time.perf_counter() - start
+        return self._batch.nsim * self._rollout.steps / seconds
+
+    def _load_states(self) -> None:
+        rows = np.asarray(self._rollout.state.task.physics)
+        for field, columns in self._task.layout.slices.items():
+            target = self._batch.bind(field)
+            target[...] = rows[:, columns].reshape(target.shape)
 
 
-def compare(name: str, num_envs: int, repeats: int, seconds: float, mjx: float | None) -> Result:
-    """Measures rollout and physics alternately, each for about `seconds` at a time."""
-    task = load_task(name, "native")
-    assert isinstance(task, NativeTask)
-    speed = measure_physics(task, num_envs, steps=10)()
-    steps = max(10, round(seconds * speed / num_envs))
-    rollout = measure_rollout(VectorEnv(task, num_envs), steps)
-    physics = measure_physics(task, num_envs, steps)
-    pairs = [(rollout(), physics()) for _ in range(repeats)]
+def compare(name: str, num_envs: int, repeats: int, steps: int, mjx: float | None) -> Result:
+    """Measures rollout and physics alternately, `repeats` times each."""
+    task = NativeTask(name)
+    rollout = Rollout(VectorEnv(task, num_envs), max(_MIN_STEPS, steps // num_envs))
+    physics = Physics(task, rollout)
+    pairs = [(rollout.measure(), physics.measure()) for _ in range(repeats)]
     shares = [r / p for r, p in pairs]
     median = statistics.median(r for r, _ in pairs)
     return Result(
@@ -147,8 +156,8 @@ def compare(name: str, num_envs: int, repeats: int, seconds: float, mjx: float |
 def measure_mjx(name: str) -> float:
     """Returns the speed of the same rollout with MJX in JAX on this device."""
     env = VectorEnv(load_task(name, "jax"), _MJX_ENVS, bank_size=_MJX_ENVS)
-    measure = measure_rollout(env, _MJX_STEPS)
-    return statistics.median(measure() for _ in range(3))
+    rollout = Rollout(env, _MJX_STEPS)
+    return statistics.median(rollout.measure() for _ in range(3))
 
 
 def versions() -> dict[str, str]:
@@ -171,11 +180,14 @@ def table_row(result: Result) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--tasks", default="CheetahRun,WalkerWalk,FishSwim")
     parser.add_argument("--envs", default="256,2048", help="numbers of environments")
     parser.add_argument("--repeats", type=int, default=7, help="pairs of measurements")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of a measurement")
+    parser.add_argument(
+        "--steps", type=int, default=60_000, help="environment steps per measurement"
+    )
     parser.add_argument("--mjx", action="store_true", help="compare with MJX in JAX too")
     parser.add_argument("--json", type=pathlib.Path, help="file for the record")
     return parser.parse_args()
@@ -189,7 +201,7 @@ def main() -> None:
     for name in resolve_tasks(options.tasks):
         mjx = measure_mjx(name) if options.mjx else None
         for num_envs in (int(number) for number in options.envs.split(",")):
-            result = compare(name, num_envs, options.repeats, options.seconds, mjx)
+            result = compare(name, num_envs, options.repeats, options.steps, mjx)
             results.append(result)
             print(table_row(result), flush=True)
     if options.json:

@@ -47,9 +47,7 @@ def _structure(name: str, **fields: Any) -> type[ctypes.Structure]:
 
 
 _Version = _structure("Version", major=ctypes.c_int, minor=ctypes.c_int)
-_Api = _structure(
-    "Api", version=_Version, internal=ctypes.c_void_p, error_create=ctypes.c_void_p
-)
+_Api = _structure("Api", version=_Version, internal=ctypes.c_void_p, error_create=ctypes.c_void_p)
 _ErrorArgs = _structure("ErrorArgs", message=ctypes.c_char_p, code=ctypes.c_int)
 _Buffer = _structure(
     "Buffer",
@@ -161,7 +159,8 @@ def _array(buffer: Any, writeable: bool) -> np.ndarray:
     size = dtype.itemsize
     for length in shape:
         size *= length
-    array = np.frombuffer(_bytes(size).from_address(buffer.data), dtype).reshape(shape)
+    memory = memoryview(_bytes(size).from_address(buffer.data))
+    array = np.frombuffer(memory, dtype).reshape(shape)
     array.flags.writeable = writeable
     return array
 

@@ -170,13 +170,16 @@ class NativeData:
         return self._fields[name]
 
     def replace(self, **changes: Any) -> NativeData:
+        """Returns the data with some fields changed, as `mjx.Data.replace` does."""
         return NativeData({**self._fields, **changes})
 
     def tree_flatten(self) -> tuple[tuple[jax.Array, ...], tuple[str, ...]]:
+        """Returns the values and the names of the fields."""
         return tuple(self._fields.values()), tuple(self._fields)
 
     @classmethod
     def tree_unflatten(cls, names: tuple[str, ...], values: Iterable[jax.Array]) -> NativeData:
+        """Undoes `tree_flatten`."""
         return cls(dict(zip(names, values, strict=True)))
 
 
@@ -283,9 +286,7 @@ class NativeTask(PlaygroundTask):
         names = zip(sorted(inputs), program.invars, strict=False)
         return RowLayout(data, tuple(f for f, variable in names if id(variable) in used))
 
-    def _advance(
-        self, derived: RowLayout, state: Fields, ctrl: jax.Array, substeps: int
-    ) -> Fields:
+    def _advance(self, derived: RowLayout, state: Fields, ctrl: jax.Array, substeps: int) -> Fields:
         results = (
             jax.ShapeDtypeStruct((self.layout.size,), jnp.float32),
             jax.ShapeDtypeStruct((derived.size,), jnp.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from envs.tasks import TASK_SETS, TASKS
@@ -80,9 +81,17 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
 
 
 def _render_algorithm(algorithm: dict[str, Any]) -> str:
-    rows = [
-        (f"  {each['name']}", str(each["default"]), each["type"], each["description"])
-        for each in algorithm["hyperparameters"]
-    ]
-    header = "  hyper-parameter", "default", "type", "meaning and source"
-    return f"{algorithm['name']}: {algorithm['description']}\n{text.table(header, rows)}"
+    lines = [f"{algorithm['name']}: {algorithm['description']}"]
+    for field in algorithm["hyperparameters"]:
+        lines.append(f"  {field['name']} = {_typed(field['default'])}  ({field['type']})")
+        lines += textwrap.wrap(
+            field["description"], 96, initial_indent="      ", subsequent_indent="      "
+        )
+    return "\n".join(lines)
+
+
+def _typed(value: Any) -> str:
+    """Returns a value as it is typed after `--set NAME.FIELD=`."""
+    if isinstance(value, tuple):
+        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
+    return str(value).lower() if isinstance(value, bool | None) else str(value)

@@ -6,7 +6,6 @@ Heavy modules are imported inside the commands, so that `suite --help` is instan
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,7 +46,6 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
     try:
         result = cli.main(arguments, prog_name="suite", standalone_mode=False)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         return _complain(error.format_message())
@@ -58,10 +56,6 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         _complain("suite: interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone; without this Python complains again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno is None:
             raise

@@ -29,8 +29,11 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     known = list(choices)
     by_lower_case = {choice.lower(): choice for choice in known}
     nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
-    hint = f"did you mean {by_lower_case[nearest[0]]!r}? " if nearest else ""
-    return UserError(f"unknown {kind} {name!r}: {hint}(known: {', '.join(known)})")
+    listed = ", ".join(known)
+    if nearest:
+        question = f"did you mean {by_lower_case[nearest[0]]!r}? Known: {listed}"
+        return UserError(f"unknown {kind} {name!r}; {question}")
+    return UserError(f"unknown {kind} {name!r}; known: {listed}")
 
 
 def describe_os_error(error: OSError) -> str:

@@ -7,7 +7,6 @@ copy. Its keys are the fields of `Protocol`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -234,7 +233,7 @@ def _checked_fields(cls: type[Protocol], data: Mapping[str, Any]) -> dict[str, A
     hints = typing.get_type_hints(cls)
     for name in data:
         if name not in hints:
-            raise _unknown_field(name, list(hints))
+            raise unknown("field", name, hints)
     for field in dataclasses.fields(cls):
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -242,12 +241,6 @@ def _checked_fields(cls: type[Protocol], data: Mapping[str, Any]) -> dict[str, A
         if required and field.name not in data:
             raise UserError(f"{field.name} is missing; add the line `{field.name} = ...`")
     return {name: _checked(name, value, hints[name]) for name, value in data.items()}
-
-
-def _unknown_field(field: str, known: list[str]) -> UserError:
-    nearest = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
-    return UserError(f"unknown field {field!r}; {hint}")
 
 
 def _checked(field: str, value: Any, hint: Any) -> Any:

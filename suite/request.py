@@ -37,6 +37,7 @@ class Request:
         tasks: names.
         seeds: sorted.
         hyperparameters: every hyper-parameter of each selected algorithm, by its name.
+        algorithms: instances by name, for some environment: stages do not depend on which.
         notice: what was chosen for the user and why, if anything was.
     """
 
@@ -46,12 +47,12 @@ class Request:
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     hyperparameters: Mapping[str, Mapping[str, Any]]
+    algorithms: Mapping[str, Algorithm]
     notice: str | None = None
 
     def plan(self, run: RunDirectory | None) -> Plan:
         """Returns the jobs and what they take, given what `run` holds already."""
-        instances = {name: self._instance(name) for name in self.hyperparameters}
-        return make_plan(self.protocol, instances, self.tasks, self.seeds, self.engine, run)
+        return make_plan(self.protocol, self.algorithms, self.tasks, self.seeds, self.engine, run)
 
     def open_run(self) -> RunDirectory | None:
         """Returns the run directory if it exists, checked; None otherwise."""
@@ -67,13 +68,6 @@ class Request:
             for cell in planned.job.cells:
                 values = self.hyperparameters[cell.algorithm]
                 run.check_configuration(cell, values, self.engine)
-
-    def _instance(self, name: str) -> Algorithm:
-        """Returns the algorithm for some environment: its stages do not depend on which."""
-        sizes = EnvSpec(obs_size=1, action_size=1, discount=self.protocol.discount)
-        values = self.hyperparameters[name]
-        instance: Algorithm = build(entries()[name].cls, sizes, self.protocol.pipeline(), values)
-        return instance
 
 
 def make_request(
@@ -102,14 +96,14 @@ def make_request(
     """
     notice = None if protocol else _default_notice()
     chosen = load_protocol(protocol or _default_protocol())
+    values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, changes)
     return Request(
         protocol=chosen,
         out=out or Path("runs") / chosen.name,
         tasks=resolve_tasks(tasks),
         seeds=parse_seeds(seeds),
-        hyperparameters=_hyperparameters(
-            parse_algorithms(algos, tuple(entries())), chosen, changes
-        ),
+        hyperparameters=values,
+        algorithms={name: _instance(name, chosen, values[name]) for name in values},
         engine=resolve_engine(engine),
         notice=notice,
     )
@@ -141,3 +135,9 @@ def _hyperparameters(
         name: hyperparameters(name, classes[name], known[name].defaults, from_protocol, from_user)
         for name in names
     }
+
+
+def _instance(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Algorithm:
+    sizes = EnvSpec(obs_size=1, action_size=1, discount=protocol.discount)
+    instance: Algorithm = build(entries()[name].cls, sizes, protocol.pipeline(), values)
+    return instance

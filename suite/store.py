@@ -415,7 +415,10 @@ class RunDirectory:
         types = typing.get_type_hints(CurveRow)
         try:
             with open(path, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file, strict=True))
+                reader = csv.DictReader(file, strict=True)
+                rows = list(reader)
+            if reader.fieldnames != list(types):
+                raise ValueError("its columns are not those of a curve")
             return [CurveRow(**{name: types[name](row[name]) for name in types}) for row in rows]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise _damaged(path, error) from None
@@ -432,7 +435,7 @@ class RunDirectory:
 
     def keep_checkpoint(self, cell: Cell, checkpoint: Path) -> None:
         """Copies a job's checkpoint to the cell as `last-good.ckpt`, before it diverged."""
-        atomic_write(self.cell_path(cell) / "last-good.ckpt", checkpoint.read_bytes())
+        keep_copy(checkpoint, self.cell_path(cell) / "last-good.ckpt")
 
     def write_episodes(self, cell: Cell, env_steps: np.ndarray, returns: np.ndarray) -> None:
         """Replaces episodes.npz.
@@ -465,20 +468,6 @@ class RunDirectory:
                 return arrays["env_steps"], arrays["returns"]
         except Exception as error:  # a damaged archive fails in zipfile, zlib or numpy
             raise _damaged(path, error) from None
-
-    def write_metrics(self, cell: Cell, rows: Sequence[Mapping[str, float]]) -> None:
-        """Replaces metrics.csv by all rows so far; every row has the same columns."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        make_directory(self.cell_path(cell))
-        atomic_write(self.cell_path(cell) / "metrics.csv", text.getvalue().encode())
-
-    def keep_checkpoint(self, cell: Cell, path: Path) -> None:
-        """Keeps the checkpoint `path` as it is now in the cell's directory, as last-good.ckpt."""
-        make_directory(self.cell_path(cell))
-        keep_copy(path, self.cell_path(cell) / "last-good.ckpt")
 
     def _write_json(self, cell: Cell, name: str, record: RunRecord | Status) -> None:
         make_directory(self.cell_path(cell))

@@ -1,0 +1,187 @@
+"""Checkpoints: exact, verified, and never both copies lost."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from suite import checkpoint
+from suite.errors import UserError
+
+META = {"updates": 3, "name": "é", "ledger": {"train": 2**40}, "rows": [[1.5, None]]}
+
+
+def tree() -> dict[str, Any]:
+    return {
+        "params": [jnp.arange(6, dtype=jnp.float32).reshape(2, 3), jnp.zeros((0, 4))],
+        "key": jax.random.key(7),
+        "keys": jax.random.split(jax.random.key(8), 3),
+        "rbg": jax.random.key(9, impl="rbg"),
+        "half": jnp.array([1.5, -2.25, jnp.nan], jnp.bfloat16),
+        "count": jnp.int32(5),
+        "flag": jnp.array([True, False]),
+        "wide": np.array([2**40], np.int64),
+        "number": 2**40,
+        "real": 0.1,
+        "nothing": None,
+    }
+
+
+def bits(value: Any) -> Any:
+    """Turns a tree into plain data, equal exactly when all bits, types and shapes are."""
+
+    def leaf(each: Any) -> tuple[str, ...]:
+        kind = str(getattr(each, "dtype", type(each).__name__))
+        if kind.startswith("key<"):
+            each = jax.random.key_data(each)
+        array = np.asarray(each)
+        return kind, str(array.shape), array.tobytes().hex()
+
+    return jax.tree.map(leaf, value)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "job.ckpt"
+
+
+def test_round_trip_is_exact(path: Path) -> None:
+    checkpoint.save(path, tree(), META)
+    loaded, meta = checkpoint.load(path, tree())
+    assert bits(loaded) == bits(tree())
+    assert meta == META
+    assert checkpoint.read_meta(path) == META
+    restored = jax.random.normal(loaded["rbg"], (4,))
+    np.testing.assert_array_equal(restored, jax.random.normal(tree()["rbg"], (4,)))
+
+
+def test_shapes_alone_serve_as_template(path: Path) -> None:
+    state = {"a": jnp.ones((2, 2)), "keys": jax.random.split(jax.random.key(1), 2)}
+    checkpoint.save(path, state, {})
+    template = jax.eval_shape(lambda: state)
+    assert bits(checkpoint.load(path, template)[0]) == bits(state)
+
+
+def test_the_file_holds_no_pickle(path: Path) -> None:
+    checkpoint.save(path, tree(), META)
+    with np.load(path, allow_pickle=False) as archive:
+        assert all(archive[name].dtype.hasobject is False for name in archive.files)
+    with pytest.raises(TypeError, match=r"\['x'\]"):
+        checkpoint.save(path, {"x": object()}, {})
+    assert checkpoint.read_meta(path) == META
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**tree(), **changes}
+
+
+@pytest.mark.parametrize(
+    ("template", "leaf", "problem"),
+    [
+        (changed(extra=jnp.ones(2)), "['extra']", "is missing, expected float32[2]"),
+        (changed(count=None), "['count']", "is int32[], expected no such leaf"),
+        (changed(count=jnp.zeros(2, jnp.int32)), "['count']", "is int32[], expected int32[2]"),
+        (changed(count=jnp.float32(0)), "['count']", "is int32[], expected float32[]"),
+        (changed(key=jnp.zeros(2, jnp.uint32)), "['key']", "is key<fry> keys[], expected uint32"),
+        (changed(rbg=jax.random.key(0)), "['rbg']", "is key<rbg> keys[], expected key<fry>"),
+        (changed(params=[jnp.ones((3, 2)), jnp.zeros((0, 4))]), "['params'][0]", "float32[2, 3]"),
+    ],
+)
+def test_a_template_that_does_not_fit(path: Path, template: Any, leaf: str, problem: str) -> None:
+    checkpoint.save(path, tree(), META)
+    with pytest.raises(UserError) as caught:
+        checkpoint.load(path, template)
+    assert f"leaf {leaf} " in str(caught.value)
+    assert problem in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_no_flipped_bit_changes_what_is_loaded(path: Path) -> None:
+    """Each flip either is noticed, or hit a byte of the archive that carries nothing."""
+    state = {"a": jnp.arange(40, dtype=jnp.float32), "key": jax.random.key(1)}
+    checkpoint.save(path, state, META)
+    good, expected = path.read_bytes(), bits(state)
+    noticed = 0
+    for position in np.random.default_rng(0).permutation(len(good))[:400]:
+        damaged = bytearray(good)
+        damaged[position] ^= 1 << (int(position) % 8)
+        path.write_bytes(damaged)
+        try:
+            loaded, meta = checkpoint.load(path, state)
+        except UserError as error:
+            assert str(path) in str(error)
+            noticed += 1
+        else:
+            assert (bits(loaded), meta) == (expected, META)
+    assert noticed > 200
+
+
+@pytest.mark.parametrize("entry", ["leaf000000.npy", "manifest.npy"])
+def test_a_forged_entry_with_a_right_crc_is_noticed(path: Path, entry: str) -> None:
+    """The archive's own checksums are rewritten, so that only the digest can tell."""
+    checkpoint.save(path, {"a": jnp.zeros(8)}, {"updates": 3})
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    content = bytearray(entries[entry])
+    if entry.startswith("leaf"):
+        content[-1] ^= 1
+    else:
+        where = content.index(b'updates\\": 3') + len(b'updates\\": ')
+        content[where : where + 1] = b"4"
+    entries[entry] = bytes(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    with pytest.raises(UserError, match="digest"):
+        checkpoint.load(path, {"a": jnp.zeros(8)})
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1])
+def test_truncation_falls_back_to_the_previous_and_says_so(
+    path: Path, caplog: pytest.LogCaptureFixture, keep: int
+) -> None:
+    checkpoint.save(path, {"a": jnp.zeros(99)}, {"updates": 1})
+    checkpoint.save(path, {"a": jnp.ones(99)}, {"updates": 2})
+    path.write_bytes(path.read_bytes()[:keep])
+    with caplog.at_level(logging.WARNING):
+        loaded, meta = checkpoint.load(path, {"a": jnp.zeros(99)})
+    assert meta == {"updates": 1}
+    assert checkpoint.read_meta(path) == {"updates": 1}
+    np.testing.assert_array_equal(loaded["a"], np.zeros(99))
+    assert "job.ckpt is damaged" in caplog.text
+    assert "job.ckpt.prev" in caplog.text
+
+
+def test_both_damaged(path: Path) -> None:
+    for updates in (1, 2):
+        checkpoint.save(path, {"a": jnp.zeros(9)}, {"updates": updates})
+    path.write_bytes(b"")
+    checkpoint.previous_path(path).write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"no good job\.ckpt\.prev"):
+        checkpoint.load(path, {"a": jnp.zeros(9)})
+
+
+def test_missing(path: Path) -> None:
+    with pytest.raises(UserError, match=r"job\.ckpt is missing"):
+        checkpoint.load(path, {})
+
+
+def test_a_failing_save_keeps_both_files(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for updates in (1, 2):
+        checkpoint.save(path, {"a": jnp.zeros(9)}, {"updates": updates})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match=r"job\.ckpt"):
+        checkpoint.save(path, {"a": jnp.zeros(9)}, {"updates": 3})
+    assert checkpoint.read_meta(path) == {"updates": 2}
+    assert checkpoint.read_meta(checkpoint.previous_path(path)) == {"updates": 1}

@@ -1,0 +1,408 @@
+"""The command line: choices, messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from suite import cli, evaluate, launch
+from suite.context import JobResult, RunContext
+from suite.store import Cell, Configuration, Divergence, Job, Ledger, RunDirectory, Status
+
+SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--algos", "ppo,gorl-fm", "--seeds", "2")
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Suite = Callable[..., Result]
+
+
+@pytest.fixture
+def suite(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Suite:
+    """Runs a command in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str) -> Result:
+        code = cli.run_command(arguments)
+        return Result(code, *capsys.readouterr())
+
+    return invoke
+
+
+class FakeTraining:
+    """Stands in for the training loop: writes what it would, and remembers the jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.diverge: tuple[int, ...] = ()
+        self.stop_after: int | None = None
+        self.fail: BaseException | None = None
+
+    def __call__(self, job: Job, context: RunContext) -> JobResult:
+        if self.fail:
+            raise self.fail
+        self.jobs.append(job)
+        for cell in job.cells:
+            context.run.write_run(self.configuration(cell, job, context), {})
+            context.run.write_status(cell, self.status(cell))
+        return JobResult(self.diverge, interrupted=len(self.jobs) == self.stop_after)
+
+    def status(self, cell: Cell) -> Status:
+        returns = {"deterministic": 12.5, "sample": 10.0}
+        if cell.seed in self.diverge:
+            return Status("diverged", 2, 4, Ledger(320), 3.0, returns, Divergence(320, "critic"))
+        return Status("done", 4, 4, Ledger(640, eval_steps=8000), 3.0, returns)
+
+    @staticmethod
+    def configuration(cell: Cell, job: Job, context: RunContext) -> Configuration:
+        return Configuration(
+            algorithm=cell.algorithm,
+            task=cell.task,
+            seed=cell.seed,
+            seeds_together=job.seeds,
+            hyperparameters=context.hyperparameters[cell.algorithm],
+            engine=context.engine,
+            protocol=context.protocol.to_dict(),
+            fingerprint=context.protocol.fingerprint(),
+            parameter_count=1,
+            evaluations_per_action=1,
+            model_hash="",
+        )
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
+    fake = FakeTraining()
+    monkeypatch.setattr(launch, "run_job", fake)
+    return fake
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_help_costs_less_than_half_a_second_of_cpu() -> None:
+    def cpu_seconds() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    python("-m", "suite.cli", "--help")  # writes the byte code
+    before = cpu_seconds()
+    result = python("-m", "suite.cli", "--help")
+    assert cpu_seconds() - before < 0.5
+    assert result.returncode == 0
+    for command in ("run", "plan", "status", "list", "eval"):
+        assert f"  {command} " in result.stdout
+
+
+def test_nothing_heavy_is_imported_for_help_and_cheap_lists() -> None:
+    program = (
+        "import sys; from suite.cli import run_command\n"
+        "for a in (['--help'], ['run', '--help'], ['list', 'tasks'], ['list', 'protocols']):\n"
+        "    assert run_command(a) == 0\n"
+        "heavy = {'jax', 'numpy', 'mujoco', 'pandas', 'flax'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = python("-c", program)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("run", "--algos", "gorlfm"), "unknown algorithm 'gorlfm'; did you mean 'gorl-fm'"),
+        (("run", "--tasks", "CheetaRun"), "did you mean 'CheetahRun'"),
+        (("run", "--protocol", "smok"), "did you mean 'smoke'"),
+        (("run", "--protocol", "none.toml"), "none.toml: no such file"),
+        (("run", "--engine", "nativ"), "did you mean 'native'"),
+        (("run", "--engine", "warp"), "needs an NVIDIA GPU"),
+        (("run", "--seeds", "4-2"), "runs backwards"),
+        (("run", "--set", "ppo.clp=1"), "did you mean 'clip'"),
+        (("run", "--set", "ppo.clip=high"), "'high' is not a finite number"),
+        (("run", "--set", "gorl.clip=1"), "did you mean 'gorl-fm'"),
+        (("run", "--algos", "ppo", "--set", "fpo.clip=1"), "fpo is not among the --algos"),
+        (("run", "--set", "gorl-fm.stage_shares=1,1"), "stage_shares must be positive"),
+        (("plan", "--algo", "ppo"), "No such option '--algo'"),
+        (("rnu",), "No such command 'rnu'"),
+        (("list", "algorithms"), "'algorithms' is not one of 'algos', 'tasks', 'protocols'"),
+        (("status", "nowhere"), "nowhere is no run directory"),
+        (("eval", "nowhere", "--task", "a", "--algo", "b", "--seed", "0"), "no run directory"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    suite: Suite, tmp_path: Path, arguments: Sequence[str], expected: str
+) -> None:
+    result = suite(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    error = [line for line in result.err.splitlines() if not line.startswith("suite: no GPU")]
+    assert len(error) == 1
+    assert error[0].startswith("suite: error: ")
+    assert expected in error[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('[algorithms.ppoo]\nclip = 1', "did you mean 'ppo'"),
+        ('[algorithms.ppo]\nclp = 1', "did you mean 'clip'"),
+        ('[algorithms.dppo]\nclip = "x"', "'x' is not a finite number"),
+        ('[algorithms."*"]\nnothing_has_this = 1', "unknown hyper-parameter of *"),
+    ],
+)  # fmt: skip
+def test_a_protocols_settings_are_checked_for_all_algorithms(
+    suite: Suite, tmp_path: Path, table: str, expected: str
+) -> None:
+    preset = (Path(cli.__file__).parent / "protocols" / "fair.toml").read_text()
+    (tmp_path / "mine.toml").write_text(f"{preset}\n{table}\n")
+    result = suite("plan", "--protocol", "mine.toml", "--algos", "ppo")
+    assert result.code == 2
+    assert expected in result.err
+
+
+def test_without_a_gpu_the_protocol_is_lite_and_that_is_said(suite: Suite) -> None:
+    result = suite("plan", "--algos", "ppo", "--json")
+    assert json.loads(result.out)["protocol"] == "lite"
+    assert json.loads(result.out)["engine"] == "native"
+    assert result.err == (
+        "suite: no GPU was found: protocol lite; --protocol fair is the full comparison\n"
+    )
+
+
+def test_plan_lists_the_whole_comparison(suite: Suite) -> None:
+    result = suite("plan", "--protocol", "fair", "--json")
+    jobs = json.loads(result.out)["jobs"]
+    assert len(jobs) == 5 * 6
+    assert {job["env_steps"] for job in jobs} == {5 * 183 * 2048 * 480}
+    assert result.err == ""
+
+
+def test_run_trains_reports_and_then_skips(suite: Suite, training: FakeTraining) -> None:
+    assert suite("run", *SMOKE).code == 0
+    assert [str(job) for job in training.jobs] == [
+        "CheetahRun/ppo seeds 0-1",
+        "CheetahRun/gorl-fm seeds 0-1",
+    ]
+    assert suite("run", *SMOKE).code == 0
+    assert len(training.jobs) == 2
+    assert suite("run", *SMOKE[:-1], "3").code == 0
+    assert [job.seeds for job in training.jobs[2:]] == [(2,), (2,)]
+    result = suite("status", "runs/smoke", "--json")
+    cells = json.loads(result.out)
+    assert len(cells) == 6
+    assert cells[0] == {
+        "task": "CheetahRun",
+        "algorithm": "gorl-fm",
+        "seed": 0,
+        "state": "done",
+        "updates": 4,
+        "total_updates": 4,
+        "env_steps": 640,
+        "eval_steps": 8000,
+        "wall_seconds": 3.0,
+        "returns": {"deterministic": 12.5, "sample": 10.0},
+        "diverged_at": None,
+        "diverged_leaf": None,
+    }
+    assert "6 cells: 6 done" in suite("status", "runs/smoke").out
+
+
+def test_dry_run_trains_and_writes_nothing(
+    suite: Suite, training: FakeTraining, tmp_path: Path
+) -> None:
+    result = suite("run", *SMOKE, "--dry-run")
+    assert result.code == 0
+    assert "2 jobs, 4 cells, 2,560 environment steps" in result.out
+    assert training.jobs == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_diverged_seed_gives_exit_code_1_and_the_others_go_on(
+    suite: Suite, training: FakeTraining
+) -> None:
+    training.diverge = (1,)
+    result = suite("run", *SMOKE)
+    assert result.code == 1
+    assert len(training.jobs) == 2
+    assert "diverged: CheetahRun/ppo/seed-001, CheetahRun/gorl-fm/seed-001;" in result.err
+    assert suite("run", *SMOKE).code == 1  # still so when there is nothing left to do
+    assert "diverged at 320 in critic" in suite("status", "runs/smoke").out
+
+
+def test_an_interrupted_run_gives_exit_code_130_and_goes_on_later(
+    suite: Suite, training: FakeTraining
+) -> None:
+    training.stop_after = 1
+    result = suite("run", *SMOKE)
+    assert result.code == 130
+    assert "the same command goes on from here" in result.err
+    assert len(training.jobs) == 1
+    assert suite("run", *SMOKE).code == 0
+    assert [job.algorithm for job in training.jobs] == ["ppo", "gorl-fm"]
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--set", "ppo.clip=0.3"), "seed-000 was run with another configuration, which differs"),
+        (("--engine", "jax"), "engine (native there, jax now)"),
+        (("--seeds", "7", "--set", "*.learning_rate=1"), "learning_rate (0.0003 there, 1.0 now)"),
+        (("--protocol", "lite", "--out", "runs/smoke"), "made by another protocol: it differs in"),
+    ],
+)
+def test_what_contradicts_the_stored_runs_is_refused(
+    suite: Suite, training: FakeTraining, tmp_path: Path, arguments: Sequence[str], expected: str
+) -> None:
+    suite("run", *SMOKE)
+    before = files(tmp_path)
+    for command in ("run", "plan"):
+        result = suite(command, *SMOKE, *arguments)
+        assert result.code == 2
+        assert expected in result.err
+    assert files(tmp_path) == before
+    assert len(training.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space", "a/curve.csv"), "a/curve.csv: the disk is full"),
+        (PermissionError(errno.EACCES, "Denied", "a"), "a: permission denied"),
+        (OSError(errno.EIO, "Input/output error", "a"), "a: Input/output error"),
+    ],
+)
+def test_failing_files_are_told_in_one_line(
+    suite: Suite, training: FakeTraining, error: OSError, expected: str
+) -> None:
+    training.fail = error
+    result = suite("run", *SMOKE)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].startswith(f"suite: error: {expected}")
+
+
+def test_a_run_directory_that_is_a_file(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for out in ("file", "file/below"):
+        result = suite("run", *SMOKE, "--out", out)
+        assert result.code == 2
+        assert result.err.startswith(f"suite: error: {out}")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_no_permission_to_write(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "sealed").mkdir(mode=0o500)
+    result = suite("run", *SMOKE, "--out", "sealed/run")
+    assert result.code == 2
+    assert "permission denied" in result.err
+
+
+def test_errors_in_the_program_itself_are_not_hidden(suite: Suite, training: FakeTraining) -> None:
+    training.fail = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        suite("run", *SMOKE)
+
+
+def test_ctrl_c_outside_of_training(suite: Suite, training: FakeTraining) -> None:
+    training.fail = KeyboardInterrupt()
+    assert suite("run", *SMOKE).code == 130
+
+
+def test_list(suite: Suite) -> None:
+    algos = json.loads(suite("list", "algos", "--json").out)
+    assert [each["name"] for each in algos][:5] == ["ppo", "fpo", "dppo", "gorl-fm", "gorl-diff"]
+    fields = {each["name"]: each for each in algos[0]["hyperparameters"]}
+    assert fields["learning_rate"]["default"] == 3e-4
+    undocumented = [
+        f"{algo['name']}.{field['name']}"
+        for algo in algos
+        for field in algo["hyperparameters"]
+        if not field["description"]
+    ]
+    assert not undocumented
+    assert "learning_rate = 0.0003" in suite("list", "algos").out
+    listed = {
+        each["name"]: each["sets"] for each in json.loads(suite("list", "tasks", "--json").out)
+    }
+    assert listed["CheetahRun"] == ["dmc6"]
+    assert listed["HumanoidRun"] == []
+    protocols = json.loads(suite("list", "protocols", "--json").out)
+    assert [(each["name"], each["updates"]) for each in protocols][:2] == [
+        ("paper", 183),
+        ("fair", 183),
+    ]
+
+
+def test_eval_of_a_stored_policy(
+    suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite("run", *SMOKE)
+    asked: list[Any] = []
+
+    def stub(run: RunDirectory, *arguments: Any) -> np.ndarray:
+        asked.append(arguments)
+        return np.array([1.0, 2.0, 6.0])
+
+    monkeypatch.setattr(evaluate, "evaluate_stored", stub)
+    where = ("--task", "CheetahRun", "--algo", "ppo", "--seed", "1")
+    result = suite("eval", "runs/smoke", *where, "--episodes", "3", "--mode", "sample", "--json")
+    assert asked == [(Cell("ppo", "CheetahRun", 1), 3, "sample", 0)]
+    summary = json.loads(result.out)
+    assert (summary["return_mean"], summary["returns"]) == (3.0, [1.0, 2.0, 6.0])
+    assert summary["return_std"] == pytest.approx((14 / 3) ** 0.5)
+    text = suite("eval", "runs/smoke", *where, "--episodes", "3", "--eval-seed", "9").out
+    assert "return 3.0 (std 2.2 over 3 episodes)" in text
+    assert asked[1] == (Cell("ppo", "CheetahRun", 1), 3, "deterministic", 9)
+    missing = suite("eval", "runs/smoke", *where[:-1], "7")
+    assert missing.code == 2
+    assert "unknown cell of runs/smoke" in missing.err
+
+
+def test_output_into_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m suite.cli list tasks | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+
+
+def cache_settings(*arguments: str, **environment: str) -> list[Any]:
+    program = (
+        "import json, sys; from suite import runtime\n"
+        "runtime.prepare('--no-cache' not in sys.argv)\n"
+        "import jax; c = jax.config\n"
+        "print(json.dumps([c.jax_enable_compilation_cache, c.jax_compilation_cache_dir,\n"
+        "                  c.jax_persistent_cache_min_compile_time_secs]))\n"
+    )
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_"))}
+    result = python("-c", program, *arguments, env={**inherited, **environment})
+    assert result.returncode == 0, result.stderr
+    found: list[Any] = json.loads(result.stdout)
+    return found
+
+
+def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    expected = str(tmp_path / "gorl-suite" / "jax")
+    assert cache_settings(XDG_CACHE_HOME=str(tmp_path)) == [True, expected, 0.0]
+    assert cache_settings(JAX_COMPILATION_CACHE_DIR="/elsewhere")[1] == "/elsewhere"
+    assert cache_settings("--no-cache")[0] is False

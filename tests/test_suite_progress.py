@@ -1,0 +1,112 @@
+"""Progress lines, plain text and interrupts."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from suite import interrupt, text
+from suite.progress import Progress
+from suite.store import Job
+
+JOB = Job("ppo", "CheetahRun", (0, 1, 4))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def report(stream: io.StringIO) -> str:
+    with Progress(stream).job(JOB, 4000) as line:
+        line.note("compiling")
+        line.update(0, 0.0, [None, None, None])
+        line.update(1000, 20.0, [1.25, None, 30.0])
+    return stream.getvalue()
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    lines = report(io.StringIO()).splitlines()
+    assert lines == [
+        "CheetahRun/ppo seeds 0-1,4  compiling",
+        "CheetahRun/ppo seeds 0-1,4  0/4,000 steps (0%)  0 steps/s  ETA ?  return - - -",
+        "CheetahRun/ppo seeds 0-1,4  1,000/4,000 steps (25%)  20 steps/s  ETA 2m30s  "
+        "return 1.2 - 30.0",
+    ]
+
+
+def test_one_live_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    output = report(Terminal())
+    assert output.count("\n") == 1
+    assert output.endswith("\n")
+    shown = output.rstrip("\n").split("\r")[1:]
+    assert len(shown) == 3
+    assert {len(each) for each in shown} == {59}  # each covers the one before, none wraps
+
+
+def test_the_line_ends_after_an_error() -> None:
+    stream = Terminal()
+    with pytest.raises(KeyError), Progress(stream).job(JOB, 1) as line:
+        line.note("x")
+        raise KeyError
+    assert stream.getvalue().endswith("\n")
+
+
+@pytest.mark.parametrize("speed", [float("nan"), float("inf"), -1.0])
+def test_odd_speeds_do_no_harm(speed: float) -> None:
+    stream = io.StringIO()
+    with Progress(stream).job(JOB, 0) as line:
+        line.update(10, speed, [])
+    assert "ETA ?" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, "?"), (0, "0s"), (59.6, "1m00s"), (61, "1m01s"), (3700, "1h01m"), (180_000, "2d02h")],
+)
+def test_durations(seconds: float | None, expected: str) -> None:
+    assert text.duration(seconds) == expected
+
+
+def test_tables_align_numbers_to_the_right() -> None:
+    assert text.table(("a", "n"), [("x", "1,000"), ("long", "-")]) == (
+        "a         n\nx     1,000\nlong      -"
+    )
+    assert text.table(("a", "b"), []) == "a  b"
+
+
+def test_an_interrupt_is_a_request_and_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with interrupt.handling():
+            assert not interrupt.requested()
+            os.kill(os.getpid(), number)
+            assert interrupt.requested()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_ends_the_process_at_once() -> None:
+    program = (
+        "import time; from suite import interrupt\n"
+        "with interrupt.handling():\n"
+        "    print('ready', flush=True)\n"
+        "    while not interrupt.requested(): time.sleep(0.01)\n"
+        "    print('asked', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT
+        assert "saving after this chunk" in process.stderr.read()

@@ -1,0 +1,290 @@
+"""The training loop: what a curve's points mean, resuming, freezing, and compiling once."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import suite.build
+import suite.train
+from algorithms import registry
+from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
+from envs.api import Task, TaskState
+from suite import checkpoint
+from suite.context import RunContext
+from suite.progress import Progress
+from suite.protocol import Protocol, load_protocol
+from suite.store import Cell, Job, RunDirectory
+from suite.train import Training, run_job
+
+EPISODE = 10
+UPDATES = 7
+
+
+class ActionTask(Task):
+    """Rewards the first action, scaled to [0, 1]; observes the clock."""
+
+    name = "CheetahRun"
+    engine = "native"
+    obs_size = 2
+    action_size = 1
+    episode_length = EPISODE
+    model_hash = "none"
+
+    def reset(self, key: jax.Array) -> TaskState:
+        """Starts at a random clock."""
+        clock = jax.random.uniform(key)
+        return TaskState(clock, jnp.stack([clock, 1.0]), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: TaskState, action: jax.Array) -> TaskState:
+        """Advances the clock."""
+        clock = (state.physics + 0.1) % 1.0
+        reward = (action[0] + 1.0) / 2.0
+        return TaskState(clock, jnp.stack([clock, 1.0]), reward, jnp.zeros(()))
+
+
+class CounterState(NamedTuple):
+    """Updates and refits made, and a weight that can be poisoned."""
+
+    updates: jax.Array
+    refits: jax.Array
+    recorded: jax.Array
+    weight: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Counter(Algorithm):
+    """Acts by how often it was updated: its evaluation return tells which policy was evaluated.
+
+    Attributes:
+        poison_seed: the seed-like draw above which the weight becomes NaN; 1 is never.
+        extra: rollouts taken after the first stage.
+    """
+
+    poison_at: int = -1
+    extra: int = 0
+
+    def init(self, key: jax.Array) -> CounterState:
+        """Starts at nothing."""
+        zero = jnp.zeros((), jnp.float32)
+        return CounterState(zero, zero, zero, jax.random.uniform(key))
+
+    def parameters(self, state: CounterState) -> Any:
+        """Returns the weight."""
+        return state.weight
+
+    def act(
+        self, state: CounterState, obs: jax.Array, key: jax.Array, mode: Mode
+    ) -> tuple[jax.Array, Extras]:
+        """Acts so that the reward is updates / 100, or half of it in `sample` mode."""
+        reward = state.updates / 100.0 * (1.0 if mode == "deterministic" else 0.5)
+        action = jnp.broadcast_to(2.0 * reward - 1.0, (obs.shape[0], 1))
+        return action, {"noise": jax.random.normal(key, (obs.shape[0],))}
+
+    def update(
+        self, state: CounterState, rollout: Rollout, key: jax.Array
+    ) -> tuple[CounterState, Metrics]:
+        """Counts, and mixes all that it was given into the weight."""
+        seen = jnp.mean(rollout.extras["noise"]) + jnp.mean(rollout.obs) + jnp.mean(rollout.reward)
+        weight = state.weight + 0.01 * (seen + jax.random.normal(key))
+        # Only seeds whose weight started in the upper half are poisoned.
+        poisoned = (state.updates == self.poison_at) & (state.weight > 0.5)
+        weight = jnp.where(poisoned, jnp.nan, weight)
+        return state._replace(updates=state.updates + 1, weight=weight), {"weight": weight}
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Two stages, 3 updates and the rest."""
+        return Stage(3, self.extra), Stage(self.pipeline.updates - 3)
+
+    def record(self, state: CounterState, rollout: Rollout) -> CounterState:
+        """Counts the rollout."""
+        return state._replace(recorded=state.recorded + 1)
+
+    def advance(self, state: CounterState, key: jax.Array) -> CounterState:
+        """Counts the refit."""
+        return state._replace(refits=state.refits + 1, weight=state.weight + jax.random.normal(key))
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    """Seven updates of 4 x 6 steps, evaluated every 2 updates."""
+    return dataclasses.replace(
+        load_protocol("smoke"),
+        total_steps=UPDATES * 24 + 5,
+        num_envs=4,
+        rollout_length=6,
+        chunk_length=6,
+        num_minibatches=2,
+        eval_interval=2,
+        eval_episodes=3,
+        algorithms={},
+    )
+
+
+@pytest.fixture
+def prepare(
+    monkeypatch: pytest.MonkeyPatch, protocol: Protocol
+) -> Callable[..., tuple[Job, RunContext]]:
+    """Returns a function that sets up a job of the counting algorithm."""
+    monkeypatch.setattr(suite.train, "load_task", lambda *_: ActionTask())
+    entry = registry.Entry("ppo", Counter, "counts")
+    monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
+
+    def make(
+        path: Path, seeds: tuple[int, ...] = (0, 1), **hyperparameters: Any
+    ) -> tuple[Job, RunContext]:
+        values: Mapping[str, Any] = {"poison_at": -1, "extra": 0, **hyperparameters}
+        run = RunDirectory.create(path, protocol)
+        context = RunContext(protocol, run, "native", {"ppo": values}, Progress(io.StringIO()))
+        return Job("ppo", "CheetahRun", seeds), context
+
+    return make
+
+
+Prepare = Callable[..., tuple[Job, RunContext]]
+
+
+def test_the_point_at_n_is_the_policy_after_exactly_n_steps(
+    tmp_path: Path, prepare: Prepare
+) -> None:
+    job, context = prepare(tmp_path)
+    run_job(job, context)
+    for cell in job.cells:
+        rows = context.run.read_curve(cell)
+        points = [(row.updates, row.env_steps) for row in rows if row.mode == "deterministic"]
+        assert points == [(u, 24 * u) for u in (0, 2, 4, 6, 7)]
+        for row in rows:
+            scale = 1.0 if row.mode == "deterministic" else 0.5
+            assert row.return_mean == pytest.approx(EPISODE * row.updates / 100 * scale, rel=1e-5)
+            assert row.stage == (row.updates > 3)
+
+
+def test_the_ledger_counts_every_step_by_purpose(tmp_path: Path, prepare: Prepare) -> None:
+    job, context = prepare(tmp_path, extra=5)
+    run_job(job, context)
+    status = context.run.read_status(job.cells[0])
+    assert status is not None and status.state == "done"
+    assert status.ledger.train_steps == UPDATES * 24
+    assert status.ledger.decoder_data_steps == 5 * 24
+    assert status.ledger.eval_steps == 5 * 2 * 3 * EPISODE
+    last = context.run.read_curve(job.cells[0])[-1]
+    assert last.env_steps == (UPDATES + 5) * 24
+    state = _final_state(job, context)
+    assert state.recorded.tolist() == [5, 5] and state.refits.tolist() == [1, 1]
+
+
+def test_an_interrupted_run_continues_bit_for_bit(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, whole = prepare(tmp_path / "whole", extra=1)
+    run_job(job, whole)
+    # Stop after every single piece of work: evaluation, chunk, stage change.
+    job, broken = prepare(tmp_path / "broken", extra=1)
+    monkeypatch.setattr(suite.train.interrupt, "requested", _every_second_call())
+    pieces = 0
+    while run_job(job, broken).interrupted:
+        pieces += 1
+    # 5 evaluations, 5 chunks (the stage ends inside one) and a stage change.
+    assert pieces == 11 - 1
+    for cell in job.cells:
+        assert _without_times(whole.run, cell) == _without_times(broken.run, cell)
+        for name in ("metrics.csv", "episodes.npz"):
+            same = [c.run.cell_path(cell) / name for c in (whole, broken)]
+            assert same[0].read_bytes() == same[1].read_bytes()
+    ours, theirs = _final_state(job, whole), _final_state(job, broken)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, theirs))
+
+
+def test_a_diverged_seed_is_frozen_and_the_others_are_untouched(
+    tmp_path: Path, prepare: Prepare
+) -> None:
+    seeds = tuple(range(6))
+    job, clean = prepare(tmp_path / "clean", seeds)
+    assert run_job(job, clean).diverged == ()
+    job, poisoned = prepare(tmp_path / "poisoned", seeds, poison_at=4)
+    result = run_job(job, poisoned)
+    assert 0 < len(result.diverged) < len(seeds)
+    for cell in job.cells:
+        status = poisoned.run.read_status(cell)
+        assert status is not None
+        if cell.seed in result.diverged:
+            assert status.state == "diverged" and status.divergence is not None
+            assert status.divergence.step == 6 * 24 and "weight" in status.divergence.leaf
+            assert poisoned.run.read_curve(cell)[-1].updates == 4
+            assert (poisoned.run.cell_path(cell) / "last-good.ckpt").exists()
+        else:
+            assert status.state == "done"
+            assert _without_times(clean.run, cell) == _without_times(poisoned.run, cell)
+
+
+def test_no_chunk_after_the_first_compiles_anything(tmp_path: Path, prepare: Prepare) -> None:
+    job, context = prepare(tmp_path)
+    with context.run.locked(job):
+        training = Training(job, context)
+        counts = []
+        original = training.program.train
+
+        def counted(*arguments: Any) -> Any:
+            with jax.log_compiles(False), _count_compilations() as events:
+                result = original(*arguments)
+            counts.append(len(events))
+            return result
+
+        training.program.train = counted  # type: ignore[method-assign]
+        with context.reporter.job(job, 1) as line:
+            training.run(line)
+    assert len(counts) == 5 and counts[0] >= 1
+    assert counts[1:] == [0, 0, 0, 0]
+
+
+def test_a_seed_does_not_depend_on_its_companions(tmp_path: Path, prepare: Prepare) -> None:
+    job, together = prepare(tmp_path / "together", (0, 1, 2))
+    run_job(job, together)
+    job, alone = prepare(tmp_path / "alone", (1,))
+    run_job(job, alone)
+    cell = Cell("ppo", "CheetahRun", 1)
+    assert _without_times(together.run, cell) == _without_times(alone.run, cell)
+
+
+class _count_compilations:  # noqa: N801
+    """Collects JAX's own events of compilation by XLA."""
+
+    def __enter__(self) -> list[str]:
+        self.events: list[str] = []
+        self.active = True
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+        return self.events
+
+    def __exit__(self, *_: object) -> None:
+        self.active = False
+
+    def _note(self, event: str, duration: float, **_: Any) -> None:
+        if self.active and event.endswith("backend_compile_duration"):
+            self.events.append(event)
+
+
+def _every_second_call() -> Callable[[], bool]:
+    """The loop asks before each piece of work: lets one pass, then stops."""
+    calls = iter(range(10**6))
+    return lambda: next(calls) % 2 == 1
+
+
+def _without_times(run: RunDirectory, cell: Cell) -> list[dict[str, str]]:
+    text = (run.cell_path(cell) / "curve.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+
+def _final_state(job: Job, context: RunContext) -> CounterState:
+    template = Training(job, context).program.abstract_start(job.seeds)
+    state, _ = checkpoint.load(context.run.checkpoint_path(job), template)
+    return jax.tree.map(np.asarray, state.algorithm)
