@@ -139,9 +139,7 @@ class Algorithm(abc.ABC):
         """
 
     @abc.abstractmethod
-    def update(
-        self, state: State, rollout: Rollout, key: jax.Array
-    ) -> tuple[State, Metrics]:
+    def update(self, state: State, rollout: Rollout, key: jax.Array) -> tuple[State, Metrics]:
         """Learns from one rollout; metrics are scalars."""
 
     @abc.abstractmethod

@@ -68,7 +68,7 @@ class Diffusion:
     def noise(self, params: Params, obs: jax.Array, x: jax.Array, level: jax.Array) -> jax.Array:
         """Predicted noise [..., A] at integer levels [..., 1]; leading axes broadcast."""
         t = level.astype(jnp.float32) / self.steps
-        return self.network.apply(params, conditional_input(obs, x, t))
+        return self.network.forward(params, conditional_input(obs, x, t))
 
     def decode(
         self, params: Params, schedule: jax.Array, obs: jax.Array, latent: jax.Array

@@ -54,7 +54,7 @@ class Flow:
 
     def velocity(self, params: Params, obs: jax.Array, x: jax.Array, t: jax.Array) -> jax.Array:
         """v [..., A] at obs [..., O], x [..., A] and t [..., 1]; leading axes broadcast."""
-        return self.output_scale * self.network.apply(params, conditional_input(obs, x, t))
+        return self.output_scale * self.network.forward(params, conditional_input(obs, x, t))
 
     def decode(
         self, params: Params, schedule: jax.Array, obs: jax.Array, noise: jax.Array
@@ -108,5 +108,3 @@ class Flow:
         clean = action[..., None, :]
         velocity = self.velocity(params, obs[..., None, :], t * noise + (1.0 - t) * clean, t)
         return jnp.mean(jnp.square(noise - clean - velocity))
-
-

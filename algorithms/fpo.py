@@ -108,9 +108,7 @@ class FPO(FlowPolicy):
         return clipped_surrogate(ratio, advantage[..., None], strength.clip), metrics
 
 
-def loss_ratio(
-    old: jax.Array, new: jax.Array, form: Literal["averaged", "per-pair"]
-) -> jax.Array:
+def loss_ratio(old: jax.Array, new: jax.Array, form: Literal["averaged", "per-pair"]) -> jax.Array:
     """FPO's stand-in for the likelihood ratio from losses [..., n]: [..., 1] or [..., n]."""
     if form == "averaged":
         return jnp.exp(jnp.mean(old - new, axis=-1, keepdims=True))

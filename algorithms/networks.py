@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -36,6 +36,10 @@ class MLP(nn.Module):
             if layer.name != f"Dense_{len(self.hidden)}":
                 x = nn.silu(x)
         return x
+
+    def forward(self, params: Params, x: jax.Array) -> jax.Array:
+        """Maps [..., in] to [..., out] with the given parameters."""
+        return cast(jax.Array, self.apply(params, x))
 
     def create(self, key: jax.Array, in_size: int) -> Params:
         """Returns fresh parameters for inputs of width `in_size`."""

@@ -41,9 +41,7 @@ def initial(obs_size: int) -> Normalizer:
     return Normalizer(jnp.int32(0), jnp.zeros(obs_size), jnp.ones(obs_size))
 
 
-def advance(
-    stats: Normalizer, obs: jax.Array, kind: Literal["cumulative", "legacy"]
-) -> Normalizer:
+def advance(stats: Normalizer, obs: jax.Array, kind: Literal["cumulative", "legacy"]) -> Normalizer:
     """Takes in a batch obs [T, N, O].
 
     `cumulative` is Welford's update. `legacy` reproduces the reference code, whose sum
@@ -53,7 +51,10 @@ def advance(
     batches = stats.batches + 1
     count = batches.astype(jnp.float32)
     axes = tuple(range(obs.ndim - 1))
-    mean = stats.mean + jnp.mean(obs - stats.mean, axis=axes) / count
-    scatter = jnp.mean((obs - stats.mean) * (obs - mean), axis=axes)
+    batch_mean = jnp.mean(obs, axis=axes)
+    shift = batch_mean - stats.mean
+    # Welford's sum of products, as two squares: rounding must not make it negative.
+    scatter = jnp.mean(jnp.square(obs - batch_mean), axis=axes)
+    scatter += jnp.square(shift) * (1.0 - 1.0 / count)
     kept = stats.variance * (count - 1.0) if kind == "cumulative" else 0.0
-    return Normalizer(batches, mean, (kept + scatter) / count)
+    return Normalizer(batches, stats.mean + shift / count, (kept + scatter) / count)

@@ -60,7 +60,7 @@ class PPO(OnPolicy):
         self, state: Learner, obs: jax.Array, key: jax.Array, mode: Mode
     ) -> tuple[jax.Array, Extras]:
         """The Gaussian's sample or mean [N, A] for obs [N, O], and what `update` needs."""
-        policy = gaussian(self.actor.apply(state.networks.policy, state.normalizer(obs)))
+        policy = gaussian(self.actor.forward(state.networks.policy, state.normalizer(obs)))
         if mode == "deterministic":
             return policy.mean(), {}
         drawn, log_prob = policy.sample_and_log_prob(seed=key)
@@ -79,7 +79,7 @@ class PPO(OnPolicy):
 
         The ratio is that of the Gaussian densities: tanh's Jacobian would cancel.
         """
-        now = gaussian(self.actor.apply(policy, obs))
+        now = gaussian(self.actor.forward(policy, obs))
         ratio = jnp.exp(now.log_prob(extras["drawn"]) - extras["log_prob"])
         entropy = now.entropy()
         if self.tanh_entropy:

@@ -133,7 +133,9 @@ def chunk_returns(
     delta = weight * (reward + decay * following - values)
     carry = decay * (1.0 - truncated)
 
-    def backward(trace: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    def backward(
+        trace: jax.Array, step: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
         delta_t, carry_t = step
         here = delta_t + gae_lambda * carry_t * trace
         return here, trace
@@ -234,13 +236,9 @@ class OnPolicy(Algorithm):
     def strength(self, stage: jax.Array) -> Strength:
         """The settings in force in `stage`; the same in all stages unless overridden."""
         del stage
-        return Strength(
-            jnp.float32(self.clip), jnp.float32(self.max_grad_norm), jnp.float32(0.0)
-        )
+        return Strength(jnp.float32(self.clip), jnp.float32(self.max_grad_norm), jnp.float32(0.0))
 
-    def update(
-        self, state: Learner, rollout: Rollout, key: jax.Array
-    ) -> tuple[Learner, Metrics]:
+    def update(self, state: Learner, rollout: Rollout, key: jax.Array) -> tuple[Learner, Metrics]:
         """Advances the statistics and takes the epochs of minibatch steps on `rollout`."""
         advanced = normalizer.advance(state.normalizer, rollout.obs, self.pipeline.normalizer)
         if self.pipeline.normalizer_timing == "before":
@@ -298,7 +296,7 @@ class OnPolicy(Algorithm):
     ) -> tuple[Returns, jax.Array]:
         """Returns without gradient, and values [M, L] with it, from the current critic."""
         beyond = stats(jnp.stack([batch.last_obs, batch.final_obs], axis=1))
-        everything = self.critic.apply(critic, jnp.concatenate([obs, beyond], axis=1))[..., 0]
+        everything = self.critic.forward(critic, jnp.concatenate([obs, beyond], axis=1))[..., 0]
         values = everything[:, :-2]
         fixed = jax.lax.stop_gradient(everything)
         returns = chunk_returns(
@@ -317,6 +315,6 @@ class OnPolicy(Algorithm):
 
 def limit_norm(gradient: Networks, maximum: jax.Array) -> tuple[Networks, jax.Array]:
     """Scales a gradient down to a joint norm of `maximum` (0: off); also returns its norm."""
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     scale = jnp.where(maximum > 0.0, jnp.minimum(1.0, maximum / (norm + 1e-8)), 1.0)
     return jax.tree.map(lambda g: g * scale, gradient), norm

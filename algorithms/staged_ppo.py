@@ -102,7 +102,8 @@ def stage_updates(
     """Splits `updates` by `shares`, rounding down; the last may take what is left over.
 
     Raises:
-        ValueError: the shares are not positive or do not add up to 1.
+        ValueError: the shares are not positive or do not add up to 1, or a stage would
+            have no update: a decoder cannot be fitted on nothing.
     """
     if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"stage_shares must be positive and add up to 1, not {shares}")
@@ -110,4 +111,6 @@ def stage_updates(
     split = [int(updates * share + 1e-6) for share in shares]
     if spend_remainder:
         split[-1] += updates - sum(split)
+    if min(split) < 1:
+        raise ValueError(f"{updates} updates are too few for stage_shares {shares}")
     return tuple(split)

@@ -70,7 +70,9 @@ def train(algorithm: str, rate: float, factor: int) -> None:
     command += ["--engine", "native", "--out", str(run_path(rate, factor))]
     for name, value in settings.items():
         command += ["--set", f"{algorithm}.{name}={value:g}"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    # Exit code 1: a seed diverged, which is a result too.
+    if subprocess.run(command, cwd=ROOT).returncode not in (0, 1):
+        sys.exit(f"stopped at {algorithm}, learning rate {rate:g}, clip x{factor}")
 
 
 def score(algorithm: str, rate: float, factor: int) -> float | None:

@@ -30,7 +30,7 @@ from mujoco.batch import Batch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from envs.engines import load_task
-from envs.native import NativeTask, available_cpus
+from envs.native import NativeTask, available_cpus, prepare_model
 from envs.tasks import resolve_tasks
 from envs.vector import EnvState, VectorEnv
 
@@ -109,7 +109,7 @@ class Physics:
         """Makes a batch of as many simulations as the rollout has environments."""
         self._task = task
         self._rollout = rollout
-        self._batch = Batch(self._task.model, rollout.env.num_envs, available_cpus())
+        self._batch = Batch(prepare_model(task.model), rollout.env.num_envs, available_cpus())
         self._batch.reset()
         self._random = np.random.default_rng(0)
 

@@ -12,8 +12,11 @@ major version 0. Each carries its size, which is compared before use.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,6 +93,7 @@ _ErrorCreate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorArgs))
 
 _functions: dict[str, NumpyFunction] = {}
 _handlers: dict[str, Any] = {}  # kept alive: XLA holds their addresses for good
+_exiting = threading.Event()
 
 
 def register_cpu_function(name: str, function: NumpyFunction) -> None:
@@ -123,6 +127,15 @@ def call_cpu_function(
     return tuple(call(*arguments))
 
 
+@atexit.register
+def _finish_programs() -> None:
+    """Ends programs in flight: a call into an interpreter that is gone would crash."""
+    _exiting.set()
+    for array in jax.live_arrays():
+        with contextlib.suppress(RuntimeError):
+            array.block_until_ready()
+
+
 def _handle(name: str, pointer: Any) -> int | None:
     """Serves one call; returns the address of an XLA_FFI_Error, or None for success."""
     frame = pointer.contents
@@ -130,6 +143,8 @@ def _handle(name: str, pointer: Any) -> int | None:
         if frame.extension:
             _describe(frame)
         elif frame.stage == _EXECUTE_STAGE:
+            if _exiting.is_set():
+                raise RuntimeError("the interpreter is shutting down")
             _functions[name](*_arrays(frame.arguments, False), *_arrays(frame.results, True))
     except BaseException as error:  # nothing may propagate into C, not even an interrupt
         return _error(frame, f"{name}: {type(error).__name__}: {error}")

@@ -36,6 +36,8 @@ Advance = Callable[[Fields, jax.Array, int], Fields]
 """Maps the state fields, the controls [U] and a number of substeps (0: only compute
 the derived fields) to the next state fields and the derived fields."""
 
+_LINE_SEARCH_ITERATIONS = 50
+
 _DERIVED_FIELDS = (
     "actuator_force",
     "cam_xmat",
@@ -67,6 +69,20 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def prepare_model(model: mujoco.MjModel) -> mujoco.MjModel:
+    """Returns a copy of `model` that MuJoCo steps as MJX would.
+
+    Bad numbers stay in sight instead of causing a reset. The line search may take
+    MuJoCo's default number of iterations: Playground allows it 5 to 10, enough for
+    MJX's search but not for MuJoCo's, which for instance left FingerSpin's spinner
+    turning at 0.02 rad/s against a friction that holds it still in MJX.
+    """
+    prepared = copy.copy(model)
+    prepared.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    prepared.opt.ls_iterations = max(prepared.opt.ls_iterations, _LINE_SEARCH_ITERATIONS)
+    return prepared
+
+
 class BatchPhysics:
     """MuJoCo's physics over rows of numbers, as a NumPy function.
 
@@ -84,8 +100,7 @@ class BatchPhysics:
         threads: int,
     ) -> None:
         """Prepares `substeps` physics steps, or only mj_forward for 0."""
-        self._model = copy.copy(model)
-        self._model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self._model = prepare_model(model)
         self._state = state
         self._derived = derived
         self._substeps = substeps
@@ -302,6 +317,7 @@ class NativeTask(PlaygroundTask):
         computed = (
             self.model_hash,
             mujoco.__version__,
+            _LINE_SEARCH_ITERATIONS,
             tuple(self.layout.shapes),
             tuple(derived.shapes),
             substeps,

@@ -64,11 +64,14 @@ def _variable(name: str) -> str | None:
 
 
 def _anonymous(texts: Sequence[str]) -> list[str]:
-    """Replaces home directories, and the user's and the host's name as whole words."""
+    """Replaces directories of this machine, and the user's and the host's name as words."""
     words = {"USER": _user_name(), "HOST": socket.gethostname()}
+    places = {Path.cwd(): ".", _ROOT: ".", Path.home(): "~"}
     result = []
     for text in texts:
-        text = text.replace(str(Path.home()), "~")
+        for place, label in places.items():
+            if place != Path("/"):
+                text = re.sub(rf"{re.escape(str(place))}(?![^/\s])", label, text)
         text = re.sub(r"/(?:home|Users)/[^/\s]+", "~", text)
         for label, word in words.items():
             if word:

@@ -45,7 +45,7 @@ class SeedRecord:
     rows: list[CurveRow] = dataclasses.field(default_factory=list)
     episodes: list[list[list[float]]] = dataclasses.field(default_factory=list)
     metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    ledger: Ledger = Ledger()
+    ledger: Ledger = dataclasses.field(default_factory=Ledger)
     divergence: Divergence | None = None
 
     @classmethod
@@ -178,7 +178,7 @@ class Training:
 
     def _restore_or_start(self) -> SeedState:
         path = self.context.run.checkpoint_path(self.job)
-        if path.exists():
+        if path.exists() or checkpoint.previous_path(path).exists():
             template = self.program.abstract_start(self.job.seeds)
             state, meta = checkpoint.load(path, template)
             self._restore(meta)

@@ -108,7 +108,7 @@ def test_random_phases_are_uniform_and_shorten_only_first_episodes() -> None:
     end = np.argmax(transitions.truncated, axis=0)
     np.testing.assert_array_equal(end, 6 - np.asarray(first.phase))
     np.testing.assert_array_equal(transitions.truncated.sum(axis=0), 2)
-    assert not env.reset(jax.random.key(9)).phase[:50].tolist() == first.phase[:50].tolist()
+    assert (env.reset(jax.random.key(9)).phase != first.phase).any()
 
 
 def test_steps_are_counted_where_they_are_taken() -> None:
@@ -129,8 +129,11 @@ def test_bad_numbers_end_one_episode_and_touch_no_other(bad: float) -> None:
     actions[2, 1] = bad
     _, last, hurt, hurt_obs = run(env, 10, actions=actions)
     others = [0, 2, 3]
-    for good, now in zip((*clean, clean_obs), (*hurt, hurt_obs), strict=True):
-        np.testing.assert_array_equal(good[:, others], now[:, others])
+    jax.tree.map(
+        lambda good, now: np.testing.assert_array_equal(good[:, others], now[:, others]),
+        (clean, clean_obs),
+        (hurt, hurt_obs),
+    )
     assert hurt.reward[2, 1] == 0 and hurt.terminated[2, 1] == 1
     assert hurt.terminated.sum() == 1
     np.testing.assert_array_equal(hurt.next_obs[2, 1], hurt_obs[2, 1])

@@ -27,6 +27,7 @@ def test_names_of_people_and_hosts_and_secrets_stay_out(
     monkeypatch.setattr(socket, "gethostname", lambda: "lab-box.example")
     arguments = [f"{home}/bin/suite", "run", "--out", f"{home}/runs", "/data/jdoe/a"]
     arguments += ["--protocol=/home/other/p.toml", "lab-box.example", "ppo"]
+    arguments += [f"{Path.cwd()}/runs/a", f"{Path.cwd()}-2/b"]
     monkeypatch.setattr(sys, "argv", arguments)
     facts = provenance.provenance()
     text = json.dumps(facts)
@@ -35,6 +36,7 @@ def test_names_of_people_and_hosts_and_secrets_stay_out(
     assert facts["command"] == [
         *("suite", "run", "--out", "~/runs", "/data/USER/a"),
         *("--protocol=~/p.toml", "HOST", "ppo"),
+        *("./runs/a", f"{Path.cwd()}-2/b"),
     ]
     assert facts["environment"]["XLA_FLAGS"] == "--xla_dump_to=~/dump --xla_on=USER"
 

@@ -66,7 +66,7 @@ class Counter(Algorithm):
     """Acts by how often it was updated: its evaluation return tells which policy was evaluated.
 
     Attributes:
-        poison_seed: the seed-like draw above which the weight becomes NaN; 1 is never.
+        poison_at: the update in which some seeds' weight becomes NaN; -1 is never.
         extra: rollouts taken after the first stage.
     """
 
@@ -226,7 +226,9 @@ def test_a_diverged_seed_is_frozen_and_the_others_are_untouched(
             assert _without_times(clean.run, cell) == _without_times(poisoned.run, cell)
 
 
-def test_no_chunk_after_the_first_compiles_anything(tmp_path: Path, prepare: Prepare) -> None:
+def test_no_chunk_after_the_first_compiles_anything(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, context = prepare(tmp_path)
     with context.run.locked(job):
         training = Training(job, context)
@@ -234,12 +236,12 @@ def test_no_chunk_after_the_first_compiles_anything(tmp_path: Path, prepare: Pre
         original = training.program.train
 
         def counted(*arguments: Any) -> Any:
-            with jax.log_compiles(False), _count_compilations() as events:
+            with _CompilationCount() as events:
                 result = original(*arguments)
             counts.append(len(events))
             return result
 
-        training.program.train = counted  # type: ignore[method-assign]
+        monkeypatch.setattr(training.program, "train", counted)
         with context.reporter.job(job, 1) as line:
             training.run(line)
     assert len(counts) == 5 and counts[0] >= 1
@@ -255,7 +257,7 @@ def test_a_seed_does_not_depend_on_its_companions(tmp_path: Path, prepare: Prepa
     assert _without_times(together.run, cell) == _without_times(alone.run, cell)
 
 
-class _count_compilations:  # noqa: N801
+class _CompilationCount:
     """Collects JAX's own events of compilation by XLA."""
 
     def __enter__(self) -> list[str]:
@@ -267,7 +269,7 @@ class _count_compilations:  # noqa: N801
     def __exit__(self, *_: object) -> None:
         self.active = False
 
-    def _note(self, event: str, duration: float, **_: Any) -> None:
+    def _note(self, event: str, duration_secs: float, **_: Any) -> None:
         if self.active and event.endswith("backend_compile_duration"):
             self.events.append(event)
 

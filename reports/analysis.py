@@ -1,0 +1,391 @@
+"""The whole comparison of stored runs, computed once for tables, figures and page."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from reports import statistics
+from reports.results import Results, display_name
+from reports.scores import (
+    DEFAULT_POLICY,
+    Axis,
+    Reduction,
+    ScorePolicy,
+    TaskScores,
+    common_curves,
+    task_scores,
+    time_to_threshold,
+)
+from reports.statistics import Band, Estimate
+from suite.errors import UserError
+
+LEVEL = 0.05
+"""Family-wise error rate of the pairwise claims."""
+
+BAND_REPETITIONS = 10_000
+"""Most resamples behind a point of a drawn curve; printed numbers use all of them."""
+
+CURVE_POINTS = 31
+"""Points of an aggregate curve whose tasks were evaluated at different places."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """One metric of one algorithm over all tasks.
+
+    Attributes:
+        algorithm: label.
+        metric: key of `statistics.METRICS`.
+        estimate: value and 95% interval.
+        runs: fewest and most runs of a task.
+        tasks: number of tasks.
+    """
+
+    algorithm: str
+    metric: str
+    estimate: Estimate
+    runs: tuple[int, int]
+    tasks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A comparison of two algorithms.
+
+    Attributes:
+        first, second: labels.
+        difference: IQM of the first less that of the second.
+        improvement: probability that a run of the first beats one of the second.
+        p_value: of the stratified permutation test on the difference.
+        p_holm: adjusted for the number of pairs.
+    """
+
+    first: str
+    second: str
+    difference: Estimate
+    improvement: Estimate
+    p_value: float
+    p_holm: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is claimed at the family-wise level of 5%."""
+        return self.p_holm < LEVEL
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything that is computed from results; each part once, when first asked for.
+
+    Attributes:
+        results: what is compared.
+        mode: evaluation mode whose returns are the scores.
+        policy: what failed runs count as.
+        repetitions: of bootstrap and permutation test.
+        seed: of both; each algorithm draws from a stream of its own, so that adding one
+            changes no interval of the others.
+
+    Raises:
+        UserError: no run was evaluated in `mode`, or `repetitions` is not positive.
+    """
+
+    results: Results
+    mode: str = "deterministic"
+    policy: ScorePolicy = DEFAULT_POLICY
+    repetitions: int = statistics.REPETITIONS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.repetitions < 1:
+            raise UserError(f"repetitions = {self.repetitions}: must be at least 1")
+        if self.results.modes and self.mode not in self.results.modes:
+            known = ", ".join(self.results.modes)
+            raise UserError(f"no run was evaluated in mode {self.mode!r}; there are: {known}")
+
+    def scores_of(self, algorithm: str, task: str, reduction: Reduction = "final") -> TaskScores:
+        """Returns the scores of one algorithm on one task."""
+        return self._table(reduction)[algorithm, task]
+
+    @functools.cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks of the aggregates: all, if two or more algorithms have scores on all of them,
+        else those that every algorithm with any score has.
+        """
+        covered = {a: self._covered(a) for a in self.results.algorithms}
+        complete = [a for a, tasks in covered.items() if tasks == set(self.results.tasks)]
+        some = [tasks for tasks in covered.values() if tasks]
+        if len(complete) >= min(2, len(some)):
+            return self.results.tasks
+        common = set.intersection(*some)
+        return tuple(task for task in self.results.tasks if task in common)
+
+    @functools.cached_property
+    def algorithms(self) -> tuple[str, ...]:
+        """Algorithms of the aggregates: those with scores on all of `tasks`."""
+        wanted = set(self.tasks)
+        return tuple(a for a in self.results.algorithms if wanted and wanted <= self._covered(a))
+
+    @functools.cached_property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """Algorithms in no aggregate, each with the tasks that it has no score on."""
+        return {
+            algorithm: tuple(
+                task for task in self.results.tasks if task not in self._covered(algorithm)
+            )
+            for algorithm in self.results.algorithms
+            if algorithm not in self.algorithms
+        }
+
+    @property
+    def band_repetitions(self) -> int:
+        """Resamples behind each point of a drawn curve."""
+        return min(self.repetitions, BAND_REPETITIONS)
+
+    def task_estimate(
+        self, algorithm: str, task: str, reduction: Reduction = "final"
+    ) -> Estimate | None:
+        """Returns the mean score over runs with its interval, None without runs."""
+        scores = self.scores_of(algorithm, task, reduction).scores
+        if not len(scores):
+            return None
+        counts = self._task_counts(algorithm, task, len(scores))
+        return statistics.estimate(statistics.mean, [scores], counts)
+
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
+    def aggregates(self, reduction: Reduction = "final") -> tuple[Aggregate, ...]:
+        """Returns every metric of every algorithm."""
+        rows = []
+        for algorithm in self.algorithms:
+            scores = self._scores(algorithm, reduction)
+            counts = self._counts(algorithm, _sizes(scores))
+            runs = self.runs_per_task(algorithm)
+            for name, metric in statistics.METRICS.items():
+                estimate = statistics.estimate(metric, scores, counts)
+                rows.append(Aggregate(algorithm, name, estimate, runs, len(scores)))
+        return tuple(rows)
+
+    def aggregate(self, algorithm: str, metric: str = "IQM") -> Estimate:
+        """Returns one metric of the final scores of one algorithm."""
+        for each in self.aggregates():
+            if (each.algorithm, each.metric) == (algorithm, metric):
+                return each.estimate
+        raise KeyError((algorithm, metric))
+
+    @functools.cached_property
+    def profiles(self) -> dict[str, Band]:
+        """Performance profiles of the final scores over `statistics.THRESHOLDS`."""
+        return {
+            algorithm: statistics.performance_profile(
+                self._scores(algorithm), self._counts(algorithm)[:, :BAND_REPETITIONS]
+            )
+            for algorithm in self.algorithms
+        }
+
+    @functools.cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs of algorithms, each in the order of the tables."""
+        drawn = [self._pair(*pair) for pair in itertools.combinations(self.algorithms, 2)]
+        adjusted = statistics.holm([pair.p_value for pair in drawn])
+        return tuple(
+            dataclasses.replace(pair, p_holm=p) for pair, p in zip(drawn, adjusted, strict=True)
+        )
+
+    @functools.cached_property
+    def without_task(self) -> dict[str, dict[str, float]]:
+        """IQM of the final scores without one task: task, then algorithm."""
+        if len(self.tasks) < 2:
+            return {}
+        return {
+            left_out: {
+                algorithm: statistics.point(
+                    statistics.iqm,
+                    [self.scores_of(algorithm, t).scores for t in self.tasks if t != left_out],
+                )
+                for algorithm in self.algorithms
+            }
+            for left_out in self.tasks
+        }
+
+    def learning_curve(self, algorithm: str, task: str, axis: Axis = "env_steps") -> Band | None:
+        """Returns the mean over runs with pointwise intervals, None without runs."""
+        x, curves = self._curves(algorithm, task, axis)
+        if not len(x):
+            return None
+        counts = self._task_counts(algorithm, task, len(curves))
+        return statistics.mean_curve(x, curves, counts[:, :BAND_REPETITIONS])
+
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
+    def sample_efficiency(self, axis: Axis = "env_steps") -> dict[str, Band]:
+        """Returns the IQM over tasks and runs along an axis, by algorithm."""
+        bands = {}
+        for algorithm in self.algorithms:
+            parts = [self._curves(algorithm, task, axis) for task in self.tasks]
+            if all(len(x) for x, _ in parts):
+                grid, curves = _on_one_grid(parts)
+                counts = self._counts(algorithm, _sizes(curves))
+                few = counts[:, :BAND_REPETITIONS]
+                bands[algorithm] = statistics.iqm_curve(grid, curves, few)
+        return bands
+
+    def times_to_threshold(
+        self, algorithm: str, task: str, threshold: float, axis: Axis = "env_steps"
+    ) -> list[float]:
+        """Returns for each finished or diverged run where it first scored so much, or infinity."""
+        return [
+            time_to_threshold(run, self.mode, threshold, axis)
+            for run in self.results.runs_of(algorithm, task)
+            if run.state in ("done", "diverged")
+        ]
+
+    def runs_per_task(self, algorithm: str) -> tuple[int, int]:
+        """Returns the fewest and most runs of a task behind an algorithm's aggregates."""
+        sizes = _sizes(self._scores(algorithm))
+        return min(sizes), max(sizes)
+
+    def run_ids(self, algorithm: str) -> tuple[str, ...]:
+        """Returns the runs behind an algorithm's aggregates."""
+        return tuple(
+            run_id for task in self.tasks for run_id in self.scores_of(algorithm, task).run_ids
+        )
+
+    def coverage(self, algorithm: str) -> tuple[float, float]:
+        """Returns what the nominal 95% interval of an IQM covers in simulation.
+
+        Returns:
+            Coverage with runs that scatter normally, and with a fifth of them failing;
+            both NaN where a task has a single run.
+        """
+        runs, _ = self.runs_per_task(algorithm)
+        if runs < 2:
+            return (np.nan, np.nan)
+        tasks = len(self.tasks)
+        return statistics.coverage(runs, tasks), statistics.coverage(runs, tasks, failing=0.2)
+
+    def seeds_needed(self, delta: float, power: float = 0.8) -> dict[tuple[str, str], int]:
+        """Returns how many seeds show a difference of `delta` between two algorithms.
+
+        Raises:
+            UserError: `delta` is not between 0 and 1, or no two algorithms have two runs a task.
+        """
+        if not 0 < delta < 1:
+            raise UserError(f"delta = {delta}: must be a score between 0 and 1, such as 0.05")
+        enough = [a for a in self.algorithms if self.runs_per_task(a)[0] >= 2]
+        pairs = list(itertools.combinations(enough, 2))
+        if not pairs:
+            raise UserError(
+                "no two algorithms have two runs on every task, so their spread is unknown; "
+                "run more seeds with `suite run --seeds`"
+            )
+        return {
+            (a, b): statistics.seeds_needed(
+                self._scores(a), self._scores(b), delta, comparisons=len(pairs), power=power
+            )
+            for a, b in pairs
+        }
+
+    def headline(self) -> str:
+        """Returns the answer in one sentence with its uncertainty."""
+        if not self.algorithms:
+            return "No algorithm has a score that can be aggregated yet."
+        ranked = sorted(self.algorithms, key=lambda a: -self.aggregate(a).value)
+        best = ranked[0]
+        over = f"over {len(self.tasks)} task{'s' * (len(self.tasks) != 1)}"
+        if len(ranked) == 1:
+            return f"{display_name(best)} has an IQM score of {self.aggregate(best)} {over}."
+        top = f"{display_name(best)} has the highest IQM score, {self.aggregate(best)}"
+        beaten = [a for a in ranked[1:] if self._claim(best, a)]
+        unclear = [a for a in ranked[1:] if a not in beaten]
+        parts = [f"{top} {over}"]
+        if beaten:
+            parts.append(f"significantly above {_listed(beaten)}")
+        if unclear:
+            parts.append(f"not distinguishable from {_listed(unclear)}")
+        return f"{', '.join(parts)} (Holm-corrected permutation tests at {LEVEL:g})."
+
+    def difference(self, first: str, second: str) -> Estimate | None:
+        """Returns IQM(first) - IQM(second) of final scores on the tasks that both have."""
+        common = [
+            task
+            for task in self.results.tasks
+            if task in self._covered(first) and task in self._covered(second)
+        ]
+        if not common:
+            return None
+        x, y = ([self.scores_of(a, task).scores for task in common] for a in (first, second))
+        counts = self._counts(first, _sizes(x)), self._counts(second, _sizes(y))
+        return statistics.iqm_difference(x, y, *counts)
+
+    def _claim(self, first: str, second: str) -> bool:
+        return any(
+            pair.significant for pair in self.pairs if {pair.first, pair.second} == {first, second}
+        )
+
+    def _pair(self, first: str, second: str) -> Pair:
+        x, y = self._scores(first), self._scores(second)
+        counts = self._counts(first), self._counts(second)
+        p_value = statistics.permutation_test(
+            x, y, self.repetitions, self._generator(f"{first} and {second}")
+        )
+        difference = statistics.iqm_difference(x, y, *counts)
+        improvement = statistics.improvement(x, y, *counts)
+        return Pair(first, second, difference, improvement, p_value, p_value)
+
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
+    def _table(self, reduction: Reduction) -> dict[tuple[str, str], TaskScores]:
+        return {
+            (algorithm, task): task_scores(
+                self.results, algorithm, task, self.mode, reduction, self.policy
+            )
+            for algorithm in self.results.algorithms
+            for task in self.results.tasks
+        }
+
+    def _covered(self, algorithm: str) -> set[str]:
+        return {task for task in self.results.tasks if len(self.scores_of(algorithm, task))}
+
+    def _scores(self, algorithm: str, reduction: Reduction = "final") -> list[np.ndarray]:
+        return [self.scores_of(algorithm, task, reduction).scores for task in self.tasks]
+
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
+    def _curves(self, algorithm: str, task: str, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+        return common_curves(self.results, algorithm, task, self.mode, axis, self.policy)
+
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
+    def _counts(self, algorithm: str, sizes: tuple[int, ...] = ()) -> np.ndarray:
+        drawn = sizes or _sizes(self._scores(algorithm))
+        return statistics.bootstrap_counts(drawn, self.repetitions, self._generator(algorithm))
+
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
+    def _task_counts(self, algorithm: str, task: str, runs: int) -> np.ndarray:
+        generator = self._generator(f"{algorithm} on {task}")
+        return statistics.bootstrap_counts([runs], self.repetitions, generator)
+
+    def _generator(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+
+def _sizes(scores: Sequence[np.ndarray]) -> tuple[int, ...]:
+    return tuple(len(task) for task in scores)
+
+
+def _on_one_grid(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Puts the curves of several tasks on the same points, up to the earliest end."""
+    first = parts[0][0]
+    if all(np.array_equal(x, first) for x, _ in parts):
+        return first, [curves for _, curves in parts]
+    start, end = max(x[0] for x, _ in parts), min(x[-1] for x, _ in parts)
+    grid = np.linspace(start, max(start, end), CURVE_POINTS)
+    return grid, [np.stack([np.interp(grid, x, curve) for curve in curves]) for x, curves in parts]
+
+
+def _listed(algorithms: Sequence[str]) -> str:
+    names = [display_name(algorithm) for algorithm in algorithms]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

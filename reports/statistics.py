@@ -1,0 +1,338 @@
+"""Aggregate scores and their uncertainty, on plain arrays.
+
+Scores are one array [N] a task, of N runs each, which may differ between tasks. A
+bootstrap resample is described by how often it holds each run: counts [N, R] of R
+resamples, tasks one below the other. Every metric takes such counts, so that 50,000
+resamples cost milliseconds. Runs are resampled within their task (stratified bootstrap);
+intervals are percentile intervals.
+
+Definitions are those of rliable (Agarwal et al. 2021, "Deep reinforcement learning at
+the edge of the statistical precipice"); the tests hold us to its code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+Scores = Sequence[np.ndarray]
+Metric = Callable[[Scores, np.ndarray], np.ndarray]
+
+REPETITIONS = 50_000
+CONFIDENCE = 0.95
+TRIM = 0.25
+THRESHOLDS = np.linspace(0.0, 1.0, 101)
+"""Scores at which performance profiles are evaluated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value with its confidence interval, whose ends are NaN where it cannot be given."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the interval is known."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def __str__(self) -> str:
+        text = f"{self.value:.3f}"
+        return f"{text} [{self.low:.3f}, {self.high:.3f}]" if self.has_interval else text
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Band:
+    """A curve with pointwise confidence intervals; arrays [P] over P points."""
+
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def iqm(scores: Scores, counts: np.ndarray) -> np.ndarray:
+    """Returns [R] interquartile means: of all scores together, less a quarter at either end."""
+    values = np.concatenate(scores)
+    size = int(counts[:, 0].sum())
+    cut = int(TRIM * size)
+    total = np.zeros(counts.shape[1])
+    rank = np.zeros(counts.shape[1], counts.dtype)  # small whole numbers are quickest
+    below = np.full(counts.shape[1], cut, counts.dtype)
+    for index in np.argsort(values, kind="stable"):
+        rank = rank + counts[index]
+        kept = np.clip(rank, cut, size - cut)
+        total += values[index] * (kept - below)
+        below = kept
+    return total / (size - 2 * cut)
+
+
+def mean(scores: Scores, counts: np.ndarray) -> np.ndarray:
+    """Returns [R] means over tasks of the means over runs."""
+    return _task_means(scores, counts).mean(axis=0)
+
+
+def median(scores: Scores, counts: np.ndarray) -> np.ndarray:
+    """Returns [R] medians over tasks of the means over runs."""
+    return np.median(_task_means(scores, counts), axis=0)
+
+
+def optimality_gap(scores: Scores, counts: np.ndarray) -> np.ndarray:
+    """Returns [R] by how much scores fall short of 1 on average; lower is better."""
+    return 1.0 - mean([np.minimum(task, 1.0) for task in scores], counts)
+
+
+METRICS: Mapping[str, Metric] = {
+    "IQM": iqm,
+    "mean": mean,
+    "median": median,
+    "optimality gap": optimality_gap,
+}
+
+
+def bootstrap_counts(
+    sizes: Sequence[int], repetitions: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws how often each run is in each stratified resample.
+
+    Args:
+        sizes: runs of each task.
+        repetitions: R.
+        generator: source of randomness.
+
+    Returns:
+        [sum(sizes), R] whole numbers.
+    """
+    tasks = []
+    for runs in sizes:
+        drawn = generator.integers(runs, size=(runs, repetitions), dtype=np.int16)
+        tasks += [(drawn == run).sum(axis=0, dtype=np.int16) for run in range(runs)]
+    return np.stack(tasks)
+
+
+def point(metric: Metric, scores: Scores) -> float:
+    """Returns a metric of the scores as they are."""
+    return float(metric(scores, _once(scores))[0])
+
+
+def interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Returns the percentile interval [2, ...] of samples [..., R]."""
+    tail = (1 - confidence) / 2
+    return np.quantile(samples, (tail, 1 - tail), axis=-1)
+
+
+def estimate(metric: Metric, scores: Scores, counts: np.ndarray) -> Estimate:
+    """Returns a metric with its bootstrap interval, none if some task has a single run."""
+    value = point(metric, scores)
+    if min(map(len, scores)) < 2:
+        return Estimate(value)
+    low, high = interval(metric(scores, counts))
+    return Estimate(value, float(low), float(high))
+
+
+def iqm_curve(x: np.ndarray, curves: Scores, counts: np.ndarray) -> Band:
+    """Returns the IQM at each point of learning curves.
+
+    Args:
+        x: [P] points.
+        curves: one array [N, P] a task.
+        counts: [sum of N, R]; the same for all points, so a band moves smoothly.
+    """
+    estimates = [
+        estimate(iqm, [task[:, index] for task in curves], counts) for index in range(len(x))
+    ]
+    return _band(x, estimates)
+
+
+def mean_curve(x: np.ndarray, curves: np.ndarray, counts: np.ndarray) -> Band:
+    """Returns the mean of the runs of one task, curves [N, P], at each point of x [P]."""
+    estimates = [estimate(mean, [curves[:, index]], counts) for index in range(len(x))]
+    return _band(x, estimates)
+
+
+def performance_profile(
+    scores: Scores, counts: np.ndarray, thresholds: np.ndarray = THRESHOLDS
+) -> Band:
+    """Returns the share of runs that score above each threshold, tasks weighing equally."""
+    above = [[(task > threshold).astype(float) for task in scores] for threshold in thresholds]
+    return _band(thresholds, [estimate(mean, each, counts) for each in above])
+
+
+def probability_of_improvement(
+    x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray
+) -> np.ndarray:
+    """Returns [R] mean over tasks of the probability that a run of x beats one of y.
+
+    Ties count half (Mann-Whitney U over the number of pairs).
+    """
+    wins = np.zeros(counts_x.shape[1])
+    parts = zip(x, y, _by_task(x, counts_x), _by_task(y, counts_y), strict=True)
+    for task_x, task_y, part_x, part_y in parts:
+        beats = np.greater.outer(task_x, task_y) + 0.5 * np.equal.outer(task_x, task_y)
+        wins += (part_x * (beats @ part_y)).sum(axis=0) / beats.size
+    return wins / len(x)
+
+
+def improvement(x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray) -> Estimate:
+    """Returns the probability of improvement of x over y with its interval."""
+    value = float(probability_of_improvement(x, y, _once(x), _once(y))[0])
+    if min(map(len, (*x, *y))) < 2:
+        return Estimate(value)
+    samples = probability_of_improvement(x, y, counts_x, counts_y)
+    low, high = interval(samples)
+    return Estimate(value, float(low), float(high))
+
+
+def iqm_difference(x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray) -> Estimate:
+    """Returns IQM(x) - IQM(y) with its interval; the two are resampled independently."""
+    value = point(iqm, x) - point(iqm, y)
+    if min(map(len, (*x, *y))) < 2:
+        return Estimate(value)
+    low, high = interval(iqm(x, counts_x) - iqm(y, counts_y))
+    return Estimate(value, float(low), float(high))
+
+
+def permutation_test(
+    x: Scores, y: Scores, repetitions: int, generator: np.random.Generator
+) -> float:
+    """Tests whether two algorithms differ in IQM, by exchanging runs within each task.
+
+    Unlike a bootstrap interval its false alarms are bounded by the level whatever the
+    number of runs, so this is what claims rest on.
+
+    Returns:
+        The two-sided p-value.
+    """
+    pooled = [np.concatenate(pair) for pair in zip(x, y, strict=True)]
+    sizes = [(len(task_x), len(task_y)) for task_x, task_y in zip(x, y, strict=True)]
+    in_x = np.concatenate([_memberships(a, a + b, repetitions, generator) for a, b in sizes])
+    differences = np.abs(iqm(pooled, in_x) - iqm(pooled, 1 - in_x))
+    observed = abs(point(iqm, x) - point(iqm, y))
+    # The same numbers summed in another order differ in the last bits.
+    at_least = np.count_nonzero(differences >= observed - 1e-12)
+    return float((at_least + 1) / (repetitions + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values adjusted for their number (Holm 1979): families, not claims, at 5%."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = largest
+    return adjusted
+
+
+@functools.lru_cache(maxsize=64)
+def coverage(
+    runs: int, tasks: int, failing: float = 0.0, trials: int = 1000, repetitions: int = 1000
+) -> float:
+    """Simulates how often the nominal 95% interval of the IQM holds the true IQM.
+
+    The scores of a task scatter by 0.1 around its own level, the levels lie evenly
+    between 0.2 and 0.9, and a share of the runs fails (scores around 0.05).
+
+    Args:
+        runs: per task, at least 2.
+        tasks: number of tasks.
+        failing: share of runs that fail.
+        trials: simulated comparisons.
+        repetitions: bootstrap repetitions of each.
+    """
+    generator = np.random.default_rng([runs, tasks, round(1000 * failing)])
+    levels = np.linspace(0.2, 0.9, tasks)
+
+    def simulate(n: int) -> list[np.ndarray]:
+        fails = generator.random((tasks, n)) < failing
+        centre = np.where(fails, 0.05, levels[:, None])
+        return list(generator.normal(centre, np.where(fails, 0.03, 0.1)))
+
+    truth = float(_trimmed_mean(np.concatenate(simulate(20_000))))
+    # Resamples do not depend on the scores, so that one set serves all trials.
+    counts = bootstrap_counts([runs] * tasks, repetitions, generator)
+    hits = 0
+    for _ in range(trials):
+        low, high = interval(iqm(simulate(runs), counts))
+        hits += low <= truth <= high
+    return float(hits / trials)
+
+
+def seeds_needed(
+    x: Scores, y: Scores, delta: float, comparisons: int = 1, power: float = 0.8
+) -> int:
+    """Estimates how many seeds show a difference of IQMs, from the spread of stored runs.
+
+    The error of an IQM is simulated at 20 seeds by drawing from the stored runs, whose
+    spread is corrected for their small number, and shrinks with the root of the seeds.
+
+    Args:
+        x, y: stored scores of two algorithms, at least two runs a task.
+        delta: the difference to show, as a score.
+        comparisons: number of claims the 5% level is shared between (Bonferroni).
+        power: probability to show it if it is there.
+
+    Returns:
+        Seeds per task and algorithm, at least 2.
+    """
+    reference = 20
+    generator = np.random.default_rng(0)
+    variance = sum(_iqm_variance(scores, reference, generator) for scores in (x, y))
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - (1 - CONFIDENCE) / 2 / comparisons) + normal.inv_cdf(power)
+    return max(2, math.ceil(reference * variance * (z / delta) ** 2))
+
+
+def _iqm_variance(scores: Scores, runs: int, generator: np.random.Generator) -> float:
+    """Returns the variance of the IQM of `runs` runs a task that are like the stored ones."""
+    draws = []
+    for task in scores:
+        widened = task.mean() + (task - task.mean()) * math.sqrt(len(task) / (len(task) - 1))
+        draws.append(generator.choice(widened, (4000, runs)))
+    return float(_trimmed_mean(np.concatenate(draws, axis=1)).var())
+
+
+def _trimmed_mean(values: np.ndarray) -> np.ndarray:
+    """Returns the mean over the last axis less a quarter at either end."""
+    size = values.shape[-1]
+    cut = int(TRIM * size)
+    return np.sort(values, axis=-1)[..., cut : size - cut].mean(axis=-1)
+
+
+def _once(scores: Scores) -> np.ndarray:
+    """Returns counts [N, 1] that hold every run once."""
+    return np.ones((sum(map(len, scores)), 1), np.int16)
+
+
+def _by_task(scores: Scores, counts: np.ndarray) -> list[np.ndarray]:
+    return np.split(counts, np.cumsum([len(task) for task in scores])[:-1])
+
+
+def _task_means(scores: Scores, counts: np.ndarray) -> np.ndarray:
+    """Returns [tasks, R] means over runs."""
+    parts = zip(scores, _by_task(scores, counts), strict=True)
+    return np.stack([task @ part / len(task) for task, part in parts])
+
+
+def _memberships(
+    chosen: int, size: int, repetitions: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws `chosen` out of `size` without replacement, R times; returns [size, R] of 0 and 1."""
+    members = np.zeros((size, repetitions), np.int16)
+    wanted = np.full(repetitions, chosen, np.int16)
+    for index in range(size):
+        members[index] = generator.random(repetitions) * (size - index) < wanted
+        wanted -= members[index]
+    return members
+
+
+def _band(x: np.ndarray, estimates: Sequence[Estimate]) -> Band:
+    value, low, high = np.array([(e.value, e.low, e.high) for e in estimates]).reshape(-1, 3).T
+    return Band(np.asarray(x, float), value, low, high)

@@ -1,0 +1,84 @@
+"""The smallest settings at which every algorithm still does all that it does."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, Rollout, State
+from algorithms.registry import lookup
+
+SPEC = EnvSpec(obs_size=5, action_size=3, discount=0.97)
+PIPELINE = Pipeline(
+    updates=6,
+    num_envs=8,
+    rollout_length=12,
+    chunk_length=6,
+    num_minibatches=2,
+    num_epochs=2,
+)
+ONE_STEP = dataclasses.replace(PIPELINE, num_minibatches=1, num_epochs=1)
+"""One gradient step an update, on the whole rollout."""
+
+SETTINGS: dict[str, Any] = {
+    "actor_hidden": (6, 6),
+    "critic_hidden": (6, 6),
+    "decoder_hidden": (6, 6),
+    "decoder_epochs": 2,
+    "decoder_batch_size": 32,
+    "decoder_draws": 2,
+    "decoder_rollouts": 2,
+}
+
+
+def make(name: str, pipeline: Pipeline = PIPELINE, **changes: Any) -> Any:
+    """Builds the algorithm called `name` with tiny networks and the given changes."""
+    entry = lookup(name)
+    fields = {field.name for field in dataclasses.fields(entry.cls)}
+    small = {key: value for key, value in SETTINGS.items() if key in fields}
+    return entry.cls(env=SPEC, pipeline=pipeline, **{**entry.defaults, **small, **changes})
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def init(algorithm: Algorithm, key: jax.Array) -> State:
+    """`algorithm.init`, compiled."""
+    return algorithm.init(key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def update(
+    algorithm: Algorithm, state: State, rollout: Rollout, key: jax.Array
+) -> tuple[State, Metrics]:
+    """`algorithm.update`, compiled."""
+    return algorithm.update(state, rollout, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def play(
+    algorithm: Algorithm, state: State, key: jax.Array, shift: jax.typing.ArrayLike = 0.0
+) -> Rollout:
+    """A rollout of the sampled policy in a made-up environment.
+
+    Observations are noise around `shift`, rewards depend on the action; some episodes
+    end for good, and each environment meets its time limit once.
+    """
+    pipeline, spec = algorithm.pipeline, algorithm.env
+    steps, envs = pipeline.rollout_length, pipeline.num_envs
+    obs_key, end_key, act_key = jax.random.split(key, 3)
+    everything = shift + jax.random.normal(obs_key, (2, steps, envs, spec.obs_size))
+    obs, after_end = everything[0], everything[1]
+    terminated = jax.random.bernoulli(end_key, 0.1, (steps, envs)).astype(jnp.float32)
+    limit = (jnp.arange(envs) * 5) % steps
+    truncated = (jnp.arange(steps)[:, None] == limit).astype(jnp.float32)
+    ended = jnp.maximum(terminated, truncated).at[-1].set(1.0)
+    following = jnp.concatenate([obs[1:], obs[-1:]])
+    next_obs = jnp.where(ended[..., None] > 0, after_end, following)
+    action, extras = jax.vmap(lambda o, k: algorithm.act(state, o, k, "sample"))(
+        obs, jax.random.split(act_key, steps)
+    )
+    reward = jnp.mean(action, axis=-1) + 0.5 * obs[..., 0]
+    return Rollout(obs, extras, reward, terminated, truncated, next_obs)
