@@ -264,8 +264,7 @@ class Analysis:
         runs, _ = self.runs_per_task(algorithm)
         if runs < 2:
             return (np.nan, np.nan)
-        tasks = len(self.tasks)
-        return statistics.coverage(runs, tasks), statistics.coverage(runs, tasks, failing=0.2)
+        return statistics.coverage(runs, len(self.tasks))
 
     def seeds_needed(self, delta: float, power: float = 0.8) -> dict[tuple[str, str], int]:
         """Returns how many seeds show a difference of `delta` between two algorithms.

@@ -17,12 +17,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from reports.analysis import Analysis, Pair
 from reports.palette import Style, algorithm_styles
 from reports.results import MAX_RETURN, Results, display_name
-from reports.scores import AXES, Axis, run_curve
+from reports.scores import AXES, Axis, common_curves, run_curve
 from reports.statistics import CONFIDENCE, METRICS, Band, Estimate
 
 FORMATS = ("svg", "pdf", "png")
@@ -242,14 +242,15 @@ def _aggregates(analysis: Analysis) -> Figure:
             for row, algorithm in enumerate(shown):
                 estimate = analysis.aggregate(algorithm, metric)
                 _draw_estimate(axes, row, estimate, styles[algorithm])
-            axes.set_title(metric + (" (lower is better)" if metric == "optimality gap" else ""))
+            axes.set_title(metric)
             axes.xaxis.set_major_locator(MaxNLocator(4))
             _name_rows(axes, shown)
         canvas.supxlabel(f"score (return / {MAX_RETURN:g})", fontsize=7.5)
         return canvas
 
     caption = (
-        f"Aggregates of the final scores over {_tasks(analysis)} ({_mode(analysis)}). "
+        f"Aggregates of the final scores over {_tasks(analysis)} ({_mode(analysis)}); of the "
+        "optimality gap, less is better. "
         f"{_seed_counts(analysis)} {_intervals(analysis)}{_left_out(analysis)}"
     )
     return Figure("aggregates", "Aggregate scores", caption, draw)
@@ -344,8 +345,8 @@ def _trade_off(analysis: Analysis) -> Figure:
             _draw_front(axes, [(costs[a], analysis.aggregate(a).value) for a in costs])
             for algorithm, cost in costs.items():
                 _draw_point(axes, cost, analysis.aggregate(algorithm), styles[algorithm])
-            axes.set_ylim(bottom=0)
-            axes.set_xscale("log") if axis == "network_evaluations" else axes.set_xlim(left=0)
+            axes.set_xscale("log" if axis == "network_evaluations" else "linear")
+            axes.margins(0.12)
             _label_cost(axes, axis)
         panels[0].set_ylabel("IQM score at the end")
         _legend(canvas, {a: styles[a] for a in analysis.algorithms}, markers=True)
@@ -368,8 +369,8 @@ def _costs(analysis: Analysis, axis: Axis) -> dict[str, float]:
 
 
 def _end(analysis: Analysis, algorithm: str, task: str, axis: Axis) -> float:
-    band = analysis.learning_curve(algorithm, task, axis)
-    return math.nan if band is None else float(band.x[-1])
+    x, _ = common_curves(analysis.results, algorithm, task, analysis.mode, axis, analysis.policy)
+    return float(x[-1]) if len(x) else math.nan
 
 
 def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -390,11 +391,23 @@ def _label_cost(axes: Axes, axis: Axis) -> None:
     }
     axes.set_xlabel(words[axis])
     if axis == "wall_seconds":
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlim(left=0)
+        axes.set_xticks(_duration_ticks(axes.get_xlim()[1]))
         axes.xaxis.set_major_formatter(lambda seconds, _: format_duration(seconds))
-    elif axes.get_xscale() == "linear":
+        return
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if axes.get_xscale() == "log":
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _duration_ticks(end: float) -> np.ndarray:
+    """Returns up to five round durations from 0 to `end` seconds."""
+    unit = 1 if end < 120 else 60 if end < 7200 else 3600
+    power = 10 ** math.floor(math.log10(end / unit / 4))
+    step = unit * next(power * each for each in (1, 2, 5, 10) if power * each >= end / unit / 4)
+    return np.arange(0, end, step)
 
 
 def format_duration(seconds: float) -> str:
@@ -447,15 +460,19 @@ def _seed_counts(analysis: Analysis) -> str:
     return f"n = {low if low == high else f'{low} to {high}'} runs per algorithm and task."
 
 
-def _intervals(analysis: Analysis, what: str = "Intervals") -> str:
-    return (
-        f"{what}: nominal {CONFIDENCE:.0%} percentile intervals, stratified bootstrap over runs, "
-        f"{analysis.repetitions:,} repetitions; none where a task has a single run."
-    )
+def _intervals(analysis: Analysis) -> str:
+    return f"Intervals: {_method(analysis.repetitions)}"
 
 
 def _bands(analysis: Analysis) -> str:
-    return _intervals(analysis, "Bands, pointwise")
+    return f"Bands: pointwise, {_method(analysis.band_repetitions)}"
+
+
+def _method(repetitions: int) -> str:
+    return (
+        f"nominal {CONFIDENCE:.0%} percentile intervals, stratified bootstrap over runs, "
+        f"{repetitions:,} repetitions; none where a task has a single run."
+    )
 
 
 def _left_out(analysis: Analysis) -> str:

@@ -122,6 +122,7 @@ class Run:
         """Modes it was evaluated in, by alphabet."""
         return tuple(sorted(self.curve["mode"].unique()))
 
+    @functools.cache  # noqa: B019 - runs live as long as the program
     def mode_curve(self, mode: str) -> pd.DataFrame:
         """Returns the rows of one mode in order of environment steps, indexed from 0."""
         rows = self.curve[self.curve["mode"] == mode]

@@ -212,7 +212,7 @@ def aggregates(analysis: Analysis) -> Table:
         name = Entry(display_name(algorithm), None, analysis.run_ids(algorithm))
         rows.append((name, count, *estimates, Entry(coverage)))
     note = (
-        f"Final scores over {len(analysis.tasks)} tasks [{_interval(analysis)}]. Coverage: how "
+        f"Final scores; number of tasks: {len(analysis.tasks)} [{_interval(analysis)}]. Coverage: how "
         "often such an interval of the IQM holds the truth in simulation, with normal scatter / "
         f"with a fifth of the runs failing. {_rule(analysis)}{_left_out(analysis)}"
     )
@@ -247,7 +247,8 @@ def leave_one_task_out(analysis: Analysis) -> Table:
     """How much the aggregate hangs on single tasks."""
     header = ("left out", *map(display_name, analysis.algorithms), "highest")
     everything = {a: analysis.aggregate(a).value for a in analysis.algorithms}
-    lines = {"none": everything, **analysis.without_task} if analysis.without_task else {}
+    shown = analysis.without_task and analysis.algorithms
+    lines = {"none": everything, **analysis.without_task} if shown else {}
     rows = [
         (
             Entry(task),
@@ -659,4 +660,4 @@ def _plain(value: Any) -> str:
         return ", ".join(map(_plain, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{key} = {_plain(each)}" for key, each in sorted(value.items()))
-    return str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -29,7 +29,16 @@ def build_algorithm(
 
 
 def build_program(algorithm: Algorithm, task: Task, protocol: Protocol) -> Program:
-    """Returns the computation of one seed."""
+    """Returns the computation of one seed.
+
+    Raises:
+        UserError: a chunk could hold two time limits.
+    """
+    if protocol.chunk_length > task.episode_length:
+        raise UserError(
+            f"protocol {protocol.name}: chunk_length {protocol.chunk_length} is longer than an"
+            f" episode of {task.name}, {task.episode_length} steps; make it shorter"
+        )
     envs = VectorEnv(
         task,
         num_envs=protocol.num_envs,

@@ -17,6 +17,7 @@ from suite.errors import UserError, describe_os_error
 
 if TYPE_CHECKING:
     from algorithms.api import Mode
+    from reports.report import Request as ReportRequest
     from suite.request import Request
     from suite.store import RunDirectory
 
@@ -211,6 +212,139 @@ def evaluate(
         click.echo(_json({**summary, "return_mean": mean, "return_std": std, "returns": returns}))
     else:
         click.echo(f"{cell}  {mode}  return {mean:.1f} (std {std:.1f} over {episodes} episodes)")
+
+
+_run_dirs_argument = click.argument(
+    "run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+
+
+def _analysis_options(command: Command) -> Command:
+    """Adds the options that say how stored runs are scored."""
+    policies = click.Choice(["zero", "last", "exclude"])
+    options = [
+        click.option(
+            "--mode",
+            default="deterministic",
+            show_default=True,
+            type=click.Choice(["deterministic", "sample"]),
+            help="Evaluation mode that scores come from.",
+        ),
+        click.option(
+            "--diverged",
+            default="zero",
+            show_default=True,
+            type=policies,
+            help="Diverged runs: score 0, keep the last evaluation, or leave out.",
+        ),
+        click.option(
+            "--incomplete",
+            default="exclude",
+            show_default=True,
+            type=policies,
+            help="The same for unfinished, damaged and missing runs.",
+        ),
+        click.option("--reference", default="", help="Published results: gorl2025, or a .csv."),
+        click.option("--reps", default=50_000, show_default=True, type=click.IntRange(min=1)),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0)),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@_run_dirs_argument
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Directory. [default: report in first RUN_DIR]"
+)
+@click.option(
+    "--format", "parts", default="html,tables,figures", show_default=True, help="Any of these."
+)
+@_analysis_options
+def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Any) -> None:
+    """Compare stored runs: an HTML page, tables and figures, without training."""
+    from reports.report import parse_parts, write_report
+
+    chosen = parse_parts(parts)
+    request = _report_request(run_dirs, **scoring)
+    directory = out or run_dirs[0] / "report"
+    written = write_report(request, directory, chosen)
+    click.echo(written.summary)
+    click.echo(f"suite: {len(written.files)} files in {directory}", err=True)
+
+
+@cli.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write a full report there too.")
+@_analysis_options
+def compare(run_a: Path, run_b: Path, out: Path | None, **scoring: Any) -> None:
+    """Judge the runs of RUN_A and RUN_B together, as of a new baseline against stored results."""
+    from reports.report import comparison_text, write_report
+
+    request = _report_request((run_a, run_b), **scoring)
+    click.echo(comparison_text(request))
+    if out is not None:
+        files = write_report(request, out).files
+        click.echo(f"suite: {len(files)} files in {out}", err=True)
+
+
+@cli.command()
+@_run_dirs_argument
+@click.option("--delta", required=True, type=float, help="Difference of IQM scores, in (0, 1).")
+@click.option(
+    "--power",
+    default=0.8,
+    show_default=True,
+    type=click.FloatRange(0.5, 0.999),
+    help="Probability to show the difference if it is there.",
+)
+@click.option(
+    "--mode",
+    default="deterministic",
+    show_default=True,
+    type=click.Choice(["deterministic", "sample"]),
+)
+@_json_option
+def power(
+    run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_json: bool
+) -> None:
+    """Estimate how many seeds would show a difference DELTA, from the stored spread."""
+    from reports.report import power_rows, power_text
+
+    rows = power_rows(_report_request(run_dirs, mode=mode), delta, power)
+    click.echo(_json(rows) if as_json else power_text(rows, delta, power))
+
+
+@cli.command()
+@_run_dirs_argument
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A .csv or .parquet file. [default: CSV on standard output]",
+)
+def export(run_dirs: tuple[Path, ...], out: Path | None) -> None:
+    """Write every evaluation of every run as one tidy table."""
+    from reports.export import write_tidy
+    from reports.results import load_results
+
+    rows = write_tidy(load_results(run_dirs), out)
+    click.echo(f"suite: {rows} rows in {out or 'standard output'}", err=True)
+
+
+def _report_request(
+    run_dirs: tuple[Path, ...],
+    diverged: Any = "zero",
+    incomplete: Any = "exclude",
+    reps: int = 50_000,
+    **fields: Any,
+) -> ReportRequest:
+    from reports.report import Request
+    from reports.scores import ScorePolicy
+
+    policy = ScorePolicy(diverged, incomplete)
+    return Request(run_dirs, policy=policy, repetitions=reps, **fields)
 
 
 def _prepare(selection: dict[str, Any], cache: bool) -> Request:

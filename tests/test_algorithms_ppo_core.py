@@ -266,39 +266,23 @@ def test_one_gradient_step_matches_a_loop(
     np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-3)
 
 
-def test_time_limit_cuts_the_loss_the_way_the_protocol_says() -> None:
-    """`masked` ignores what a cut step saw; `bootstrapped` learns from it."""
-    for truncation, matters in (("masked", False), ("bootstrapped", True)):
-        pipeline = dataclasses.replace(ONE_STEP, truncation=truncation)
-        algorithm = make("ppo", pipeline)
-        state = init(algorithm, jax.random.key(0))
-        rollout = play(algorithm, state, jax.random.key(1))
-        cut = rollout.truncated > 0
-        changed = rollout._replace(reward=jnp.where(cut, 7.0, rollout.reward))
-        losses = [
-            float(update(algorithm, state, data, jax.random.key(2))[1]["value_loss"])
-            for data in (rollout, changed)
-        ]
-        assert (losses[0] != losses[1]) == matters
-
-
-@pytest.mark.parametrize("maximum", [0.0, 1e-12])
-def test_gradient_limit_is_in_force(maximum: float) -> None:
-    """Adam's first step is the learning rate, unless the gradient is far below its 1e-8."""
-    algorithm = make("ppo", ONE_STEP, max_grad_norm=maximum)
+def test_gradient_limit_is_in_force() -> None:
+    """Adam's first step is the learning rate unless the gradient is far below its 1e-8."""
+    algorithm = make("ppo", ONE_STEP, max_grad_norm=1e-12)
     state = init(algorithm, jax.random.key(0))
     rollout = play(algorithm, state, jax.random.key(1))
-    after, _ = update(algorithm, state, rollout, jax.random.key(2))
-    change = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), after.networks, state.networks)
-    largest = max(float(leaf) for leaf in jax.tree.leaves(change))
-    if maximum:
-        assert largest < 1e-3 * algorithm.learning_rate
-    else:
-        np.testing.assert_allclose(largest, algorithm.learning_rate, rtol=1e-2)
+    after, metrics = update(algorithm, state, rollout, jax.random.key(2))
+    assert metrics["gradient_norm"] > 1e-3
+    for new, old in zip(
+        jax.tree.leaves(after.networks), jax.tree.leaves(state.networks), strict=True
+    ):
+        assert np.abs(new - old).max() < 1e-3 * algorithm.learning_rate
 
 
-@pytest.mark.parametrize("name", ["ppo", "fpo", "dppo", "gorl-fm"])
-@pytest.mark.parametrize("timing", ["after", "before"])
+@pytest.mark.parametrize(
+    ("name", "timing"),
+    [("ppo", "before"), *((name, "after") for name in ("ppo", "fpo", "dppo", "gorl-fm"))],
+)
 def test_first_ratio_is_one_only_if_statistics_wait(
     name: str, timing: Literal["before", "after"]
 ) -> None:
@@ -316,8 +300,7 @@ def test_first_ratio_is_one_only_if_statistics_wait(
             assert metrics["clip_fraction"] > 0.2
 
 
-@pytest.mark.parametrize("kind", ["cumulative", "legacy"])
-@pytest.mark.parametrize("timing", ["before", "after"])
+@pytest.mark.parametrize(("kind", "timing"), [("cumulative", "after"), ("legacy", "before")])
 def test_statistics_take_in_every_rollout_once(
     kind: Literal["cumulative", "legacy"], timing: Literal["before", "after"]
 ) -> None:

@@ -91,7 +91,7 @@ def test_order_and_display_names() -> None:
     assert display_name("gorl-diff") == "GoRL(Diff)"
     assert display_name("gorl-fm [clip=0.2]") == "GoRL(FM) [clip=0.2]"
     assert display_name("zoo") == "zoo"
-    assert sorted(reversed(METHODS), key=algorithm_order) == list(METHODS)
+    assert sorted(METHODS, key=algorithm_order) == list(METHODS)
 
 
 def test_no_runs_at_all(tmp_path: Path) -> None:

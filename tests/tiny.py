@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, Rollout, State
+from algorithms.networks import Params
 from algorithms.registry import lookup
 
 SPEC = EnvSpec(obs_size=5, action_size=3, discount=0.97)
@@ -43,13 +44,19 @@ def make(name: str, pipeline: Pipeline = PIPELINE, **changes: Any) -> Any:
     return entry.cls(env=SPEC, pipeline=pipeline, **{**entry.defaults, **small, **changes})
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# Compiling takes far longer than running: half the time goes without optimization.
+compiled = functools.partial(
+    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+@compiled
 def init(algorithm: Algorithm, key: jax.Array) -> State:
     """`algorithm.init`, compiled."""
     return algorithm.init(key)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@compiled
 def update(
     algorithm: Algorithm, state: State, rollout: Rollout, key: jax.Array
 ) -> tuple[State, Metrics]:
@@ -57,7 +64,7 @@ def update(
     return algorithm.update(state, rollout, key)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@compiled
 def play(
     algorithm: Algorithm, state: State, key: jax.Array, shift: jax.typing.ArrayLike = 0.0
 ) -> Rollout:
@@ -82,3 +89,23 @@ def play(
     )
     reward = jnp.mean(action, axis=-1) + 0.5 * obs[..., 0]
     return Rollout(obs, extras, reward, terminated, truncated, next_obs)
+
+
+class Sampled(NamedTuple):
+    """An agent, its policy, and its sampled actions [N, A] on obs [N, O]."""
+
+    algorithm: Any
+    policy: Params
+    obs: jax.Array
+    action: jax.Array
+    extras: dict[str, jax.Array]
+
+
+def sample(name: str, count: int) -> Sampled:
+    """Lets a fresh agent act on `count` standard normal observations."""
+    algorithm = make(name)
+    state = init(algorithm, jax.random.key(0))
+    obs = jax.random.normal(jax.random.key(1), (count, SPEC.obs_size))
+    act = jax.jit(lambda o, k: algorithm.act(state, o, k, "sample"))
+    action, extras = act(obs, jax.random.key(2))
+    return Sampled(algorithm, state.networks.policy, obs, action, dict(extras))

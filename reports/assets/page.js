@@ -26,7 +26,7 @@ function timeText(seconds) {
 }
 
 function roundTicks(end, unit = 1) {
-  const span = end / unit / 4;
+  const span = end / unit / 5;
   const power = 10 ** Math.floor(Math.log10(span));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= span) * power * unit;
   return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, index) => index * step);
@@ -59,7 +59,7 @@ function linesOf(task) {
     const algorithm = data.algorithms[group.algorithm];
     if (choice.view === "bands") {
       if (!group.mean.length) return [];
-      const n = `n = ${group.runs.length}`;
+      const n = `n = ${group.count}`;
       return [{ algorithm, x: axis.x(group, group), y: group.mean, low: group.low, high: group.high, n }];
     }
     return group.runs.map((run) => ({ algorithm, x: axis.x(run, group), y: run.y, n: run.label }));
@@ -175,7 +175,7 @@ function makePanel(taskName, task) {
   const box = make("div", { class: "panel" });
   const label = `${taskName}: learning curves; arrow keys read values off`;
   const view = `0 0 ${frame.width} ${frame.height}`;
-  const svg = make("svg", { viewBox: view, tabindex: 0, role: "img", "aria-label": label });
+  const svg = make("svg", { viewBox: view, tabindex: 0, role: "application", "aria-label": label });
   const tip = make("div", { class: "tip", hidden: "" });
   box.append(make("h3", {}, taskName), svg, tip);
   byId("panels").append(box);
@@ -226,8 +226,7 @@ function setUpCurves() {
 // --- Tables ------------------------------------------------------------------------------
 
 function sortKey(cell) {
-  const value = cell.dataset.value;
-  return value === undefined ? cell.textContent : value === "" ? NaN : Number(value);
+  return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;
 }
 
 /** Orders numbers before texts before nothing, whichever way numbers go. */

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# all.sh [MINUTES=9] [OPTION...]   Runs everything, throughput and calibrate, one after the other,
+# within MINUTES (a whole number) and whatever fails. The options are those that all three have:
+# --tiny, --engines NAMES. Records and logs go to $OUT (default results/gpu).
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
+export OUT="${OUT:-results/gpu}" PYTHONUNBUFFERED=1
+mkdir -p "$OUT" || exit 2
+limit=$((${1:-9} * 60))
+shift || true
+summary=()
+status=0
+
+# run NAME END [OPTION...]: runs a script until END seconds after the start. One that is killed or
+# dies is started again while there is time: its record makes it go on with the next part.
+run() {
+    local name=$1 end=$2 left
+    code=0
+    shift 2
+    while left=$((end - SECONDS)); ((left > 20)); do
+        # The script stops itself somewhat earlier than it would be stopped.
+        timeout -k 10 "$left" "${PYTHON:-python3}" -m "benchmarks.gpu.$name" \
+            --minutes "$((left * 85 / 60))e-2" "$@" 2>&1 | tee -a "$OUT/$name.log"
+        code=${PIPESTATUS[0]}
+        ((code < 124)) && break
+    done
+    ((code == 0)) || status=1
+    summary+=("$name: exit code $code at $SECONDS s")
+}
+
+run everything $((limit * 4 / 10)) "$@"
+run throughput $((limit * 6 / 10)) "$@"
+run calibrate $((limit - 30)) "$@"
+if ((code >= 124)); then # killed: what it trained is still to be reported
+    "${PYTHON:-python3}" -m benchmarks.gpu.calibrate --report "$@" 2>&1 | tee -a "$OUT/calibrate.log"
+fi
+printf '%s\n' "${summary[@]}"
+exit "$status"

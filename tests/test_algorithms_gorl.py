@@ -1,0 +1,137 @@
+"""GoRL: its encoder is PPO, its decoder is frozen, and its refits see the right data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import float64
+from tiny import PIPELINE, SPEC, init, make, play, update
+
+from algorithms.decoder import Decoder
+from algorithms.gorl import GoRLState
+
+VARIANTS = ("gorl-fm", "gorl-diff")
+
+
+def assert_same(a: Any, b: Any) -> None:
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def with_random_decoder(algorithm: Any, state: GoRLState) -> GoRLState:
+    """Replaces the identity by a random decoder."""
+    decoder = Decoder(
+        algorithm.decoder_model.init(jax.random.key(8)),
+        algorithm.decoder_model.schedule(),
+        jnp.full(SPEC.obs_size, 0.5),
+        jnp.full(SPEC.obs_size, 2.0),
+        jnp.zeros(()),
+    )
+    return state._replace(decoder=decoder)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("gorl-fm", 1.0), ("gorl-diff", 1.052)])
+def test_stage_zero_decodes_the_latent_itself(name: str, factor: float) -> None:
+    algorithm = make(name)
+    state = init(algorithm, jax.random.key(0))
+    obs = jax.random.normal(jax.random.key(1), (9, SPEC.obs_size))
+    action, extras = algorithm.act(state, obs, jax.random.key(2), "sample")
+    np.testing.assert_allclose(extras["pre_tanh"], factor * extras["drawn"], rtol=1e-3)
+    np.testing.assert_allclose(action, np.tanh(extras["pre_tanh"]), rtol=1e-5, atol=1e-6)
+    if name == "gorl-fm":
+        np.testing.assert_array_equal(extras["pre_tanh"], extras["drawn"])
+
+
+def test_stage_zero_is_the_matched_control_bit_for_bit() -> None:
+    gorl, control = make("gorl-fm"), make("ppo-matched")
+    state = init(gorl, jax.random.key(0))
+    learner = state.learner
+    for seed in range(2):
+        rollout = play(gorl, state, jax.random.key(seed), 0.5)
+        state, gorl_metrics = update(gorl, state, rollout, jax.random.key(seed))
+        theirs = play(control, learner, jax.random.key(seed), 0.5)
+        np.testing.assert_array_equal(rollout.extras["drawn"], theirs.extras["drawn"])
+        np.testing.assert_array_equal(rollout.reward, theirs.reward)
+        learner, metrics = update(control, learner, theirs, jax.random.key(seed))
+        assert_same(state.learner, learner)
+        assert_same({name: gorl_metrics[name] for name in metrics}, metrics)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_an_update_leaves_the_decoder_alone(name: str) -> None:
+    algorithm = make(name)
+    plain = init(algorithm, jax.random.key(0))
+    state = with_random_decoder(algorithm, plain)
+    rollout = play(algorithm, state, jax.random.key(1))
+    after, _ = update(algorithm, state, rollout, jax.random.key(2))
+    assert_same(after.decoder, state.decoder)
+    # The encoder learns the same whatever the decoder: no gradient passes through it.
+    identity, _ = update(algorithm, plain, rollout, jax.random.key(2))
+    assert_same(after.learner, identity.learner)
+
+
+def test_deterministic_mode_decodes_the_mean() -> None:
+    algorithm = make("gorl-diff")
+    state = with_random_decoder(algorithm, init(algorithm, jax.random.key(0)))
+    obs = jax.random.normal(jax.random.key(1), (9, SPEC.obs_size))
+    action, _ = algorithm.act(state, obs, jax.random.key(2), "deterministic")
+    mean = algorithm.actor.forward(state.learner.networks.policy, obs)[:, : SPEC.action_size]
+    model = algorithm.decoder_model
+    pre_tanh = model.decode(state.decoder.params, model.schedule(), (obs - 0.5) / 2.0, mean)
+    np.testing.assert_allclose(action, np.tanh(pre_tanh), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("data", ["recent", "extra"])
+def test_where_decoder_data_comes_from(data: str) -> None:
+    algorithm = make("gorl-fm", decoder_data=data)
+    state = init(algorithm, jax.random.key(0))
+    rollout = play(algorithm, state, jax.random.key(1))
+    updated, _ = update(algorithm, state, rollout, jax.random.key(2))
+    extra = [stage.extra_rollouts for stage in algorithm.stages()]
+    if data == "recent":
+        assert extra == [0, 0, 0, 0]
+        assert int(updated.experience.written) == 1
+        kept = updated
+    else:
+        assert extra == [2, 2, 2, 0]  # the last stage's decoder would never be used
+        assert int(updated.experience.written) == 0
+        kept = algorithm.record(state, rollout)
+    size = PIPELINE.steps_per_update
+    np.testing.assert_array_equal(kept.experience.obs[0], rollout.obs.reshape(size, -1))
+    np.testing.assert_array_equal(
+        kept.experience.action[0], rollout.extras["pre_tanh"].reshape(size, -1)
+    )
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_advance_refits_and_restarts(name: str) -> None:
+    algorithm = make(name, encoder_restart="gaussian")
+    state = init(algorithm, jax.random.key(0))
+    for seed in range(2):
+        rollout = play(algorithm, state, jax.random.key(seed), 2.0)
+        state = algorithm.record(state, rollout)
+    after = jax.jit(algorithm.advance)(state, jax.random.key(3))
+    assert int(after.learner.stage) == 1
+    assert int(after.experience.written) == 0
+    np.testing.assert_array_equal(after.decoder.schedule, algorithm.decoder_model.schedule())
+    # All but a random tenth of the data; 192 observations of std 1.
+    seen = float64(state.experience.obs).reshape(-1, SPEC.obs_size)
+    np.testing.assert_allclose(after.decoder.mean, seen.mean(axis=0), atol=0.15)
+    np.testing.assert_allclose(after.decoder.std, seen.std(axis=0), atol=0.15)
+    assert after.decoder.validation_loss > 0.0
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(after.decoder.params))
+    kernel = after.learner.networks.policy["params"]["Dense_2"]["kernel"]
+    assert not np.any(kernel)
+    assert_same(after.learner.networks.critic, state.learner.networks.critic)
+
+
+def test_network_evaluations() -> None:
+    counts = {
+        name: make(name).evaluations_per_action
+        for name in ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
+    }
+    assert counts == {"ppo": 1, "fpo": 10, "dppo": 10, "gorl-fm": 11, "gorl-diff": 10}
