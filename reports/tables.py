@@ -212,8 +212,8 @@ def aggregates(analysis: Analysis) -> Table:
         name = Entry(display_name(algorithm), None, analysis.run_ids(algorithm))
         rows.append((name, count, *estimates, Entry(coverage)))
     note = (
-        f"Final scores; number of tasks: {len(analysis.tasks)} [{_interval(analysis)}]. Coverage: how "
-        "often such an interval of the IQM holds the truth in simulation, with normal scatter / "
+        f"Final scores; number of tasks: {len(analysis.tasks)} [{_interval(analysis)}]. Coverage: "
+        "how often such an interval of the IQM holds the truth in simulation, with normal scatter / "
         f"with a fifth of the runs failing. {_rule(analysis)}{_left_out(analysis)}"
     )
     header = ("method", "runs per task", *METRICS, "coverage of 95%")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import PIPELINE, SPEC, compiled, init, make, play
+from tiny import PIPELINE, SPEC, compiled, init, make, roll_out
 
 from algorithms.api import Algorithm, Metrics, State
 from algorithms.names import NAMES
@@ -23,7 +23,7 @@ def train(algorithm: Algorithm, state: State, keys: jax.Array) -> tuple[State, M
     def one(state: State, key: jax.Array) -> tuple[State, Metrics]:
         def step(state: State, key: jax.Array) -> tuple[State, Metrics]:
             play_key, update_key = jax.random.split(key)
-            return algorithm.update(state, play(algorithm, state, play_key), update_key)
+            return algorithm.update(state, roll_out(algorithm, state, play_key), update_key)
 
         *keys, advance_key = jax.random.split(key, 3)
         state, metrics = jax.lax.scan(step, state, jnp.stack(keys))

@@ -27,8 +27,8 @@ def landing(policy: object, obs: np.ndarray, path: np.ndarray, k: int) -> np.nda
 
 
 def test_path(sampled: Sampled) -> None:
-    _, policy, obs, action, extras = sampled
-    path, policy, wide = float64(extras["path"]), float64(policy), float64(obs)
+    _, state, obs, action, extras = sampled
+    path, policy, wide = float64(extras["path"]), float64(state.networks.policy), float64(obs)
     assert path.shape == (300, 11, SPEC.action_size)
     assert extras["log_prob"].shape == (300, 10)
     np.testing.assert_allclose(action, np.tanh(path[:, -1]), rtol=1e-5, atol=1e-6)
@@ -45,7 +45,8 @@ def test_path(sampled: Sampled) -> None:
 
 
 def test_likelihood_of_each_step(sampled: Sampled) -> None:
-    algorithm, policy, obs, _, extras = sampled
+    algorithm, state, obs, _, extras = sampled
+    policy = state.networks.policy
     changed = jax.tree.map(lambda x: x + 0.05, policy)
     path = float64(extras["path"][:6])
     got = jax.jit(algorithm.log_likelihood)(changed, obs[:6], extras["path"][:6])
@@ -57,14 +58,16 @@ def test_likelihood_of_each_step(sampled: Sampled) -> None:
 
 
 def test_ratio_is_one_for_unchanged_parameters(sampled: Sampled) -> None:
-    algorithm, policy, obs, _, extras = sampled
+    algorithm, state, obs, _, extras = sampled
+    policy = state.networks.policy
     again = jax.jit(algorithm.log_likelihood)(policy, obs, extras["path"])
     # Rounding of states of size 4 (2e-7), in units of sigma, times residuals of 4 sigma.
     np.testing.assert_allclose(jnp.exp(again - extras["log_prob"]), 1.0, atol=1e-4)
 
 
 def test_policy_loss_clips_each_step(sampled: Sampled) -> None:
-    algorithm, policy, obs, _, extras = sampled
+    algorithm, state, obs, _, extras = sampled
+    policy = state.networks.policy
     changed = jax.tree.map(lambda x: x + 0.05, policy)
     few = {name: x[:6].reshape(2, 3, *x.shape[1:]) for name, x in extras.items()}
     obs = obs[:6].reshape(2, 3, -1)

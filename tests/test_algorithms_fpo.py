@@ -36,7 +36,8 @@ def sampled() -> Sampled:
 
 
 def test_what_a_rollout_stores(sampled: Sampled) -> None:
-    _, policy, obs, action, extras = sampled
+    _, state, obs, action, extras = sampled
+    policy = state.networks.policy
     assert extras["noise"].shape == (300, 8, SPEC.action_size)
     assert extras["time"].shape == (300, 8, 1)
     np.testing.assert_allclose(action, np.tanh(extras["pre_tanh"]), rtol=1e-5, atol=1e-6)
@@ -50,8 +51,7 @@ def test_what_a_rollout_stores(sampled: Sampled) -> None:
 
 
 def test_times_lie_on_the_grid(sampled: Sampled) -> None:
-    _, _, _, _, extras = sampled
-    times, counts = np.unique(np.round(extras["time"], 6), return_counts=True)
+    times, counts = np.unique(np.round(sampled.extras["time"], 6), return_counts=True)
     np.testing.assert_allclose(times, np.arange(1, 11) / 10, rtol=1e-5)
     # Binomial(2400, .1): std 14.7.
     assert np.all(np.abs(counts - 240) < 4 * 14.7)
@@ -74,7 +74,8 @@ def test_ratio(form: Literal["averaged", "per-pair"]) -> None:
 
 @pytest.mark.parametrize("form", RATIOS)
 def test_policy_loss(sampled: Sampled, form: Literal["averaged", "per-pair"]) -> None:
-    _, policy, obs, _, extras = sampled
+    _, state, obs, _, extras = sampled
+    policy = state.networks.policy
     algorithm: FPO = make("fpo", ratio=form)
     changed = jax.tree.map(lambda x: x + 0.1, policy)
     few = {name: x[:12].reshape(4, 3, *x.shape[1:]) for name, x in extras.items()}
@@ -104,7 +105,8 @@ def test_policy_loss(sampled: Sampled, form: Literal["averaged", "per-pair"]) ->
 def test_pairs_at_time_one_teach_nothing(
     sampled: Sampled, form: Literal["averaged", "per-pair"]
 ) -> None:
-    _, policy, obs, _, extras = sampled
+    _, state, obs, _, extras = sampled
+    policy = state.networks.policy
     algorithm: FPO = make("fpo", ratio=form)
     at_one = {**extras, "time": jnp.ones_like(extras["time"]), "loss": jnp.zeros((300, 8))}
 

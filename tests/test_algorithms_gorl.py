@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from references import float64
-from tiny import PIPELINE, SPEC, init, make, play, update
+from tiny import PIPELINE, SPEC, init, make, play, sample, update
 
 from algorithms.decoder import Decoder
 from algorithms.gorl import GoRLState
@@ -36,10 +36,7 @@ def with_random_decoder(algorithm: Any, state: GoRLState) -> GoRLState:
 
 @pytest.mark.parametrize(("name", "factor"), [("gorl-fm", 1.0), ("gorl-diff", 1.052)])
 def test_stage_zero_decodes_the_latent_itself(name: str, factor: float) -> None:
-    algorithm = make(name)
-    state = init(algorithm, jax.random.key(0))
-    obs = jax.random.normal(jax.random.key(1), (9, SPEC.obs_size))
-    action, extras = algorithm.act(state, obs, jax.random.key(2), "sample")
+    _, _, _, action, extras = sample(name, 9)
     np.testing.assert_allclose(extras["pre_tanh"], factor * extras["drawn"], rtol=1e-3)
     np.testing.assert_allclose(action, np.tanh(extras["pre_tanh"]), rtol=1e-5, atol=1e-6)
     if name == "gorl-fm":
@@ -117,7 +114,9 @@ def test_advance_refits_and_restarts(name: str) -> None:
     after = jax.jit(algorithm.advance)(state, jax.random.key(3))
     assert int(after.learner.stage) == 1
     assert int(after.experience.written) == 0
-    np.testing.assert_array_equal(after.decoder.schedule, algorithm.decoder_model.schedule())
+    np.testing.assert_allclose(
+        after.decoder.schedule, algorithm.decoder_model.schedule(), rtol=1e-5
+    )
     # All but a random tenth of the data; 192 observations of std 1.
     seen = float64(state.experience.obs).reshape(-1, SPEC.obs_size)
     np.testing.assert_allclose(after.decoder.mean, seen.mean(axis=0), atol=0.15)

@@ -172,8 +172,10 @@ def test_clipped_surrogate() -> None:
 
 
 def test_surrogate_has_no_gradient_where_the_clip_binds() -> None:
+    clip = jnp.float32(0.2)
+
     def slope(ratio: float, advantage: float) -> float:
-        loss = jax.grad(lambda r: ppo_core.clipped_surrogate(r, jnp.array([advantage]), 0.2))
+        loss = jax.grad(lambda r: ppo_core.clipped_surrogate(r, jnp.array([advantage]), clip))
         return float(loss(jnp.array([ratio]))[0])
 
     assert slope(1.3, 2.0) == 0.0

@@ -114,7 +114,7 @@ def test_engine_suits_the_device(
     ("device", "name", "message"),
     [
         (FakeDevice("cpu"), "wrap", "did you mean 'warp'"),
-        (FakeDevice("cpu"), "warp", "25 times fewer .* use --engine native"),
+        (FakeDevice("cpu"), "warp", "a tenth .* use --engine native"),
         (FakeDevice("gpu", "rocm 7"), "warp", "NVIDIA"),
         (FakeDevice("gpu", "PJRT C API\ncuda 13000"), "native", "JAX_PLATFORMS=cpu"),
     ],

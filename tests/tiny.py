@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, Rollout, State
-from algorithms.networks import Params
 from algorithms.registry import lookup
 
 SPEC = EnvSpec(obs_size=5, action_size=3, discount=0.97)
@@ -64,8 +63,7 @@ def update(
     return algorithm.update(state, rollout, key)
 
 
-@compiled
-def play(
+def roll_out(
     algorithm: Algorithm, state: State, key: jax.Array, shift: jax.typing.ArrayLike = 0.0
 ) -> Rollout:
     """A rollout of the sampled policy in a made-up environment.
@@ -91,11 +89,15 @@ def play(
     return Rollout(obs, extras, reward, terminated, truncated, next_obs)
 
 
+play = compiled(roll_out)
+"""`roll_out`, compiled."""
+
+
 class Sampled(NamedTuple):
-    """An agent, its policy, and its sampled actions [N, A] on obs [N, O]."""
+    """An agent and its sampled actions [N, A] on obs [N, O]."""
 
     algorithm: Any
-    policy: Params
+    state: State
     obs: jax.Array
     action: jax.Array
     extras: dict[str, jax.Array]
@@ -108,4 +110,4 @@ def sample(name: str, count: int) -> Sampled:
     obs = jax.random.normal(jax.random.key(1), (count, SPEC.obs_size))
     act = jax.jit(lambda o, k: algorithm.act(state, o, k, "sample"))
     action, extras = act(obs, jax.random.key(2))
-    return Sampled(algorithm, state.networks.policy, obs, action, dict(extras))
+    return Sampled(algorithm, state, obs, action, dict(extras))

@@ -12,12 +12,14 @@ summary=()
 status=0
 
 # run NAME END [OPTION...]: runs a script until END seconds after the start. One that is killed or
-# dies is started again while there is time: its record makes it go on with the next part.
+# dies is started again a few times: its record makes it go on with the next part.
 run() {
     local name=$1 end=$2 left
     code=0
     shift 2
-    while left=$((end - SECONDS)); ((left > 20)); do
+    for _ in 1 2 3 4 5; do
+        left=$((end - SECONDS))
+        ((left > 20)) || break
         # The script stops itself somewhat earlier than it would be stopped.
         timeout -k 10 "$left" "${PYTHON:-python3}" -m "benchmarks.gpu.$name" \
             --minutes "$((left * 85 / 60))e-2" "$@" 2>&1 | tee -a "$OUT/$name.log"
