@@ -289,7 +289,8 @@ def _comparisons(analysis: Analysis) -> Figure:
         right.axvline(0.5, color=INK, linewidth=0.8)
         left.set_xlabel("difference of IQM scores")
         right.set(xlabel="probability of improvement P(X > Y)", xlim=(-0.02, 1.02))
-        _name_rows(left, [_pair_name(pair) for pair in analysis.pairs])
+        for axes in (left, right):
+            _name_rows(axes, [_pair_name(pair) for pair in analysis.pairs])
         return canvas
 
     caption = (

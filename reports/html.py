@@ -235,19 +235,22 @@ def _table(table: Table, numbers: Mapping[str, int]) -> str:
 def _row(
     table: Table, row: Sequence[Entry], right: Sequence[bool], numbers: Mapping[str, int]
 ) -> str:
-    cells = "".join(
-        _cell(entry, number, numbers) for entry, number in zip(row, right, strict=True)
-    )
+    """Returns a row, whose numbers are from the runs of its names unless they say otherwise."""
+    named = tuple(run_id for entry in row if entry.value is None for run_id in entry.runs)
+    cells = []
+    for entry, number in zip(row, right, strict=True):
+        runs = entry.runs or (named if entry.value is not None else ())
+        known = sorted({numbers[run_id] for run_id in runs if run_id in numbers})
+        cells.append(_cell(entry, number, known))
     anchors = [numbers[entry.text] for entry in row if entry.text in numbers]
     anchor = f' id="run-{anchors[0]}"' if table.name == "runs" and anchors else ""
-    return f"<tr{anchor}>{cells}</tr>"
+    return f"<tr{anchor}>{''.join(cells)}</tr>"
 
 
-def _cell(entry: Entry, number: bool, numbers: Mapping[str, int]) -> str:
+def _cell(entry: Entry, number: bool, runs: Sequence[int]) -> str:
     value = "" if entry.value is None else f' data-value="{_js_number(entry.value)}"'
-    known = sorted(numbers[run_id] for run_id in entry.runs if run_id in numbers)
-    runs = f' data-runs="{_ranges(known)}" tabindex="-1"' if known else ""
-    return f"<td{_number_class(number)}{value}{runs}>{escape(entry.text)}</td>"
+    traced = f' data-runs="{_ranges(runs)}" tabindex="-1"' if runs else ""
+    return f"<td{_number_class(number)}{value}{traced}>{escape(entry.text)}</td>"
 
 
 def _number_class(number: bool) -> str:

@@ -213,7 +213,7 @@ def aggregates(analysis: Analysis) -> Table:
         rows.append((name, count, *estimates, Entry(coverage)))
     note = (
         f"Final scores; number of tasks: {len(analysis.tasks)} [{_interval(analysis)}]. Coverage: "
-        "how often such an interval of the IQM holds the truth in simulation, with normal scatter / "
+        "how often such an interval of the IQM holds the truth in simulation, normal scatter / "
         f"with a fifth of the runs failing. {_rule(analysis)}{_left_out(analysis)}"
     )
     header = ("method", "runs per task", *METRICS, "coverage of 95%")
@@ -224,8 +224,8 @@ def pairwise(analysis: Analysis) -> Table:
     """All pairs: difference, probability of improvement, corrected p-values."""
     rows = [
         (
-            Entry(display_name(pair.first)),
-            Entry(display_name(pair.second)),
+            Entry(display_name(pair.first), None, analysis.run_ids(pair.first)),
+            Entry(display_name(pair.second), None, analysis.run_ids(pair.second)),
             _estimate(pair.difference),
             _estimate(pair.improvement),
             Entry(_p_value(pair.p_value), pair.p_value),
@@ -273,7 +273,7 @@ def reductions(analysis: Analysis) -> Table:
     }
     rows = [
         (
-            Entry(display_name(algorithm)),
+            Entry(display_name(algorithm), None, analysis.run_ids(algorithm)),
             *(_estimate(column.get(algorithm)) for column in columns.values()),
         )
         for algorithm in analysis.algorithms

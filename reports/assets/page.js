@@ -142,10 +142,17 @@ function pointAt(panel, x) {
   const where = `${panel.taskName}, ${axis.text(x)} ${axis.of}`;
   panel.tip.replaceChildren(make("strong", {}, where), table);
   panel.tip.hidden = false;
-  const share = sx(x) / frame.width;
-  panel.tip.style.left = share < 0.5 ? `${share * 100 + 4}%` : "auto";
-  panel.tip.style.right = share < 0.5 ? "auto" : `${104 - share * 100}%`;
+  placeTip(panel, sx(x) / frame.width);
   return `${where}: ${words.join("; ")}`;
+}
+
+/** Puts the box beside the cursor, on the roomier side and inside the window. */
+function placeTip(panel, share) {
+  const box = panel.svg.getBoundingClientRect();
+  const width = panel.tip.offsetWidth;
+  const wanted = share * box.width + (share < 0.5 ? 12 : -12 - width);
+  const space = root.clientWidth - box.left - width - 4;
+  panel.tip.style.left = `${Math.max(4 - box.left, Math.min(wanted, space))}px`;
 }
 
 function leave(panel) {
@@ -204,7 +211,10 @@ function makeToggle(algorithm, index, redraw) {
 
 function setUpCurves() {
   const panels = data.tasks.map(makePanel);
-  const redraw = () => panels.forEach(drawPanel);
+  const redraw = () => panels.forEach((panel) => {
+    drawPanel(panel);
+    leave(panel);
+  });
   byId("panels").classList.toggle("few", panels.length === 1);
   data.algorithms.forEach((algorithm, index) => makeToggle(algorithm, index, redraw));
   for (const mode of data.modes) byId("mode").append(make("option", { value: mode }, mode));
@@ -212,7 +222,6 @@ function setUpCurves() {
     byId(name).value = choice[name];
     byId(name).addEventListener("change", (event) => {
       choice[name] = event.target.value;
-      panels.forEach(leave);
       redraw();
     });
   }
