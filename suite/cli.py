@@ -307,9 +307,7 @@ def compare(run_a: Path, run_b: Path, out: Path | None, **scoring: Any) -> None:
     type=click.Choice(["deterministic", "sample"]),
 )
 @_json_option
-def power(
-    run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_json: bool
-) -> None:
+def power(run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_json: bool) -> None:
     """Estimate how many seeds would show a difference DELTA, from the stored spread."""
     from reports.report import power_rows, power_text
 
