@@ -27,7 +27,7 @@ class DPPO(FlowPolicy):
     Attributes:
         learning_rate: 3e-4 (ALGORITHMS 1.5).
         clip: .2, on each step's ratio (ALGORITHMS 1.5).
-        sigma: std of the noise added by each step, the last one included.
+        sigma: std of the noise added by each step, the last one included (ALGORITHMS 2.3).
     """
 
     learning_rate: float = 3e-4

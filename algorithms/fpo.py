@@ -22,9 +22,9 @@ class FlowPolicy(OnPolicy):
     """Base of the methods whose policy is a flow over the pre-tanh action.
 
     Attributes:
-        flow_steps: Euler steps from noise to action.
+        flow_steps: Euler steps from noise to action (ALGORITHMS 2.2).
         output_scale: factor on the velocity network's output; .25 keeps the first policy
-            close to N(0, I).
+            close to N(0, I) (ALGORITHMS 2.2).
     """
 
     flow_steps: int = 10
@@ -61,7 +61,7 @@ class FPO(FlowPolicy):
     Attributes:
         learning_rate: 3e-4 (ALGORITHMS 1.5).
         clip: .05 (ALGORITHMS 1.5).
-        pairs: (noise, t) pairs n per action on which the loss is measured.
+        pairs: (noise, t) pairs n per action on which the loss is measured (ALGORITHMS 2.2).
         ratio: `averaged` is exp(mean old loss - mean new loss), as in the FPO paper;
             `per-pair` clips and averages n ratios, as in GoRL's first release.
     """

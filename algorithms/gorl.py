@@ -41,11 +41,12 @@ class GoRL(StagedPPO):
 
     Attributes:
         generative_model: `flow` is GoRL(FM), `diffusion` is GoRL(Diff).
-        decoder_hidden: widths of the decoder's hidden layers.
-        decoder_steps: Euler steps, or noise levels.
+        decoder_hidden: widths of the decoder's hidden layers (ALGORITHMS 2.5, 2.6).
+        decoder_steps: Euler steps, or noise levels (likewise).
         decoder_data: `recent` fits to the newest rollouts inside the budget, as the paper
             says; `extra` to rollouts taken for the purpose and counted, as its code does.
-        decoder_rollouts: how many rollouts the fit sees; the first release takes 20 extra.
+        decoder_rollouts: how many rollouts the fit sees; the first release takes 20 extra
+            (ALGORITHMS 2.4, as is all that follows).
         decoder_samples: an epoch passes over at most so many transitions.
         decoder_epochs: epochs of a fit.
         decoder_batch_size: transitions per step of a fit.

@@ -30,12 +30,9 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., in] to [..., out]."""
-        for width in (*self.hidden, self.out):
-            layer = nn.Dense(width, kernel_init=nn.initializers.lecun_uniform())
-            x = layer(x)
-            if layer.name != f"Dense_{len(self.hidden)}":
-                x = nn.silu(x)
-        return x
+        for width in self.hidden:
+            x = nn.silu(nn.Dense(width, kernel_init=nn.initializers.lecun_uniform())(x))
+        return nn.Dense(self.out, kernel_init=nn.initializers.lecun_uniform())(x)
 
     def forward(self, params: Params, x: jax.Array) -> jax.Array:
         """Maps [..., in] to [..., out] with the given parameters."""

@@ -3,7 +3,7 @@
     python benchmarks/lite_search.py            trains what is missing, then prints the table
     python benchmarks/lite_search.py --report   only reads results/lite-search
 
-Each method is trained with two learning rates on CheetahRun, with two seeds that no
+Each method is trained with three learning rates on CheetahRun, with two seeds that no
 comparison uses and half of lite's budget; its clip and all else are its own. A candidate's
 score is the mean return of its last three evaluations, over both modes and both seeds; a
 seed that diverged counts as 0. The higher is chosen.
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "lite-search"
 TASK = "CheetahRun"
 SEEDS = (100, 101)
-LEARNING_RATES = (3e-4, 1e-3)
+LEARNING_RATES = (1e-4, 3e-4, 1e-3)
 LAST_ROWS = 6  # three evaluations in two modes
 
 

@@ -307,9 +307,12 @@ class NativeTask(PlaygroundTask):
             jax.ShapeDtypeStruct((derived.size,), jnp.float32),
         )
         name = self._register(derived, substeps)
-        rows = call_cpu_function(name, results, self.layout.pack(state), ctrl)
-        # MuJoCo would take bad controls for zeros, MJX would not.
-        next_state, outputs = (jnp.where(jnp.isfinite(ctrl).all(), row, jnp.nan) for row in rows)
+        # MuJoCo would warn of bad controls at every step and take them for zeros; MJX lets
+        # them spoil the state. Here they do the latter, in silence.
+        good = jnp.isfinite(ctrl).all()
+        safe = jnp.where(good, ctrl, 0.0)
+        rows = call_cpu_function(name, results, self.layout.pack(state), safe)
+        next_state, outputs = (jnp.where(good, row, jnp.nan) for row in rows)
         return {**self.layout.unpack(next_state), **derived.unpack(outputs)}
 
     def _register(self, derived: RowLayout, substeps: int) -> str:

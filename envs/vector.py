@@ -122,7 +122,7 @@ class VectorEnv:
         )
         over = terminated | truncated
         next_state = EnvState(
-            task=_select(over, self._draw(state.bank, key), task),
+            task=select(over, self._draw(state.bank, key), task),
             phase=jnp.where(over, 0, phase),
             bank=state.bank,
             steps=state.steps + self.num_envs,
@@ -152,7 +152,7 @@ def _mend(task: TaskState, before: TaskState) -> tuple[TaskState, jax.Array]:
     """
     broken = ~jnp.stack([_finite(leaf) for leaf in jax.tree.leaves(task)]).all(axis=0)
     return task._replace(
-        obs=_select(broken, before.obs, task.obs),
+        obs=select(broken, before.obs, task.obs),
         reward=jnp.where(broken, 0.0, task.reward),
     ), broken
 
@@ -161,7 +161,7 @@ def _finite(leaf: jax.Array) -> jax.Array:
     return jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1)
 
 
-def _select(condition: jax.Array, yes: Any, no: Any) -> Any:
+def select(condition: jax.Array, yes: Any, no: Any) -> Any:
     """Chooses per environment between two pytrees of [N, ...] leaves."""
 
     def choose(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -36,7 +36,7 @@ FULL_WIDTH = 6.9
 COLUMN_WIDTH = 3.35
 """Inches; one column of a two-column paper."""
 
-_SETTINGS: Mapping[str, Any] = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so figures are the same everywhere
     "font.size": 7.5,
     "axes.titlesize": 8,
@@ -218,9 +218,7 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
     return Figure("final-returns", "Final return of every run", caption, draw)
 
 
-def _draw_task_scores(
-    analysis: Analysis, axes: Axes, row: int, algorithm: str, task: str
-) -> None:
+def _draw_task_scores(analysis: Analysis, axes: Axes, row: int, algorithm: str, task: str) -> None:
     style = _styles(analysis.results)[algorithm]
     estimate = analysis.task_estimate(algorithm, task)
     if estimate is None:
@@ -294,8 +292,8 @@ def _comparisons(analysis: Analysis) -> Figure:
         return canvas
 
     caption = (
-        "Pairwise comparisons X − Y of the final scores. Blue diamonds: significant at a family-wise "
-        "level of 5% (permutation tests, stratified by task, Holm-corrected over "
+        "Pairwise comparisons X − Y of the final scores. Blue diamonds: significant at a "
+        "family-wise level of 5% (permutation tests, stratified by task, Holm-corrected over "
         f"{len(analysis.pairs)} pairs). {_seed_counts(analysis)} {_intervals(analysis)}"
         f"{_left_out(analysis)}"
     )
@@ -364,7 +362,9 @@ def _trade_off(analysis: Analysis) -> Figure:
 def _costs(analysis: Analysis, axis: Axis) -> dict[str, float]:
     """Returns the mean over tasks of what the whole budget took."""
     return {
-        algorithm: float(np.mean([_end(analysis, algorithm, task, axis) for task in analysis.tasks]))
+        algorithm: float(
+            np.mean([_end(analysis, algorithm, task, axis) for task in analysis.tasks])
+        )
         for algorithm in analysis.algorithms
     }
 
@@ -489,10 +489,15 @@ def _styles(results: Results) -> dict[str, Style]:
 
 
 def _canvas(
-    width: float, height: float, rows: int, columns: int, **sharing: bool
+    width: float,
+    height: float,
+    rows: int,
+    columns: int,
+    sharex: bool = False,
+    sharey: bool = False,
 ) -> tuple[Canvas, list[Axes]]:
     canvas = Canvas(figsize=(width, height), layout="constrained")
-    grid = canvas.subplots(rows, columns, squeeze=False, **sharing)
+    grid = canvas.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return canvas, list(grid.flat)
 
 

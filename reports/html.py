@@ -29,28 +29,41 @@ from reports.results import MAX_RETURN, FindingKind, Results, Run, display_name
 from reports.scores import run_curve
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Overview": ("comparability", "findings"),
-    "Learning curves": ("learning-curves",),
+    "Overview": ("tables/comparability", "tables/findings"),
+    "Learning curves": ("figures/learning-curves",),
     "Scores": (
-        "aggregates",
-        "final-returns",
-        "final_returns",
-        "task_scores",
-        "profiles",
-        "reductions",
+        "figures/aggregates",
+        "tables/aggregates",
+        "figures/final-returns",
+        "tables/final_returns",
+        "tables/task_scores",
+        "figures/profiles",
+        "tables/reductions",
     ),
-    "Comparisons": ("comparisons", "pairwise", "leave_one_task_out"),
-    "Cost": ("sample-efficiency", "trade-off", "time_to_threshold", "ledger", "cost"),
+    "Comparisons": ("figures/comparisons", "tables/pairwise", "tables/leave_one_task_out"),
+    "Cost": (
+        "figures/sample-efficiency",
+        "figures/trade-off",
+        "tables/time_to_threshold",
+        "tables/ledger",
+        "tables/cost",
+    ),
     "Ablations": (),
-    "How it was made": ("deviations", "hyperparameters", "machines", "runs"),
+    "How it was made": (
+        "tables/deviations",
+        "tables/hyperparameters",
+        "tables/machines",
+        "tables/runs",
+    ),
 }
-"""What stands where, by the names of figures and tables; ablations are all the others."""
+"""What stands where, by the files' paths; ablations are all the others."""
 
 LONG_TABLE = 30
 """Rows from which on a table scrolls in a window of its own."""
 
-INCOMPARABLE: frozenset[FindingKind] = frozenset({"budget", "edited", "out of bounds", "model"})
-"""Findings after which numbers of one table do not belong side by side."""
+INCOMPARABLE: frozenset[FindingKind] = frozenset({"budget", "model"})
+"""Findings after which scores do not belong side by side; runs that were edited or damaged
+have no score."""
 
 _REPLACED_BY_CURVES = "learning-curves-seeds"
 """A figure that only files need: on the page the curves show single runs."""
@@ -167,14 +180,11 @@ def _sections(
 ) -> Iterator[tuple[str, str]]:
     """Yields the title and the HTML of every section that has a content."""
     numbers = {run.run_id: index for index, run in enumerate(analysis.results.runs)}
-    parts = {table.name: _table(table, numbers) for table in tables}
-    parts |= {
-        figure.name: _figure(figure, drawings[figure.name])
-        for figure in figures
-        if figure.name != _REPLACED_BY_CURVES
-    }
-    curves = next(figure for figure in figures if figure.name == "learning-curves")
-    parts[curves.name] = _curves(curves, drawings[curves.name])
+    parts = {f"tables/{table.name}": _table(table, numbers) for table in tables}
+    for figure in figures:
+        if figure.name != _REPLACED_BY_CURVES:
+            show = _curves if figure.name == "learning-curves" else _figure
+            parts[f"figures/{figure.name}"] = show(figure, drawings[figure.name])
     placed = {name for names in SECTIONS.values() for name in names}
     further = tuple(name for name in parts if name not in placed)
     for title, names in SECTIONS.items():

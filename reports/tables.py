@@ -252,7 +252,7 @@ def leave_one_task_out(analysis: Analysis) -> Table:
     rows = [
         (
             Entry(task),
-            *(number(values[a], 3) for a in analysis.algorithms),
+            *(number(values[a], 3, _ids_without(analysis, a, task)) for a in analysis.algorithms),
             Entry(display_name(max(values, key=lambda a: values[a]))),
         )
         for task, values in lines.items()
@@ -290,7 +290,10 @@ def times_to_threshold(analysis: Analysis) -> Table:
     for threshold in THRESHOLDS:
         for algorithm in results.algorithms:
             cells = [
-                _time(analysis.times_to_threshold(algorithm, task, threshold))
+                _time(
+                    analysis.times_to_threshold(algorithm, task, threshold),
+                    _finished_ids(results, algorithm, task),
+                )
                 for task in results.tasks
             ]
             rows.append((number(threshold, 2), Entry(display_name(algorithm)), *cells))
@@ -546,14 +549,28 @@ def _p_value(p: float) -> str:
     return "<0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _time(times: Sequence[float]) -> Entry:
+def _ids_without(analysis: Analysis, algorithm: str, left_out: str) -> tuple[str, ...]:
+    return tuple(
+        run_id
+        for task in analysis.tasks
+        if task != left_out
+        for run_id in analysis.scores_of(algorithm, task).run_ids
+    )
+
+
+def _finished_ids(results: Results, algorithm: str, task: str) -> tuple[str, ...]:
+    runs = results.runs_of(algorithm, task)
+    return tuple(run.run_id for run in runs if run.state in ("done", "diverged"))
+
+
+def _time(times: Sequence[float], runs: tuple[str, ...]) -> Entry:
     """Returns the median time and how many runs got there: `1,200,000 (5/5)`."""
     if not times:
         return Entry("")
     median = summary.median_high(times)
     reached = sum(map(math.isfinite, times))
     text = number(median, 0).text if math.isfinite(median) else "not reached"
-    return Entry(f"{text} ({reached}/{len(times)})", median)
+    return Entry(f"{text} ({reached}/{len(times)})", median, runs)
 
 
 def _common(values: Sequence[int], runs: tuple[str, ...]) -> Entry:
@@ -624,7 +641,8 @@ def _variant_table(
                 varied = each != origin and origin in results.algorithms
                 difference = analysis.difference(each, origin) if varied else None
                 cells = [_mean_and_std(analysis, each, task) for task in results.tasks]
-                rows.append((Entry(display_name(each)), *cells, _estimate(difference)))
+                shown_name = Entry(display_name(each), None, analysis.run_ids(each))
+                rows.append((shown_name, *cells, _estimate(difference)))
     note = (
         "Final return, mean ± sample standard deviation; IQM score less that of the method "
         f"varied, on the tasks that both have [{_interval(analysis)}]. {_rule(analysis)}"

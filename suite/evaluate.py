@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from algorithms.api import Algorithm, Mode, State
 from envs.api import Task, TaskState
+from envs.vector import select
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +66,12 @@ def run_episodes(
     ) -> tuple[tuple[TaskState, jax.Array, jax.Array, jax.Array], None]:
         envs, alive, returns, steps = carry
         steps += jnp.sum(alive)
-        envs = jax.vmap(task.step)(envs, act(envs.obs, key))
-        alive &= jnp.isfinite(envs.reward) & jnp.isfinite(envs.obs).all(axis=-1)
-        returns += jnp.where(alive, envs.reward, 0.0)
-        return (envs, alive & (envs.done == 0), returns, steps), None
+        after = jax.vmap(task.step)(envs, act(envs.obs, key))
+        alive &= jnp.isfinite(after.reward) & jnp.isfinite(after.obs).all(axis=-1)
+        returns += jnp.where(alive, after.reward, 0.0)
+        # An episode that is over stands still, or the engine would step it from NaN.
+        envs = select(alive, after, envs)
+        return (envs, alive & (after.done == 0), returns, steps), None
 
     envs = jax.tree.map(lambda x: jnp.concatenate([x] * len(modes)), starts)
     alive = jnp.ones(len(modes) * episodes, bool)

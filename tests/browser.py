@@ -128,7 +128,9 @@ class Browser:
         return [event["params"]["request"]["url"] for event in sent]
 
     def _loaded(self) -> bool:
-        return bool(self.evaluate("document.readyState === 'complete' && location.href !== 'about:blank'"))
+        return bool(
+            self.evaluate("document.readyState === 'complete' && location.href !== 'about:blank'")
+        )
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import PIPELINE, SPEC, compiled, init, make, roll_out
 
-from algorithms.api import MODES, Algorithm, Metrics, State
+from algorithms.api import MODES, Algorithm, Metrics, Mode, State
 from algorithms.names import NAMES
 
 SEEDS = 3
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     learned: State
     end: State
     metrics: Metrics
-    actions: Mapping[str, jax.Array]
+    actions: Mapping[Mode, jax.Array]
 
 
 @compiled
@@ -97,10 +97,11 @@ def test_state_keeps_its_structure(case: Case) -> None:
 
 
 def test_every_layer_learned(case: Case) -> None:
-    before, after = (
-        getattr(state, "learner", state).networks for state in (case.start, case.outcome.learned)
-    )
-    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+    def trained(state: Any) -> list[np.ndarray]:
+        learner = state.learner if hasattr(state, "learner") else state
+        return jax.tree.leaves(learner.networks)
+
+    for old, new in zip(trained(case.start), trained(case.outcome.learned), strict=True):
         assert np.any((old != new).reshape(SEEDS, -1), axis=1).all()
 
 

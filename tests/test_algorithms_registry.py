@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from importlib import metadata
+from typing import Any
 
 import pytest
 from tiny import make
@@ -67,7 +68,7 @@ def test_published_settings() -> None:
     plain = make("ppo")
     for name, numbers in expected.items():
         entry = lookup(name)
-        algorithm = entry.cls(env=plain.env, pipeline=plain.pipeline, **entry.defaults)
+        algorithm: Any = entry.cls(env=plain.env, pipeline=plain.pipeline, **entry.defaults)
         assert (algorithm.learning_rate, algorithm.clip) == numbers
         assert algorithm.actor_hidden == (32,) * 4
         assert algorithm.critic_hidden == (256,) * 5

@@ -165,12 +165,12 @@ def differences(
     per_env = relative.max(axis=-1).reshape(len(obs), -1)
     # A number that is not finite in one engine only must count as a difference.
     per_env = np.where(np.isnan(per_env), np.inf, per_env)
-    shares = (per_env > SAME).mean(axis=1)
+    shares, quantiles = (per_env > SAME).mean(axis=1), (0.5, 0.9, 0.99)
     return {
         "differing_first": float(shares[0]),
         "differing_last": float(shares[-1]),
         "reward_difference": float(np.abs(other_reward - reward).max()),
-        "obs_quantiles": np.quantile(per_env, (0.5, 0.9, 0.99), axis=1).T.tolist(),
+        "obs_quantiles": np.quantile(per_env, quantiles, axis=1, method="higher").T.tolist(),
         "obs_max": per_env.max(axis=1).tolist(),
     }
 
