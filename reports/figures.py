@@ -184,7 +184,7 @@ def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Ca
         axes.set_visible(False)
     canvas.supxlabel("environment steps", fontsize=7.5)
     canvas.supylabel("return", fontsize=7.5)
-    _legend(canvas, _styles(results))
+    _legend(canvas, _styles(results), 5 if columns > 1 else 3)
     return canvas
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from references import float64
+from tiny import compiled
 
 from algorithms.decoder import Decoder, Experience, Fit, _Progress, split
 from algorithms.diffusion import Diffusion
@@ -166,7 +167,7 @@ def test_fit_recovers_a_known_distribution(model: Any, ideal: Any) -> None:
     ring = fit.empty(3, 5000)
     for part in range(2):
         ring = ring.add(obs[part], action[part])
-    decoder = jax.jit(fit.__call__)(ring, fit_key)
+    decoder = compiled(Fit.__call__)(fit, ring, fit_key)
 
     mean, std = ideal(2.0, 0.3)
     latent = jax.random.normal(latent_key, (4000, 1))
@@ -186,7 +187,7 @@ def test_validation_loss_is_that_of_the_returned_parameters() -> None:
     key = jax.random.key(0)
     obs, action = jax.random.normal(key, (50, 400, 2)), jnp.full((50, 400, 1), 3.0)
     ring = fit.empty(1, 20_000).add(obs, action)
-    decoder = jax.jit(fit.__call__)(ring, key)
+    decoder = compiled(Fit.__call__)(fit, ring, key)
     normalized = (obs.reshape(-1, 2) - decoder.mean) / decoder.std
     expected = fit.model.loss(decoder.params, normalized, action.reshape(-1, 1), 4, key)
     np.testing.assert_allclose(decoder.validation_loss, expected, rtol=0.1)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from references import float64
-from tiny import PIPELINE, SPEC, init, make, play, sample, update
+from tiny import PIPELINE, SPEC, compiled, init, make, play, sample, update
 
 from algorithms.decoder import Decoder
-from algorithms.gorl import GoRLState
+from algorithms.gorl import GoRL, GoRLState
 
 VARIANTS = ("gorl-fm", "gorl-diff")
 
@@ -111,7 +111,7 @@ def test_advance_refits_and_restarts(name: str) -> None:
     for seed in range(2):
         rollout = play(algorithm, state, jax.random.key(seed), 2.0)
         state = algorithm.record(state, rollout)
-    after = jax.jit(algorithm.advance)(state, jax.random.key(3))
+    after = compiled(GoRL.advance)(algorithm, state, jax.random.key(3))
     assert int(after.learner.stage) == 1
     assert int(after.experience.written) == 0
     np.testing.assert_allclose(
