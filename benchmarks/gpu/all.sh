@@ -11,6 +11,9 @@ shift || true
 summary=()
 status=0
 
+# Shows equal lines once: MJX-Warp may print a line for every environment and step.
+once() { awk '!seen[$0]++ { print; fflush() }'; }
+
 # run NAME END [OPTION...]: runs a script until END seconds after the start. One that is killed or
 # dies is started again a few times: its record makes it go on with the next part.
 run() {
@@ -22,7 +25,7 @@ run() {
         ((left > 20)) || break
         # The script stops itself somewhat earlier than it would be stopped.
         timeout -k 10 "$left" "${PYTHON:-python3}" -m "benchmarks.gpu.$name" \
-            --minutes "$((left * 85 / 60))e-2" "$@" 2>&1 | tee -a "$OUT/$name.log"
+            --minutes "$((left * 85 / 60))e-2" "$@" 2>&1 | once | tee -a "$OUT/$name.log"
         code=${PIPESTATUS[0]}
         ((code < 124)) && break
     done
@@ -34,7 +37,8 @@ run everything $((limit * 4 / 10)) "$@"
 run throughput $((limit * 6 / 10)) "$@"
 run calibrate $((limit - 30)) "$@"
 if ((code >= 124)); then # killed: what it trained is still to be reported
-    "${PYTHON:-python3}" -m benchmarks.gpu.calibrate --report "$@" 2>&1 | tee -a "$OUT/calibrate.log"
+    "${PYTHON:-python3}" -m benchmarks.gpu.calibrate --report "$@" 2>&1 | once |
+        tee -a "$OUT/calibrate.log"
 fi
 printf '%s\n' "${summary[@]}"
 exit "$status"

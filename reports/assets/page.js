@@ -146,13 +146,13 @@ function pointAt(panel, x) {
   return `${where}: ${words.join("; ")}`;
 }
 
-/** Puts the box beside the cursor, on the roomier side and inside the window. */
+/** Puts the box to the right of the cursor if the window has room there, else to the left. */
 function placeTip(panel, share) {
   const box = panel.svg.getBoundingClientRect();
   const width = panel.tip.offsetWidth;
-  const wanted = share * box.width + (share < 0.5 ? 12 : -12 - width);
-  const space = root.clientWidth - box.left - width - 4;
-  panel.tip.style.left = `${Math.max(4 - box.left, Math.min(wanted, space))}px`;
+  const cursor = share * box.width;
+  const fits = box.left + cursor + width + 16 < root.clientWidth;
+  panel.tip.style.left = `${Math.max(4 - box.left, fits ? cursor + 12 : cursor - 12 - width)}px`;
 }
 
 function leave(panel) {
