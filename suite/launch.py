@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-
-import click
+import sys
 
 from suite import interrupt
 from suite.context import RunContext
@@ -38,7 +37,7 @@ def launch(request: Request) -> Outcome:
     run = RunDirectory.create(request.out, request.protocol)
     plan = request.plan(run)
     request.check_stored(run, plan)
-    click.echo(plan.render(), err=True)
+    print(plan.render(), file=sys.stderr)
     context = RunContext(
         protocol=request.protocol,
         run=run,
