@@ -27,6 +27,7 @@ def handling() -> Iterator[None]:
     try:
         yield
     finally:
+        _requested = False
         for number, handler in before.items():
             signal.signal(number, handler)
 
