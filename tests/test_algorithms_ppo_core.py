@@ -22,8 +22,10 @@ from references import (
 from tiny import ONE_STEP, PIPELINE, SPEC, init, make, play, update
 
 from algorithms import ppo_core
+from algorithms import returns as returns_module
 from algorithms.api import Rollout
-from algorithms.ppo_core import Learner, Networks, cut_into_chunks, limit_norm, minibatch_indices
+from algorithms.ppo_core import Learner, Networks, limit_norm, minibatch_indices
+from algorithms.returns import cut_into_chunks
 
 TRUNCATIONS: tuple[Literal["bootstrapped", "masked"], ...] = ("bootstrapped", "masked")
 
@@ -95,7 +97,7 @@ def test_returns_match_a_loop(
     chunks = random_chunks(count=64, length=9)
     # Some chunks end with a step that both terminates and is cut.
     assert np.any(chunks["terminated"] * chunks["truncated"])
-    returns = ppo_core.chunk_returns(
+    returns = returns_module.chunk_returns(
         **{name: jnp.asarray(x) for name, x in chunks.items()},
         discount=0.9,
         gae_lambda=gae_lambda,
@@ -138,7 +140,7 @@ def test_returns_by_hand(
     targets: list[float | None],
     advantages: list[float],
 ) -> None:
-    returns = ppo_core.chunk_returns(
+    returns = returns_module.chunk_returns(
         jnp.array([[1.0, 2.0, 4.0]]),
         jnp.zeros((1, 3)),
         jnp.array([[0.0, 1.0, 0.0]]),
