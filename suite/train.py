@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from algorithms.api import MODES, Algorithm
@@ -110,7 +109,10 @@ class Training:
             job.algorithm, hyperparameters, self.task, context.protocol
         )
         self.stages = self.algorithm.stages()
-        self.program = Compiled(build_program(self.algorithm, self.task, context.protocol))
+        program = build_program(self.algorithm, self.task, context.protocol)
+        self.envs = program.envs
+        self.program = Compiled(program)
+        self.evaluation_grid = context.protocol.evaluation_grid(self.total_updates)
         self.updates = 0
         self.stage = 0
         self.evaluated = -1
@@ -128,7 +130,7 @@ class Training:
     def steps_per_seed(self) -> int:
         """Environment steps that count against the budget, per seed."""
         rollouts = sum(stage.updates + stage.extra_rollouts for stage in self.stages)
-        return rollouts * self.context.protocol.pipeline().steps_per_update
+        return rollouts * self.context.protocol.steps_per_update
 
     @property
     def stage_end(self) -> int:
@@ -138,8 +140,7 @@ class Training:
     @property
     def next_evaluation(self) -> int:
         """Updates after which the next evaluation is due."""
-        interval = self.context.protocol.eval_interval
-        return min((self.updates // interval + 1) * interval, self.total_updates)
+        return min(point for point in self.evaluation_grid if point > self.updates)
 
     @property
     def finished(self) -> bool:
@@ -168,8 +169,7 @@ class Training:
 
     @property
     def _evaluation_due(self) -> bool:
-        on_grid = self.updates % self.context.protocol.eval_interval == 0
-        return self.evaluated != self.updates and (on_grid or self.updates == self.total_updates)
+        return self.evaluated != self.updates and self.updates in self.evaluation_grid
 
     @property
     def _diverged(self) -> tuple[int, ...]:
@@ -275,11 +275,10 @@ class Training:
 
     def _count(self, state: SeedState, purpose: str) -> SeedState:
         """Moves the steps that the environments counted into the ledger."""
-        counted = np.asarray(state.envs.steps)
-        for record, steps in zip(self.records, counted, strict=True):
+        counted, envs = self.envs.take_count(state.envs)
+        for record, steps in zip(self.records, np.asarray(counted), strict=True):
             if not record.divergence:
                 record.count(purpose, int(steps))
-        envs = state.envs._replace(steps=jnp.zeros_like(state.envs.steps))
         return state._replace(envs=envs)
 
     def _freeze_diverged(self, state: SeedState) -> None:
