@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 
 from algorithms.names import ALL
-from suite.store import Cell, RunDirectory
+from suite.records import Cell
+from suite.store import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "lite-search"

@@ -19,14 +19,8 @@ import pandas as pd
 from suite.errors import UserError
 from suite.files import json_bytes
 from suite.protocol import Protocol
-from suite.store import (
-    Cell,
-    Configuration,
-    CurveRow,
-    RunDirectory,
-    RunRecord,
-    Status,
-)
+from suite.records import Cell, Configuration, CurveRow, RunRecord, Status
+from suite.store import RunDirectory
 
 DISPLAY_NAMES: Mapping[str, str] = {
     "ppo": "PPO",

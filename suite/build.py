@@ -16,7 +16,8 @@ from suite import checkpoint
 from suite.errors import UserError
 from suite.program import Compiled, Program
 from suite.protocol import Protocol
-from suite.store import Cell, Job, RunDirectory
+from suite.records import Cell, Job
+from suite.store import RunDirectory
 
 
 def build_algorithm(

@@ -196,7 +196,7 @@ def evaluate(
 ) -> None:
     """Evaluate a stored policy of RUN_DIR again."""
     from suite import runtime
-    from suite.store import Cell
+    from suite.records import Cell
 
     stored = _open_run(run_dir)
     cell = stored.require_cell(Cell(algo, task, seed))

@@ -17,7 +17,8 @@ from envs.vector import select
 if TYPE_CHECKING:
     import numpy as np
 
-    from suite.store import Cell, RunDirectory
+    from suite.records import Cell
+    from suite.store import RunDirectory
 
 
 class Episodes(NamedTuple):

@@ -8,8 +8,9 @@ import sys
 from suite import interrupt
 from suite.context import RunContext
 from suite.progress import Progress
+from suite.records import Cell
 from suite.request import Request
-from suite.store import Cell, RunDirectory
+from suite.store import RunDirectory
 from suite.train import run_job
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from suite import text
-from suite.store import Job
+from suite.records import Job
 
 
 class Progress:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suite import text
-from suite.store import Cell, RunDirectory
+from suite.records import Cell
+from suite.store import RunDirectory
 
 
 def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:

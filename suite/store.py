@@ -6,7 +6,6 @@
                                     status.json  how far the cell is
                                     curve.csv    one row per evaluation and mode
                                     episodes.npz the return of every evaluation episode
-                                    metrics.csv  training metrics
                                     metrics.csv  training metrics, a row per chunk
 
 No file belongs to two processes: cells are locked while they train, and only
@@ -24,7 +23,7 @@ import json
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from suite.errors import UserError, unknown
 from suite.files import (
@@ -36,188 +35,12 @@ from suite.files import (
     make_directory,
 )
 from suite.protocol import Protocol
-from suite.selection import format_seeds
+from suite.records import Cell, Configuration, CurveRow, Job, RunRecord, Status, from_plain
 
 if TYPE_CHECKING:
     import numpy as np
 
 Record = TypeVar("Record")
-State = Literal["running", "done", "diverged"]
-FINISHED: tuple[State, ...] = ("done", "diverged")
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Cell:
-    """One independent run: an algorithm on a task with a seed."""
-
-    algorithm: str
-    task: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.task}/{self.algorithm}/seed-{self.seed:03d}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """The seeds of one algorithm and task that are trained together in one program."""
-
-    algorithm: str
-    task: str
-    seeds: tuple[int, ...]
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """The job's cells, one per seed, in the order of `seeds`."""
-        return tuple(Cell(self.algorithm, self.task, seed) for seed in self.seeds)
-
-    @property
-    def name(self) -> str:
-        """The job's file name without its ending: `job-000-004`."""
-        return f"job-{format_seeds(self.seeds, width=3)}"
-
-    def __str__(self) -> str:
-        return f"{self.task}/{self.algorithm} seeds {format_seeds(self.seeds)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Ledger:
-    """Environment steps of one seed, by purpose.
-
-    Attributes:
-        train_steps: steps that policies were updated from.
-        warmup_steps: steps before the first update.
-        decoder_data_steps: steps taken only to fit a decoder on.
-        eval_steps: steps of evaluation episodes; no part of the budget.
-    """
-
-    train_steps: int = 0
-    warmup_steps: int = 0
-    decoder_data_steps: int = 0
-    eval_steps: int = 0
-
-    @property
-    def env_steps(self) -> int:
-        """The steps that count against the budget."""
-        return self.train_steps + self.warmup_steps + self.decoder_data_steps
-
-
-@dataclasses.dataclass(frozen=True)
-class CurveRow:
-    """One evaluation in one mode; all counts and seconds are cumulative.
-
-    Attributes:
-        env_steps: train + warm-up + decoder-data steps before this evaluation.
-        mode: `deterministic` or `sample`.
-        return_mean: mean over episodes of the undiscounted return.
-        return_std: standard deviation over episodes, with denominator `episodes`.
-        episodes: evaluation episodes in this mode.
-        wall_seconds: since the cell began, compilation included, pauses not.
-        updates: policy updates.
-        stage: index of the stage the policy was evaluated in.
-        train_steps: see `Ledger`, likewise the three that follow.
-        train_seconds: part of `wall_seconds` spent in rollouts and updates.
-        eval_seconds: part of `wall_seconds` spent in evaluation.
-    """
-
-    env_steps: int
-    mode: str
-    return_mean: float
-    return_std: float
-    episodes: int
-    wall_seconds: float
-    updates: int
-    stage: int
-    train_steps: int
-    warmup_steps: int
-    decoder_data_steps: int
-    eval_steps: int
-    train_seconds: float
-    eval_seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Divergence:
-    """Where a seed's numbers stopped being finite.
-
-    Attributes:
-        step: environment steps at the check that found it.
-        leaf: the first array of the state that is not finite.
-    """
-
-    step: int
-    leaf: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Status:
-    """How far a cell is.
-
-    Attributes:
-        state: `running` also stands for a cell that was stopped and can go on.
-        updates: policy updates made, out of `total_updates`.
-        ledger: environment steps by purpose.
-        wall_seconds: as in `CurveRow`; shared by all seeds of the job.
-        returns: the last evaluation's mean return by mode.
-        divergence: set exactly when `state` is `diverged`.
-    """
-
-    state: State
-    updates: int
-    total_updates: int
-    ledger: Ledger
-    wall_seconds: float = 0.0
-    returns: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
-    divergence: Divergence | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.state in FINISHED
-
-
-@dataclasses.dataclass(frozen=True)
-class Configuration:
-    """What a cell ran; a resumed cell must run the same.
-
-    Attributes:
-        algorithm: its name.
-        task: its name.
-        seed: this cell's.
-        seeds_together: all seeds of the job.
-        hyperparameters: of the algorithm, every one.
-        engine: `jax`, `warp` or `native`.
-        protocol: `Protocol.to_dict`.
-        fingerprint: `Protocol.fingerprint`.
-        parameter_count: trainable numbers of all networks together.
-        evaluations_per_action: policy-network passes for one action.
-        model_hash: of the compiled MuJoCo model.
-    """
-
-    algorithm: str
-    task: str
-    seed: int
-    seeds_together: tuple[int, ...]
-    hyperparameters: Mapping[str, Any]
-    engine: str
-    protocol: Mapping[str, Any]
-    fingerprint: str
-    parameter_count: int
-    evaluations_per_action: int
-    model_hash: str
-
-
-@dataclasses.dataclass(frozen=True)
-class RunRecord:
-    """The content of run.json.
-
-    Attributes:
-        configuration: what ran.
-        provenance: on what it ran, once per start (see suite/provenance.py).
-    """
-
-    configuration: Configuration
-    provenance: tuple[Mapping[str, Any], ...]
 
 
 class RunDirectory:
@@ -478,7 +301,7 @@ class RunDirectory:
         if not path.is_file():
             return None
         try:
-            record: Record = _from_plain(kind, _read_json(path))
+            record: Record = from_plain(kind, _read_json(path))
             return record
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, error) from None
@@ -497,23 +320,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(f"{path} is damaged ({reason}); restore it, or delete the cell's directory")
-
-
-def _from_plain(kind: Any, value: Any) -> Any:
-    """Turns parsed JSON back into the dataclass `kind`; raises ValueError where it does not fit."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _from_plain(hints[name], each) for name, each in value.items()})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal and value not in arguments:
-        raise ValueError(f"{value!r} is not one of {', '.join(arguments)}")
-    if origin is tuple:
-        return tuple(_from_plain(arguments[0], each) for each in value)
-    if type(None) in arguments:
-        return None if value is None else _from_plain(arguments[0], value)
-    if isinstance(kind, type) and not isinstance(value, (int, float) if kind is float else kind):
-        raise ValueError(f"{value!r} is not of type {kind.__name__}")
-    return value
 
 
 def _differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ from suite.evaluate import start_states
 from suite.program import Compiled, SeedState
 from suite.progress import JobLine
 from suite.provenance import provenance
-from suite.store import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
 
 
 @dataclasses.dataclass

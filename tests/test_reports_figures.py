@@ -14,7 +14,8 @@ from reports.analysis import Analysis
 from reports.figures import Figure, format_duration, make_figures, render
 from reports.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.results import METHODS, load_results
-from suite.store import Cell, Job, RunDirectory
+from suite.records import Cell, Job
+from suite.store import RunDirectory
 
 REPETITIONS = 200
 HOSTILE = "a$b$<script>,_"

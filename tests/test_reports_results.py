@@ -26,7 +26,8 @@ from reports.scores import (
     time_to_threshold,
 )
 from suite.errors import UserError
-from suite.store import Cell, Job, RunDirectory
+from suite.records import Cell, Job
+from suite.store import RunDirectory
 
 CELL = Cell("ppo", "CheetahRun", 1)
 

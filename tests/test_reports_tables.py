@@ -25,7 +25,8 @@ from reports.tables import (
     write_tables,
 )
 from suite.errors import UserError
-from suite.store import Cell, Job, RunDirectory
+from suite.records import Cell, Job
+from suite.store import RunDirectory
 
 REPETITIONS = 2000
 PAPER = load_reference("gorl2025")

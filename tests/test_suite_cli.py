@@ -17,7 +17,8 @@ import pytest
 
 from suite import cli, evaluate, launch
 from suite.context import JobResult, RunContext
-from suite.store import Cell, Configuration, Divergence, Job, Ledger, RunDirectory, Status
+from suite.records import Cell, Configuration, Divergence, Job, Ledger, Status
+from suite.store import RunDirectory
 
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--algos", "ppo,gorl-fm", "--seeds", "2")
 

@@ -16,16 +16,8 @@ import pytest
 
 from suite.errors import UserError
 from suite.protocol import Protocol, load_protocol
-from suite.store import (
-    Cell,
-    Configuration,
-    CurveRow,
-    Divergence,
-    Job,
-    Ledger,
-    RunDirectory,
-    Status,
-)
+from suite.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.store import RunDirectory
 
 CELL = Cell("ppo", "CheetahRun", 1)
 JOB = Job("ppo", "CheetahRun", (0, 1, 2))

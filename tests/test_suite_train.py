@@ -23,7 +23,8 @@ from suite import checkpoint
 from suite.context import RunContext
 from suite.progress import Progress
 from suite.protocol import Protocol, load_protocol
-from suite.store import Cell, Job, RunDirectory
+from suite.records import Cell, Job
+from suite.store import RunDirectory
 from suite.train import Training, run_job
 
 EPISODE = 10

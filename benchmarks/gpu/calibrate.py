@@ -36,10 +36,11 @@ from suite import text
 from suite.files import atomic_write, json_bytes, make_directory
 from suite.launch import launch
 from suite.provenance import provenance
+from suite.records import Cell, CurveRow
 from suite.request import make_request
 from suite.selection import parse_algorithms, parse_seeds
 from suite.status import cell_reports
-from suite.store import Cell, CurveRow, RunDirectory
+from suite.store import RunDirectory
 
 TASK = "CheetahRun"
 PUBLISHED_UPDATES = (1, 7, 14, 21, 27, 34, 41, 47, 54, 61)
