@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 PRESETS: tuple[str, ...] = ("paper", "fair", "lite", "smoke")
 
-_DESCRIPTIVE = ("name", "description", "algorithms")
+_DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 """Fields that two comparable runs may differ in."""
+
+Mode = Literal["deterministic", "sample"]
 
 _POSITIVE = (
     "total_steps",
@@ -68,9 +70,14 @@ class Protocol:
         eval_interval: updates between evaluations; 0 and the end are always evaluated.
         eval_episodes: episodes per evaluation and mode.
         eval_seed: seed of the start states, common to all evaluations and algorithms.
+        published_mode: evaluation mode of an algorithm's published numbers, `deterministic`
+            where none is named. Every run is evaluated in both modes; this only says which
+            of them `suite report --mode published` reads.
         discount: discount factor per control step.
         task_discount: discount of single tasks where it differs.
         algorithms: hyper-parameters by algorithm name, `*` for all of them.
+        tuning: how their values were found, by algorithm name: `configurations` tried,
+            `seeds` and `steps` of each; nothing where it is not known.
 
     Raises:
         UserError: a value is impossible; the message begins with the field.
@@ -93,9 +100,13 @@ class Protocol:
     random_phase: bool = True
     eval_episodes: int = 128
     eval_seed: int = 0
+    published_mode: Mapping[str, Mode] = dataclasses.field(
+        default_factory=lambda: {"fpo": "sample", "dppo": "sample"}
+    )
     discount: float = 0.995
     task_discount: Mapping[str, float] = dataclasses.field(default_factory=dict)
     algorithms: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    tuning: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for field in _POSITIVE:
@@ -164,6 +175,10 @@ class Protocol:
         """Returns the discount factor of one task."""
         return self.task_discount.get(task, self.discount)
 
+    def published_mode_of(self, algorithm: str) -> Mode:
+        """Returns the evaluation mode of one algorithm's published numbers."""
+        return self.published_mode.get(algorithm, "deterministic")
+
     def fingerprint(self) -> str:
         """Returns 16 hex digits that are equal exactly for comparable protocols."""
         text = json.dumps(self._comparable(), sort_keys=True, separators=(",", ":"))
@@ -193,6 +208,11 @@ class Protocol:
             return cls(**_checked_fields(cls, data))
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
+
+    @staticmethod
+    def descriptive_fields() -> tuple[str, ...]:
+        """Returns the fields that two comparable runs may differ in."""
+        return _DESCRIPTIVE
 
     def _comparable(self) -> dict[str, Any]:
         return {key: value for key, value in self.to_dict().items() if key not in _DESCRIPTIVE}
