@@ -99,11 +99,18 @@ class Stage(NamedTuple):
             the stage with the sampled policy and hands to `Algorithm.record`; they
             are counted as decoder data.
         restart_envs: whether the environments start afresh after the stage.
+        time_limits: whether the extra rollouts cut episodes at the time limit; if not,
+            the environments start afresh before and after them. Alike in all stages with
+            extra rollouts.
+        select_by: the evaluation mode whose best policy of the stage goes on into the
+            next one, its extra rollouts included; None is the stage's last policy.
     """
 
     updates: int
     extra_rollouts: int = 0
     restart_envs: bool = False
+    time_limits: bool = True
+    select_by: Mode | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +167,54 @@ class Algorithm(abc.ABC):
         del key
         return state
 
+    def policy(self, state: State) -> State:
+        """Returns the part of a state that `act` needs: a state with the rest `emptied`.
+
+        The harness keeps it at the end of every stage. The whole state unless overridden.
+        """
+        return state
+
+    def adopt(self, state: State, policy: State, key: jax.Array) -> State:
+        """Puts what stays frozen in this run into a fresh state (for GoRL: a decoder).
+
+        Args:
+            state: as returned by `init`.
+            policy: as `policy` returned it in another run.
+            key: randomness.
+
+        Raises:
+            ValueError: the method has no such part.
+        """
+        raise ValueError(f"{type(self).__name__} has nothing that could come from another run")
+
+    def candidate(self, state: State) -> Any:
+        """Returns the part of a state, a pytree, that is kept for `Stage.select_by`."""
+        return state
+
+    def reinstate(self, state: State, candidate: Any) -> State:
+        """Puts a candidate of the same stage back into the state at the stage's end."""
+        del state
+        return candidate
+
+    def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
+        """Returns what a sampled action was before it was squashed into [-1, 1].
+
+        Args:
+            action: [N, A] from `act` in mode `sample`.
+            extras: of the same call.
+
+        Returns:
+            [N, A]; the action itself unless overridden, for a policy that does not squash.
+        """
+        del extras
+        return action
+
     @property
     def evaluations_per_action(self) -> int:
         """Policy-network forward passes needed for one action."""
         return 1
+
+
+def emptied(tree: Any) -> Any:
+    """Returns a pytree of the same structure without its arrays: each leaf becomes None."""
+    return jax.tree.map(lambda _: None, tree)

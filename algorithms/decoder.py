@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -119,13 +120,22 @@ class Fit:
             jnp.int32(0),
         )
 
-    def __call__(self, data: Experience, key: jax.Array) -> Decoder:
-        """Fits a new decoder to `data` and returns it at its lowest validation loss."""
+    def __call__(
+        self, data: Experience, key: jax.Array, start: Callable[[Params], Params] = lambda new: new
+    ) -> Decoder:
+        """Fits a decoder to `data` and returns it at its lowest validation loss.
+
+        Args:
+            data: what it is fitted on.
+            key: randomness.
+            start: what the fit starts from, given a new network.
+        """
         split_key, init_key, epochs_key = jax.random.split(key, 3)
         train, validation = split(data, split_key)
         mean, std = train.statistics()
-        blank = Decoder(self.model.init(init_key), self.model.schedule(), mean, std, jnp.zeros(()))
-        start = _Progress(
+        params = start(self.model.init(init_key))
+        blank = Decoder(params, self.model.schedule(), mean, std, jnp.zeros(()))
+        beginning = _Progress(
             blank.params,
             self._optimizer.init(blank.params),
             blank.params,
@@ -139,8 +149,13 @@ class Fit:
             loss = self._validate(trained.params, validation, blank, validation_key)
             return self._keep_best(progress, trained, loss), None
 
-        end, _ = jax.lax.scan(epoch, start, jax.random.split(epochs_key, self.epochs))
+        end, _ = jax.lax.scan(epoch, beginning, jax.random.split(epochs_key, self.epochs))
         return blank._replace(params=end.best, validation_loss=end.best_loss)
+
+    def steps_per_epoch(self, available: int) -> int:
+        """Returns the Adam steps of an epoch over so many training transitions."""
+        wanted = int(self.samples * (1.0 - VALIDATION_SHARE))
+        return max(1, min(available, wanted) // self.batch_size)
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
@@ -158,8 +173,7 @@ class Fit:
     ) -> _Progress:
         """One epoch of Adam steps."""
         available = train.source.obs.shape[0] * train.positions.shape[0]
-        wanted = int(self.samples * (1.0 - VALIDATION_SHARE))
-        steps = max(1, min(available, wanted) // self.batch_size)
+        steps = self.steps_per_epoch(available)
 
         def step(
             carry: tuple[Params, optax.OptState], key: jax.Array

@@ -50,6 +50,10 @@ class DPPO(FlowPolicy):
         old = self.log_likelihood(policy, normalized, path)
         return jnp.tanh(path[..., -1, :]), {"path": path, "log_prob": old}
 
+    def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
+        """Returns where the chain ended [N, A]."""
+        return extras["path"][..., -1, :]
+
     def log_likelihood(self, policy: Params, obs: jax.Array, path: jax.Array) -> jax.Array:
         """Log-density of each step of path [..., K + 1, A] up to a constant: [..., K].
 

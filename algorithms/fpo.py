@@ -89,6 +89,10 @@ class FPO(FlowPolicy):
         old = flow.noise_errors(policy, normalized, action, noise, t)
         return jnp.tanh(action), {"pre_tanh": action, "noise": noise, "time": t, "loss": old}
 
+    def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
+        """Returns where the flow ended [N, A]."""
+        return extras["pre_tanh"]
+
     def policy_loss(
         self,
         policy: Params,

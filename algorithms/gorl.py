@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from algorithms.api import Extras, Metrics, Mode, Rollout, Stage
+from algorithms.api import Extras, Metrics, Mode, Rollout, Stage, emptied
 from algorithms.decoder import Decoder, Experience, Fit, Model
 from algorithms.diffusion import Diffusion
 from algorithms.flow import Flow
@@ -47,11 +48,18 @@ class GoRL(StagedPPO):
             says; `extra` to rollouts taken for the purpose and counted, as its code does.
         decoder_rollouts: how many rollouts the fit sees; the first release takes 20 extra
             (ALGORITHMS 2.4, as is all that follows).
+        decoder_time_limits: whether extra rollouts cut episodes at the time limit; the first
+            release's do not, so that nine tenths of its data lie beyond it.
         decoder_samples: an epoch passes over at most so many transitions.
         decoder_epochs: epochs of a fit.
         decoder_batch_size: transitions per step of a fit.
         decoder_draws: (noise, time) draws per transition and step.
         decoder_learning_rate: Adam's.
+        decoder_start: a fit starts from a `fresh` network, as the first release's, or `warm`
+            from the previous decoder's parameters; the first one is fresh either way, as
+            the identity's parameters are all zero and no gradient gets past them.
+        refits: whether there are later stages with refitted decoders at all; if not, the
+            whole budget is one stage with the decoder that the run starts with.
         decoder_patience: epochs without a better validation loss before a fit stops.
         decoder_validation_batches: batches that the validation loss is measured on.
     """
@@ -61,11 +69,14 @@ class GoRL(StagedPPO):
     decoder_steps: int = 10
     decoder_data: Literal["recent", "extra"] = "recent"
     decoder_rollouts: int = 10
+    decoder_time_limits: bool = True
     decoder_samples: int = 10_000_000
     decoder_epochs: int = 50
     decoder_batch_size: int = 8192
     decoder_draws: int = 8
     decoder_learning_rate: float = 3e-4
+    decoder_start: Literal["fresh", "warm"] = "fresh"
+    refits: bool = True
     decoder_patience: int = 20
     decoder_validation_batches: int = 50
 
@@ -98,11 +109,22 @@ class GoRL(StagedPPO):
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages; with `extra` data each but the last ends with further rollouts."""
+        if not self.refits:
+            return (Stage(self.pipeline.updates),)
         stages = super().stages()
         if self.decoder_data == "recent":
             return stages
-        extra = [stage._replace(extra_rollouts=self.decoder_rollouts) for stage in stages[:-1]]
-        return (*extra, stages[-1])
+        rollouts, limits = self.decoder_rollouts, self.decoder_time_limits
+        extra = [each._replace(extra_rollouts=rollouts, time_limits=limits) for each in stages]
+        return (*extra[:-1], stages[-1])
+
+    def candidate(self, state: GoRLState) -> Any:  # type: ignore[override]
+        """The encoder's and the critic's networks and statistics; the decoder is frozen."""
+        return super().candidate(state.learner)
+
+    def reinstate(self, state: GoRLState, candidate: Any) -> GoRLState:  # type: ignore[override]
+        """Puts networks and statistics back; what was recorded stays the newest."""
+        return state._replace(learner=super().reinstate(state.learner, candidate))
 
     def init(self, key: jax.Array) -> GoRLState:  # type: ignore[override]
         """Returns a fresh encoder in front of the identity."""
@@ -114,6 +136,11 @@ class GoRL(StagedPPO):
         """Returns the encoder's, the critic's and the decoder's parameters."""
         return state.learner.networks, state.decoder.params
 
+    def policy(self, state: GoRLState) -> GoRLState:  # type: ignore[override]
+        """Returns the encoder and the decoder, without critic, optimizer and experience."""
+        learner = super().policy(state.learner)
+        return state._replace(learner=learner, experience=emptied(state.experience))
+
     def act(  # type: ignore[override]
         self, state: GoRLState, obs: jax.Array, key: jax.Array, mode: Mode
     ) -> tuple[jax.Array, Extras]:
@@ -124,12 +151,16 @@ class GoRL(StagedPPO):
             extras = {**extras, "pre_tanh": pre_tanh}
         return jnp.tanh(pre_tanh), extras
 
+    def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
+        """Returns the decoder's output [N, A]."""
+        return extras["pre_tanh"]
+
     def update(  # type: ignore[override]
         self, state: GoRLState, rollout: Rollout, key: jax.Array
     ) -> tuple[GoRLState, Metrics]:
         """PPO on the latents; no gradient passes through the decoder."""
         learner, metrics = super().update(state.learner, rollout, key)
-        if self.decoder_data == "recent":
+        if self.decoder_data == "recent" and self.refits:
             state = self.record(state, rollout)
         metrics = {**metrics, "decoder_loss": state.decoder.validation_loss}
         return state._replace(learner=learner), metrics
@@ -142,8 +173,21 @@ class GoRL(StagedPPO):
     def advance(self, state: GoRLState, key: jax.Array) -> GoRLState:  # type: ignore[override]
         """Fits a new decoder and restarts the encoder."""
         fit_key, encoder_key = jax.random.split(key)
-        decoder = self.fit(state.experience, fit_key)
+        decoder = self.fit(state.experience, fit_key, self._fit_start(state))
         learner = super().advance(state.learner, encoder_key)
         # Nothing from before the refit may reach the next one.
         experience = state.experience._replace(written=jnp.int32(0))
         return GoRLState(learner, decoder, experience)
+
+    def adopt(self, state: GoRLState, policy: GoRLState, key: jax.Array) -> GoRLState:
+        """Takes the decoder, with the encoder as after a refit: restarted, in a later stage."""
+        learner = super().advance(state.learner, key)
+        return state._replace(learner=learner, decoder=policy.decoder)
+
+    def _fit_start(self, state: GoRLState) -> Callable[[Params], Params]:
+        if self.decoder_start == "fresh":
+            return lambda new: new
+        fitted = state.learner.stage > 0
+        return lambda new: jax.tree.map(
+            lambda old, fresh: jnp.where(fitted, old, fresh), state.decoder.params, new
+        )

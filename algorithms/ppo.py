@@ -66,6 +66,10 @@ class PPO(OnPolicy):
         drawn, log_prob = policy.sample_and_log_prob(seed=key)
         return drawn, {"drawn": drawn, "log_prob": log_prob}
 
+    def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
+        """Returns what the Gaussian gave [N, A]."""
+        return extras["drawn"]
+
     def policy_loss(
         self,
         policy: Params,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from algorithms import normalizer
-from algorithms.api import Algorithm, Extras, Metrics, Pipeline, Rollout
+from algorithms.api import Algorithm, Extras, Metrics, Pipeline, Rollout, emptied
 from algorithms.networks import MLP, Params
 from algorithms.normalizer import Normalizer
 from algorithms.returns import Chunks, Returns, chunk_returns, cut_into_chunks
@@ -128,6 +128,11 @@ class OnPolicy(Algorithm):
     def parameters(self, state: Learner) -> Params:
         """Returns the policy's and the critic's parameters."""
         return state.networks
+
+    def policy(self, state: Learner) -> Learner:
+        """Returns the policy with its observation statistics, without critic and optimizer."""
+        networks = state.networks._replace(critic=emptied(state.networks.critic))
+        return state._replace(networks=networks, optimizer=emptied(state.optimizer))
 
     def _fresh(self, key: jax.Array, stats: Normalizer, stage: jax.Array) -> Learner:
         policy_key, critic_key = jax.random.split(key)

@@ -7,7 +7,7 @@ from that of the decoder.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from algorithms import normalizer
 from algorithms.api import Stage
 from algorithms.distributions import standard_normal_bias
 from algorithms.networks import Params, constant_output
+from algorithms.normalizer import Normalizer
 from algorithms.ppo import PPO
 from algorithms.ppo_core import Learner, Networks, Strength
 
@@ -42,6 +43,9 @@ class StagedPPO(PPO):
         keep_critic: keep the critic at a restart; the first release wipes it.
         keep_statistics: keep the observation statistics; the first release wipes them.
         restart_envs: start the environments afresh too, as the first release does.
+        stage_policy: the policy of a stage that goes on into the next one, its `last` or,
+            as in the first release, its `best` by the noise-free evaluation. The run's
+            final numbers are the last policy's either way.
     """
 
     learning_rate: float = 1e-3
@@ -58,11 +62,24 @@ class StagedPPO(PPO):
     keep_critic: bool = True
     keep_statistics: bool = True
     restart_envs: bool = False
+    stage_policy: Literal["last", "best"] = "last"
 
     def stages(self) -> tuple[Stage, ...]:
         """Returns the stages with their updates; see `stage_shares`."""
         updates = stage_updates(self.pipeline.updates, self.stage_shares, self.spend_remainder)
-        return tuple(Stage(n, restart_envs=self.restart_envs) for n in updates)
+        stages = [Stage(n, restart_envs=self.restart_envs) for n in updates]
+        if self.stage_policy == "best":
+            stages[:-1] = [stage._replace(select_by="deterministic") for stage in stages[:-1]]
+        return tuple(stages)
+
+    def candidate(self, state: Learner) -> tuple[Networks, Normalizer]:
+        """The networks and statistics; Adam's moments do not survive the stage."""
+        return state.networks, state.normalizer
+
+    def reinstate(self, state: Learner, candidate: Any) -> Learner:
+        """Puts networks and statistics back."""
+        networks, stats = candidate
+        return state._replace(networks=networks, normalizer=stats)
 
     def strength(self, stage: jax.Array) -> Strength:
         """The settings in force in `stage`."""

@@ -1,0 +1,57 @@
+"""The figure of an ablation: learning curves, a panel for each method and task, a line per arm."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from reports.ablation import Arms
+from reports.captions import band_text, mode_text, run_counts
+from reports.drawing import FULL_WIDTH, Figure, draw_band, draw_legend, make_canvas
+from reports.palette import Style, algorithm_styles
+from reports.results import MAX_RETURN, display_name
+
+
+def ablation_curves(arms: Arms) -> Figure:
+    """Returns the learning curves of every arm; a panel without runs stays empty."""
+    analysis = arms.analysis
+    which = f"; the solid line is arm {arms.reference.name}" if len(arms.ablation.arms) > 1 else ""
+    caption = (
+        f"Mean return over seeds ({mode_text(analysis)}) against environment steps, of each "
+        f"method on each task{which}. {run_counts(analysis)} {band_text(analysis)}"
+    )
+    return Figure("learning-curves", "Learning curves by arm", caption, lambda: _draw(arms))
+
+
+def _draw(arms: Arms) -> Canvas:
+    rows, columns = len(arms.methods), len(arms.tasks)
+    styles = algorithm_styles([arm.name for arm in arms.ablation.arms])
+    reference = arms.reference.name
+    styles[reference] = dataclasses.replace(styles[reference], dash=())
+    width = min(FULL_WIDTH, 1.2 + 2.85 * columns)
+    height = 1.45 * rows + 0.6
+    canvas, panels = make_canvas(width, height, rows, columns, sharex=True, sharey=True)
+    places = [(method, task) for method in arms.methods for task in arms.tasks]
+    for axes, (method, task) in zip(panels, places, strict=True):
+        _draw_panel(axes, arms, method, task, styles)
+    canvas.supxlabel("environment steps", fontsize=7.5)
+    canvas.supylabel("return", fontsize=7.5)
+    draw_legend(canvas, styles, columns=2 * columns)
+    return canvas
+
+
+def _draw_panel(axes: Axes, arms: Arms, method: str, task: str, styles: dict[str, Style]) -> None:
+    for arm in arms.ablation.arms:
+        label = arms.label(method, arm)
+        if arms.has_runs(label, task):
+            band = arms.analysis.learning_curve(label, task)
+            if band is not None:
+                draw_band(axes, band, styles[arm.name], scale=MAX_RETURN)
+    axes.set_title(f"{display_name(method)}, {task}")
+    axes.set_ylim(0, MAX_RETURN)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(5))

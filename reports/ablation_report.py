@@ -1,0 +1,52 @@
+"""What the report of an ablation consists of, beside that of a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.ablation import Arms, ablation_tables, headline, scope
+from reports.ablation_figures import ablation_curves
+from reports.drawing import Figure
+from reports.figures import make_figures
+from reports.html import stamp
+from reports.markup import Table, to_markdown
+from reports.run_tables import cost, failures, hyperparameters, ledger, machines, runs
+from reports.tables import build_tables
+
+
+def every_table(arms: Arms) -> list[Table]:
+    """Returns the ablation's tables, then those of its runs; of a single arm all that a
+    comparison has.
+    """
+    own = ablation_tables(arms)
+    if not arms.ablation.axes:
+        return own + build_tables(arms.analysis)
+    results = arms.analysis.results
+    more = [
+        failures(arms.analysis),
+        ledger(results),
+        cost(results),
+        hyperparameters(results),
+        machines(results),
+        runs(arms.analysis),
+    ]
+    return own + [table for table in more if table.rows]
+
+
+def every_figure(arms: Arms) -> list[Figure]:
+    """Returns the learning curves by arm; of a single arm all that a comparison has."""
+    return [ablation_curves(arms)] if arms.ablation.axes else make_figures(arms.analysis)
+
+
+def page_words(arms: Arms) -> dict[str, Any]:
+    """Returns what the page says of an ablation in place of a comparison's words."""
+    varied = arms.ablation.varied_protocol_fields
+    return {"headline": headline(arms), "scope": scope(arms.ablation), "varied": varied}
+
+
+def ablation_summary(arms: Arms) -> str:
+    """Returns whether the runs may be compared, what stands out, and the table of results."""
+    ablation = arms.ablation
+    verdict = stamp(arms.analysis.results, scope(ablation), ablation.varied_protocol_fields)
+    table = to_markdown(ablation_tables(arms)[0])
+    return f"{verdict.word} {verdict.text}\n{headline(arms)}\n\n{table}".rstrip()
