@@ -44,7 +44,11 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def provenance() -> dict[str, Any]:
-    """Returns plain data for run.json; what cannot be found out is None."""
+    """Returns plain data for run.json; what cannot be found out is None.
+
+    What a start used up is added as it goes on: `wall_seconds`, `compile_seconds`,
+    `peak_memory_bytes` and `device_peak_memory_bytes` (suite/resources.py).
+    """
     return {
         "command": [Path(sys.argv[0]).name, *_anonymous(sys.argv[1:])],
         "git": _git_state(),
@@ -64,7 +68,10 @@ def _variable(name: str) -> str | None:
 
 
 def _anonymous(texts: Sequence[str]) -> list[str]:
-    """Replaces directories of this machine, and the user's and the host's name as words."""
+    """Replaces directories of this machine, and the user's and the host's name as words.
+
+    Of any other absolute path only the last part stays: `.../name`.
+    """
     words = {"USER": _user_name(), "HOST": socket.gethostname()}
     places = {Path.cwd(): ".", _ROOT: ".", Path.home(): "~"}
     result = []
@@ -76,6 +83,7 @@ def _anonymous(texts: Sequence[str]) -> list[str]:
         for label, word in words.items():
             if word:
                 text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", label, text)
+        text = re.sub(r"(?<![\w.~])/(?:[^/\s=:,]+/)+(?=[^/\s])", ".../", text)
         result.append(text)
     return result
 
@@ -131,6 +139,7 @@ def _device() -> dict[str, Any]:
         "platform": device.platform,
         "kind": device.device_kind,
         "count": jax.device_count(),
+        "backend": _anonymous([str(getattr(device.client, "platform_version", ""))])[0].strip(),
         "driver": _first_match(driver, r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s"),
         "matmul_precision": str(_jax_setting("jax_default_matmul_precision") or "default"),
         "x64": bool(_jax_setting("jax_enable_x64")),

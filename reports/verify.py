@@ -1,0 +1,124 @@
+"""Whether a report holds what the runs hold: it is made again and compared, byte for byte."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports.audit import MAX_NAMED, Check
+from reports.report import PAGE, PARTS, REQUEST, Request, write_report
+from reports.scores import ScorePolicy
+from suite.errors import UserError
+from suite.files import parse_json, read_bounded
+
+NAME = "report"
+
+_MAX_FILE = 64 << 20
+_MAX_REQUEST = 1 << 20
+_FOLDERS = ("tables", "figures")
+_POLICIES = ("zero", "last", "exclude")
+
+
+def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -> Check:
+    """Makes a report again and compares every file of it.
+
+    Args:
+        report: the directory that `suite report` wrote.
+        run_dirs: the run directories that it was made from, in the same order.
+        reference: published results, if the report was made with a file of one's own.
+
+    Returns:
+        A check that fails if a file differs, is missing, or is not one of a report's.
+
+    Raises:
+        UserError: there is no report, or it does not tell what was asked for.
+        OSError: a file cannot be read, or the report cannot be made again.
+    """
+    asked = _read_request(report / REQUEST)
+    try:
+        request, parts = _request(asked, run_dirs, reference)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{report / REQUEST} is damaged ({error}); make the report again") from None
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            write_report(request, Path(scratch), parts)
+        except UserError as error:
+            return Check(NAME, "failed", f"it cannot be made from these runs: {error}")
+        return _compare(report, Path(scratch))
+
+
+def _read_request(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; make the report again with `suite report`")
+    try:
+        asked = parse_json(read_bounded(path, _MAX_REQUEST))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); make the report again") from None
+    if not isinstance(asked, dict):
+        raise UserError(f"{path} is damaged (not an object); make the report again")
+    return asked
+
+
+def _request(
+    asked: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
+) -> tuple[Request, list[Any]]:
+    for name in ("repetitions", "seed"):
+        if not isinstance(asked[name], int) or not 0 <= asked[name] <= 10**6:
+            raise ValueError(f"{name} = {str(asked[name])[:20]} is out of range")
+    for name in ("diverged", "incomplete"):
+        if asked[name] not in _POLICIES:
+            raise ValueError(f"{name} = {str(asked[name])[:20]} is unknown")
+    if not isinstance(asked["mode"], str) or not isinstance(asked["reference"], str):
+        raise ValueError("mode and reference must be texts")
+    request = Request(
+        tuple(run_dirs),
+        mode=asked["mode"],
+        policy=ScorePolicy(asked["diverged"], asked["incomplete"]),
+        reference=reference or asked["reference"],
+        repetitions=max(1, asked["repetitions"]),
+        seed=asked["seed"],
+    )
+    return request, [part for part in PARTS if part in asked["parts"]]
+
+
+def _compare(report: Path, again: Path) -> Check:
+    theirs, ours = _files(report), _files(again)
+    wrong = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
+    wrong += [f"{name} is no part of it" for name in sorted(theirs.keys() - ours.keys())]
+    for name in sorted(theirs.keys() & ours.keys()):
+        if difference := _difference(name, theirs[name], ours[name]):
+            wrong.append(difference)
+    if wrong:
+        more = len(wrong) - MAX_NAMED
+        listed = [*wrong[:MAX_NAMED], *([f"and {more} more"] if more > 0 else [])]
+        return Check(NAME, "failed", "; ".join(listed))
+    return Check(NAME, "ok", f"all {len(ours)} files were made again, byte for byte")
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    found = [directory / PAGE, *(p for each in _FOLDERS for p in (directory / each).glob("*"))]
+    return {str(path.relative_to(directory)): path for path in found if path.is_file()}
+
+
+def _difference(name: str, theirs: Path, ours: Path) -> str:
+    """Says where two files differ first, nothing if they are the same."""
+    try:
+        mine, yours = read_bounded(ours, _MAX_FILE), read_bounded(theirs, _MAX_FILE)
+    except ValueError as error:
+        return f"{name}: {error}"
+    if mine == yours:
+        return ""
+    if not name.endswith((".csv", ".md", ".tex")):
+        return f"{name} differs"
+    old, new = _lines(yours), _lines(mine)
+    pairs = enumerate(zip(old, new, strict=False), start=1)
+    number, line, expected = next(
+        ((index, a, b) for index, (a, b) in pairs if a != b), (min(len(old), len(new)) + 1, "", "")
+    )
+    return f"{name} line {number} says {line[:80]!r}, recomputed {expected[:80]!r}"
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode(errors="replace").splitlines()

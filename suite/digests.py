@@ -1,0 +1,148 @@
+"""Digests of a cell's files, by which an edit, a flipped byte or a missing file is noticed.
+
+    CELL/digests.json   {"files": {NAME: SHA-256}, "before": {NAME: SHA-256}}
+
+It is written before the files that it speaks of: `files` says what they are about to
+become, `before` what they were. A file that is still as before was not reached by a save
+that was cut off, which the next start completes; a file that is neither was changed by
+somebody else. A digest is no signature: who edits a file can edit its digest as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from suite.files import atomic_write, json_bytes, parse_json, read_bounded
+
+NAME = "digests.json"
+
+MAX_BYTES = 1 << 20
+"""Of digests.json; a cell has some ten files."""
+
+_KEPT = re.compile(r"policy-\d+\.npz|.+\.ckpt")
+"""Files that the training loop writes itself; they hold a digest of their own as well."""
+
+_CHUNK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the digests say of a cell's files; all names are sorted.
+
+    Attributes:
+        recorded: whether there are digests; older versions kept none.
+        unsaved: as they were before a save that was cut off.
+        changed: neither what was written last nor what it replaced.
+        missing: recorded, but not there.
+        unknown: there, but not recorded.
+        problem: why digests.json itself cannot be used, if it cannot.
+    """
+
+    recorded: bool
+    unsaved: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What only an edit, damage or an incomplete copy explains, one phrase each."""
+        return (
+            *([f"digests.json {self.problem}"] if self.problem else []),
+            *(f"{name} is not what was written" for name in self.changed),
+            *(f"{name} is missing" for name in self.missing),
+        )
+
+
+def announce(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Records what files of a cell are about to become.
+
+    Args:
+        directory: the cell's, which exists.
+        contents: of every file that will be written next, by its name.
+
+    Raises:
+        OSError: digests.json cannot be written.
+    """
+    try:
+        known = _load(directory)[0]
+    except (FileNotFoundError, ValueError):
+        known = {}
+    present = {path.name: path for path in directory.iterdir() if _is_covered(path)}
+    known = {name: digest for name, digest in known.items() if name in present}
+    unrecorded = {name for name in present if name not in known or _KEPT.fullmatch(name)}
+    known.update({name: _digest_file(present[name]) for name in unrecorded - contents.keys()})
+    before = {name: _digest_file(present[name]) for name in contents if name in present}
+    after = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    record = {"files": {**known, **after}, "before": before}
+    atomic_write(directory / NAME, json_bytes(record))
+
+
+def check(directory: Path) -> Verdict:
+    """Compares the files of a cell with their digests.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    # Files first: a save that is under way has announced whatever of it was read here.
+    found = {path.name: _digest_file(path) for path in directory.iterdir() if _is_covered(path)}
+    try:
+        files, before = _load(directory)
+    except FileNotFoundError:
+        return Verdict(recorded=False)
+    except ValueError as error:
+        return Verdict(recorded=True, problem=f"is damaged ({error})")
+    different = [name for name in files if name in found and found[name] != files[name]]
+    unsaved = {name for name in different if found[name] == before.get(name)}
+    absent = [name for name in files if name not in found]
+    return Verdict(
+        recorded=True,
+        unsaved=tuple(sorted(unsaved)),
+        changed=tuple(sorted(set(different) - unsaved)),
+        missing=tuple(sorted(absent)),
+        unknown=tuple(sorted(found.keys() - files.keys())),
+    )
+
+
+def _is_covered(path: Path) -> bool:
+    """Says whether a file belongs to the results: leases, locks and temporary files do not.
+
+    Neither do links, which no run makes: they could lead anywhere.
+    """
+    hidden = path.name.startswith(".") or path.name == NAME
+    return not hidden and path.is_file() and not path.is_symlink()
+
+
+def _load(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the digests after and before the last save; raises ValueError for nonsense."""
+    path = directory / NAME
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ValueError("not a file")
+    record = parse_json(read_bounded(path, MAX_BYTES))
+    if not isinstance(record, dict):
+        raise ValueError("not an object")
+    return _table(record.get("files")), _table(record.get("before"))
+
+
+def _table(table: Any) -> dict[str, str]:
+    if not isinstance(table, dict) or not all(map(_is_digest, table.values())):
+        raise ValueError("its tables are not of names and digests")
+    return table
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def _digest_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
