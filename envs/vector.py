@@ -70,6 +70,7 @@ class VectorEnv:
         bank_size: B; with "own" it is N whatever is given.
         random_phase: starts each environment's clock at a random step of its
             episode, so that time limits are spread evenly over a rollout.
+        time_limits: whether episodes are cut at the time limit at all.
     """
 
     task: Task
@@ -77,6 +78,7 @@ class VectorEnv:
     starts: Starts = "bank"
     bank_size: int = 1024
     random_phase: bool = True
+    time_limits: bool = True
 
     def __post_init__(self) -> None:
         if self.starts not in ("bank", "own"):
@@ -113,7 +115,7 @@ class VectorEnv:
         task, broken = _mend(task, state.task)
         phase = state.phase + 1
         terminated = broken | (task.done > 0)
-        truncated = (phase >= self.task.episode_length) & ~terminated
+        truncated = (phase >= self.task.episode_length) & ~terminated & self.time_limits
         transition = Transition(
             reward=task.reward,
             terminated=terminated.astype(jnp.float32),

@@ -25,6 +25,9 @@ from reports.scores import (
 from reports.statistics import Band, Estimate
 from suite.errors import UserError
 
+PUBLISHED = "published"
+"""The mode that is each algorithm's own."""
+
 LEVEL = 0.05
 """Family-wise error rate of the pairwise claims."""
 
@@ -85,7 +88,8 @@ class Analysis:
 
     Attributes:
         results: what is compared.
-        mode: evaluation mode whose returns are the scores.
+        mode: evaluation mode whose returns are the scores; `published` is each algorithm's
+            own, as the protocol's `published_mode` says.
         policy: what failed runs count as.
         repetitions: of bootstrap and permutation test.
         seed: of both; each algorithm draws from a stream of its own, so that adding one
@@ -104,9 +108,27 @@ class Analysis:
     def __post_init__(self) -> None:
         if self.repetitions < 1:
             raise UserError(f"repetitions = {self.repetitions}: must be at least 1")
-        if self.results.modes and self.mode not in self.results.modes:
+        modes = {self.mode_of(algorithm) for algorithm in self.results.algorithms}
+        if self.results.modes and not modes & {*self.results.modes}:
             known = ", ".join(self.results.modes)
             raise UserError(f"no run was evaluated in mode {self.mode!r}; there are: {known}")
+
+    def mode_of(self, algorithm: str) -> str:
+        """Returns the evaluation mode of the scores of an algorithm, given its label."""
+        if self.mode != PUBLISHED:
+            return self.mode
+        return self.results.protocol.published_mode_of(algorithm.partition(" [")[0])
+
+    @property
+    def mode_text(self) -> str:
+        """The mode for captions: `published (sample: FPO and DPPO; deterministic: PPO)`."""
+        if self.mode != PUBLISHED:
+            return self.mode
+        by_mode: dict[str, list[str]] = {}
+        for algorithm in self.results.algorithms:
+            by_mode.setdefault(self.mode_of(algorithm), []).append(algorithm)
+        parts = [f"{mode}: {_listed(names)}" for mode, names in sorted(by_mode.items())]
+        return f"{self.mode} ({'; '.join(parts)})"
 
     def scores_of(self, algorithm: str, task: str, reduction: Reduction = "final") -> TaskScores:
         """Returns the scores of one algorithm on one task."""
@@ -212,6 +234,7 @@ class Analysis:
             for left_out in self.tasks
         }
 
+    @functools.cache  # noqa: B019 - an analysis lives as long as the program
     def learning_curve(self, algorithm: str, task: str, axis: Axis = "env_steps") -> Band | None:
         """Returns the mean over runs with pointwise intervals, None without runs."""
         x, curves = self._curves(algorithm, task, axis)
@@ -238,7 +261,7 @@ class Analysis:
     ) -> list[float]:
         """Returns for each finished or diverged run where it first scored so much, or infinity."""
         return [
-            time_to_threshold(run, self.mode, threshold, axis)
+            time_to_threshold(run, self.mode_of(algorithm), threshold, axis)
             for run in self.results.runs_of(algorithm, task)
             if run.state in ("done", "diverged")
         ]
@@ -294,7 +317,7 @@ class Analysis:
             return "No algorithm has a score that can be aggregated yet."
         ranked = sorted(self.algorithms, key=lambda a: -self.aggregate(a).value)
         best = ranked[0]
-        over = f"over {len(self.tasks)} task{'s' * (len(self.tasks) != 1)}"
+        over = f"over {len(self.tasks)} task{'s' * (len(self.tasks) != 1)}, {self._runs_each()}"
         if len(ranked) == 1:
             return f"{display_name(best)} has an IQM score of {self.aggregate(best)} {over}."
         top = f"{display_name(best)} has the highest IQM score, {self.aggregate(best)}"
@@ -320,6 +343,11 @@ class Analysis:
         counts = self._counts(first, _sizes(x)), self._counts(second, _sizes(y))
         return statistics.iqm_difference(x, y, *counts)
 
+    def _runs_each(self) -> str:
+        sizes = [size for a in self.algorithms for size in self.runs_per_task(a)]
+        low, high = min(sizes), max(sizes)
+        return f"{low if low == high else f'{low} to {high}'} run{'s' * (high != 1)} of each"
+
     def _claim(self, first: str, second: str) -> bool:
         return any(
             pair.significant for pair in self.pairs if {pair.first, pair.second} == {first, second}
@@ -339,7 +367,7 @@ class Analysis:
     def _table(self, reduction: Reduction) -> dict[tuple[str, str], TaskScores]:
         return {
             (algorithm, task): task_scores(
-                self.results, algorithm, task, self.mode, reduction, self.policy
+                self.results, algorithm, task, self.mode_of(algorithm), reduction, self.policy
             )
             for algorithm in self.results.algorithms
             for task in self.results.tasks
@@ -353,7 +381,8 @@ class Analysis:
 
     @functools.cache  # noqa: B019 - an analysis lives as long as the program
     def _curves(self, algorithm: str, task: str, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
-        return common_curves(self.results, algorithm, task, self.mode, axis, self.policy)
+        mode = self.mode_of(algorithm)
+        return common_curves(self.results, algorithm, task, mode, axis, self.policy)
 
     @functools.cache  # noqa: B019 - an analysis lives as long as the program
     def _counts(self, algorithm: str, sizes: tuple[int, ...] = ()) -> np.ndarray:

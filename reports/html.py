@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import pairwise
@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from reports.analysis import Analysis
-from reports.figures import INK, Figure
+from reports.audit import UNFINISHED, audit, failed
+from reports.drawing import INK, Figure
 from reports.markup import Entry, Table
 from reports.palette import algorithm_styles
 from reports.results import MAX_RETURN, FindingKind, Results, Run, display_name
-from reports.scores import run_curve
+from reports.scores import run_curve, seconds_at
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Overview": ("tables/comparability", "tables/findings"),
@@ -89,6 +90,9 @@ def render_page(
     tables: Sequence[Table],
     figures: Sequence[Figure],
     drawings: Mapping[str, bytes],
+    headline: str = "",
+    scope: str = "",
+    varied: Collection[str] = (),
 ) -> str:
     """Returns the page.
 
@@ -97,9 +101,11 @@ def render_page(
         tables: in the order of the report.
         figures: in the order of the report.
         drawings: SVG of each figure, by its name.
+        headline: the answer in one sentence; the comparison of all algorithms if empty.
+        scope, varied: see `stamp`.
     """
     analysis = analyses[0]
-    verdict = stamp(analysis.results)
+    verdict = stamp(analysis.results, scope, varied)
     script = _asset("page.js")
     sections = dict(_sections(analysis, tables, figures, drawings))
     return Template(_asset("page.html")).substitute(
@@ -110,7 +116,7 @@ def render_page(
         stamp_level=verdict.level,
         stamp_word=escape(verdict.word),
         stamp=escape(verdict.text),
-        headline=escape(analysis.headline()),
+        headline=escape(headline or analysis.headline()),
         sections="\n".join(sections.values()),
         footer=escape(_footer(analysis)),
         data=_json_in_html(page_data(analyses)),
@@ -118,15 +124,25 @@ def render_page(
     )
 
 
-def stamp(results: Results) -> Stamp:
-    """Returns whether the runs may be compared, and why."""
-    protocol = f"One protocol ({results.protocol.name}, {results.protocol.fingerprint()})"
+def stamp(results: Results, scope: str = "", varied: Collection[str] = ()) -> Stamp:
+    """Returns whether the runs may be compared, and why.
+
+    Args:
+        results: the runs.
+        scope: what the protocol is, where it is not one for all.
+        varied: fields of the protocol that differ on purpose.
+    """
+    one = f"One protocol ({results.protocol.name}, {results.protocol.fingerprint()})"
+    protocol = scope or one
     kinds: dict[str, int] = {}
     for finding in results.findings:
         kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
     listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
-    if INCOMPARABLE & kinds.keys():
-        return Stamp("bad", "Not comparable.", f"{protocol}, but: {listed}. See the findings.")
+    unfair = [check for check in failed(audit(results, varied)) if check.name != UNFINISHED]
+    if INCOMPARABLE & kinds.keys() or unfair:
+        checks = ", ".join(check.name for check in unfair)
+        reasons = f"{listed}. Audit failed: {checks}" if unfair else listed
+        return Stamp("bad", "Not comparable.", f"{protocol}, but: {reasons}. See the findings.")
     if kinds:
         text = f"{protocol}, equal budgets to the step. Findings: {listed}."
         return Stamp("warn", "Comparable, with reservations.", text)
@@ -308,7 +324,7 @@ def page_data(analyses: Sequence[Analysis]) -> dict[str, Any]:
 
 def _shown_runs(analysis: Analysis, algorithm: str, task: str) -> list[Run]:
     runs = analysis.results.runs_of(algorithm, task)
-    return [run for run in runs if analysis.mode in run.modes]
+    return [run for run in runs if analysis.mode_of(run.algorithm) in run.modes]
 
 
 def _curve_group(
@@ -316,6 +332,7 @@ def _curve_group(
 ) -> dict[str, Any]:
     """Returns the curves of one algorithm (its number and label) on one task."""
     runs = _shown_runs(analysis, algorithm[1], task[1])
+    mode = analysis.mode_of(algorithm[1])
     band = analysis.learning_curve(algorithm[1], task[1])
     drawn = band is not None and np.isfinite(band.low).all()
     return {
@@ -327,22 +344,18 @@ def _curve_group(
             default=1,
         ),
         "steps": [] if band is None else _rounded(band.x, 0),
-        "seconds": [] if band is None else _rounded(_mean_seconds(runs, analysis.mode, band.x), 1),
+        "seconds": [] if band is None else _rounded(_mean_seconds(runs, mode, band.x), 1),
         "mean": [] if band is None else _returns(band.value),
         "low": _returns(band.low) if band is not None and drawn else None,
         "high": _returns(band.high) if band is not None and drawn else None,
         "count": len(analysis.scores_of(algorithm[1], task[1])),
-        "runs": [_single_curve(run, analysis.mode) for run in runs],
+        "runs": [_single_curve(run, mode) for run in runs],
     }
 
 
 def _mean_seconds(runs: Sequence[Run], mode: str, steps: np.ndarray) -> np.ndarray:
     """Returns the mean over runs of the wall-clock time at each of steps [P]."""
-    times = [
-        np.interp(steps, run_curve(run, mode)[0], run_curve(run, mode, "wall_seconds")[0])
-        for run in runs
-    ]
-    return np.mean(times, axis=0)
+    return np.mean([seconds_at(run, mode, steps) for run in runs], axis=0)
 
 
 def _single_curve(run: Run, mode: str) -> dict[str, Any]:

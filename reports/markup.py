@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 
 _LATEX = {
@@ -82,6 +83,17 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
+def to_records(table: Table) -> list[dict[str, str | float]]:
+    """Returns each row by column: numbers where there are any, texts elsewhere."""
+    return [
+        {
+            column: entry.text if entry.value is None else entry.value
+            for column, entry in zip(table.columns, row, strict=True)
+        }
+        for row in table.rows
+    ]
+
+
 def to_markdown(table: Table) -> str:
     """Returns a Markdown table under a heading, its note below."""
     lines = [f"### {escape_markdown(table.title)}", ""]
@@ -91,6 +103,21 @@ def to_markdown(table: Table) -> str:
     if table.note:
         lines += ["", escape_markdown(table.note)]
     return "\n".join(lines) + "\n"
+
+
+def to_text(table: Table) -> str:
+    """Returns aligned columns for a terminal under the title, the wrapped note below."""
+    texts = [table.columns, *([entry.text for entry in row] for row in table.rows)]
+    rows = [[_printable(text) for text in row] for row in texts]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = _aligned_right(table)
+    lines = [_printable(table.title)]
+    for row in rows:
+        cells = zip(row, widths, right, strict=True)
+        padded = [text.rjust(width) if last else text.ljust(width) for text, width, last in cells]
+        lines.append(f"  {'  '.join(padded)}".rstrip())
+    note = textwrap.fill(_printable(table.note), 100)
+    return "\n".join([*lines, note] if note else lines) + "\n"
 
 
 def to_latex(table: Table) -> str:
@@ -130,6 +157,11 @@ def escape_markdown(text: str) -> str:
 def escape_latex(text: str) -> str:
     """Returns text on one line that LaTeX shows as it is."""
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _printable(text: str) -> str:
+    """Returns text on one line without what could command a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _aligned_right(table: Table) -> list[bool]:

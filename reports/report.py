@@ -5,32 +5,32 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from reports.ablation import Arms, load_arms
+from reports.ablation_report import ablation_summary, every_figure, every_table, page_words
 from reports.analysis import Analysis
-from reports.figures import FORMATS as DRAWINGS
-from reports.figures import make_figures, render
+from reports.drawing import FORMATS as DRAWINGS
+from reports.drawing import render
+from reports.figures import make_figures
 from reports.html import render_page, stamp
-from reports.markup import to_markdown
+from reports.markup import to_text
+from reports.published import Reference, load_reference
 from reports.results import display_name, load_results
+from reports.run_tables import failures
+from reports.score_tables import aggregates, final_returns, pairwise
 from reports.scores import DEFAULT_POLICY, ScorePolicy
 from reports.statistics import REPETITIONS
-from reports.tables import (
-    Reference,
-    aggregates,
-    build_tables,
-    failures,
-    final_returns,
-    load_reference,
-    pairwise,
-    write_tables,
-)
+from reports.tables import build_tables, write_tables
+from suite.ablation import is_ablation, read_ablation
 from suite.errors import UserError, unknown
-from suite.files import atomic_write, make_directory
+from suite.files import atomic_write, json_bytes, make_directory
 
 Part = Literal["html", "tables", "figures"]
 PARTS: tuple[Part, ...] = get_args(Part)
 PAGE = "report.html"
+REQUEST = "request.json"
+"""What was asked for, so that `suite audit --report` can make the report again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +75,33 @@ class Request:
         results = load_results(self.directories)
         return Analysis(results, self.mode, self.policy, self.repetitions, self.seed)
 
+    def to_plain(self, parts: Sequence[Part]) -> dict[str, Any]:
+        """Returns what was asked for as plain data, but for where the runs are."""
+        return {
+            "mode": self.mode,
+            "diverged": self.policy.diverged,
+            "incomplete": self.policy.incomplete,
+            # A path may say more of a person than a report should; its last part says which.
+            "reference": Path(self.reference).name,
+            "repetitions": self.repetitions,
+            "seed": self.seed,
+            "parts": list(parts),
+        }
+
+    def load_arms(self) -> Arms | None:
+        """Loads the runs of an ablation, None if the directories are runs.
+
+        Raises:
+            UserError: see `load_arms`, or there are other directories beside the ablation's.
+        """
+        found = [path for path in self.directories if is_ablation(path)]
+        if not found:
+            return None
+        if len(self.directories) > 1:
+            raise UserError(f"{found[0]} is an ablation; report it by itself")
+        scoring = (self.mode, self.policy, self.repetitions, self.seed)
+        return load_arms(read_ablation(found[0]), found[0], *scoring)
+
     def load_reference(self) -> Reference | None:
         """Returns the published results.
 
@@ -112,19 +139,24 @@ def write_report(request: Request, out: Path, parts: Sequence[Part] = PARTS) -> 
         OSError: a file cannot be written.
     """
     reference = request.load_reference()
-    analysis = request.analyse()
-    tables = build_tables(analysis, reference)
+    arms = request.load_arms()
+    analysis = arms.analysis if arms else request.analyse()
+    tables = every_table(arms) if arms else build_tables(analysis, reference)
     files = write_tables(tables, out / "tables") if "tables" in parts else []
-    figures = make_figures(analysis) if {"html", "figures"} & {*parts} else []
+    figures = []
+    if {"html", "figures"} & {*parts}:
+        figures = every_figure(arms) if arms else make_figures(analysis)
     formats = DRAWINGS if "figures" in parts else ("svg",)
     drawings = {figure.name: render(figure, formats) for figure in figures}
     if "figures" in parts:
         files += _write_drawings(drawings, out / "figures")
     if "html" in parts:
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
-        page = render_page(_every_mode(analysis), tables, figures, vectors)
+        words: dict[str, Any] = page_words(arms) if arms else {}
+        page = render_page(_every_mode(analysis), tables, figures, vectors, **words)
         files.append(_write(out / PAGE, page.encode()))
-    return Written(tuple(files), summary(analysis))
+    files.append(_write(out / REQUEST, json_bytes(request.to_plain(parts))))
+    return Written(tuple(files), ablation_summary(arms) if arms else summary(analysis))
 
 
 def summary(analysis: Analysis) -> str:
@@ -146,7 +178,7 @@ def comparison_text(request: Request) -> str:
         pairwise(analysis),
         failures(analysis),
     ]
-    shown = [to_markdown(table) for table in tables if table.rows]
+    shown = [to_text(table) for table in tables if table.rows]
     return "\n".join([summary(analysis), "", *shown]).rstrip()
 
 

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from suite.digests import Verdict
 from suite.errors import UserError
 from suite.files import json_bytes
 from suite.protocol import Protocol
-from suite.records import Cell, Configuration, CurveRow, RunRecord, Status
+from suite.records import Cell, Configuration, CurveRow, Ledger, RunRecord, Status, completed
 from suite.store import RunDirectory
 
 DISPLAY_NAMES: Mapping[str, str] = {
@@ -51,6 +52,8 @@ FindingKind = Literal[
     "single seed",
     "budget",
     "duplicate",
+    "copied",
+    "protocol",
     "variant",
     "engine",
     "model",
@@ -94,6 +97,7 @@ class Run:
         status: how far it came, unless damaged or never written.
         curve: one row per evaluation and mode with `CURVE_COLUMNS`; rows whose return is
             not finite are gone, and reported.
+        files: what the digests of its files say.
     """
 
     run_id: str
@@ -105,6 +109,7 @@ class Run:
     record: RunRecord | None
     status: Status | None
     curve: pd.DataFrame
+    files: Verdict
 
     @property
     def configuration(self) -> Configuration | None:
@@ -213,16 +218,23 @@ def display_name(label: str) -> str:
     return DISPLAY_NAMES.get(name, name) + bracket + variant
 
 
-def load_results(paths: Sequence[Path]) -> Results:
+def load_results(paths: Sequence[Path], refuse: bool = True) -> Results:
     """Reads run directories.
+
+    Args:
+        paths: of the run directories.
+        refuse: whether to refuse protocols that are not comparable; else they become
+            findings of the kind `protocol`.
 
     Raises:
         UserError: one is no run directory, all are empty, or their protocols are not
             comparable; the message names the fields that differ.
     """
+    if not paths:
+        raise UserError("no run directory given; name at least one")
     directories = [RunDirectory.open(path) for path in paths]
     names = _directory_names([directory.path for directory in directories])
-    _check_comparable(directories, names)
+    differing = list(_protocol_findings(directories, names))
     stored = [
         stored
         for directory, name in zip(directories, names, strict=True)
@@ -231,7 +243,10 @@ def load_results(paths: Sequence[Path]) -> Results:
     if not stored:
         listed = ", ".join(str(path) for path in paths)
         raise UserError(f"{listed}: no runs in it; start some with `suite run --out`")
-    findings = [finding for _, found in stored for finding in found]
+    findings = differing + [finding for _, found in stored for finding in found]
+    for finding in findings:
+        if refuse and finding.kind == "protocol":
+            raise UserError(f"{finding.text}; report them one by one")
     runs, more = _label_variants([run for run, _ in stored])
     runs, duplicates = _without_duplicates(runs)
     runs.sort(key=lambda run: (algorithm_order(run.algorithm), run.task, run.seed))
@@ -250,40 +265,28 @@ def _directory_names(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _check_comparable(directories: Sequence[RunDirectory], names: Sequence[str]) -> None:
-    first = directories[0] if directories else None
-    if first is None:
-        raise UserError("no run directory given; name at least one")
+def _protocol_findings(
+    directories: Sequence[RunDirectory], names: Sequence[str]
+) -> Iterator[Finding]:
     for directory, name in zip(directories, names, strict=True):
-        _refuse_differences(first.protocol, directory.protocol, names[0], name)
+        yield from _differing(directories[0].protocol, directory.protocol, names[0], name)
 
 
-def _refuse_differences(mine: Protocol, theirs: Protocol, name: str, other: str) -> None:
+def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Iterator[Finding]:
     fields = mine.differences(theirs)
     if fields:
         a, b = mine.to_dict(), theirs.to_dict()
         listed = ", ".join(f"{field} ({a[field]} and {b[field]})" for field in fields)
-        raise UserError(
-            f"{name} and {other} cannot be compared: their protocols differ in {listed}; "
-            "report them one by one"
-        )
+        text = f"{name} and {other} cannot be compared: their protocols differ in {listed}"
+        yield Finding("protocol", other, text)
 
 
 Stored = tuple[Run, list[Finding]]
 
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
-    for cell in sorted({*directory.cells(), *_cells_without_record(directory)}):
+    for cell in sorted({*directory.cells(), *directory.incomplete_cells()}):
         yield _read_cell(directory, name, cell)
-
-
-def _cells_without_record(directory: RunDirectory) -> Iterator[Cell]:
-    """Yields cells that have a curve but lost their run.json."""
-    for path in directory.path.glob("*/*/seed-*/curve.csv"):
-        task, algorithm, seed = path.parts[-4:-1]
-        number = seed.removeprefix("seed-")
-        if number.isdigit() and not path.with_name("run.json").is_file():
-            yield Cell(algorithm, task, int(number))
 
 
 def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
@@ -299,9 +302,15 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
         damage += _contradictions(directory, cell, record, status, rows)
     except UserError as error:
         damage.append(("damaged", _without_parent(str(error), directory.path)))
-    if record is not None and record.configuration.protocol != directory.protocol.to_dict():
-        protocol = Protocol.from_dict(record.configuration.protocol, f"{name}/{cell}")
-        _refuse_differences(directory.protocol, protocol, name, f"{name}/{cell}")
+    differing = []
+    try:
+        differing = list(_protocol_of_cell(directory, name, cell, record))
+    except UserError as error:
+        damage.append(("damaged", str(error)))
+    files = _check_files(directory, cell)
+    # Digests say that something is wrong; what it is was said already, if it can be known.
+    if not damage:
+        damage += _file_faults(directory, cell, record, status, files)
     finite = [row for row in rows if math.isfinite(row.return_mean)]
     run = Run(
         run_id=f"{cell}#{_digest(record, rows)}",
@@ -313,9 +322,53 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
         record=record,
         status=status,
         curve=pd.DataFrame([tuple(vars(row).values()) for row in finite], columns=CURVE_COLUMNS),
+        files=files,
     )
-    findings = [Finding(kind, run.run_id, text) for kind, text in damage]
+    findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage]
     return run, findings + list(_state_findings(run, directory.protocol, len(rows) - len(finite)))
+
+
+def _protocol_of_cell(
+    directory: RunDirectory, name: str, cell: Cell, record: RunRecord | None
+) -> Iterator[Finding]:
+    if record is not None and record.configuration.protocol != directory.protocol.to_dict():
+        protocol = Protocol.from_dict(record.configuration.protocol, f"{cell}/run.json")
+        yield from _differing(directory.protocol, protocol, name, f"{name}/{cell}")
+
+
+def _check_files(directory: RunDirectory, cell: Cell) -> Verdict:
+    try:
+        return directory.check_digests(cell)
+    except UserError as error:
+        return Verdict(recorded=True, problem=_without_parent(str(error), directory.path))
+
+
+def _file_faults(
+    directory: RunDirectory,
+    cell: Cell,
+    record: RunRecord | None,
+    status: Status | None,
+    files: Verdict,
+) -> list[tuple[FindingKind, str]]:
+    """Returns what the digests of a cell's files find."""
+    if not files.recorded:
+        lost = record is not None and record.configuration.eval_starts is not None
+        return [("damaged", "digests.json is missing, though its run wrote one")] * lost
+    if files.problem:
+        return [("damaged", f"digests.json {files.problem}")]
+    if status is None or (status.state != "done" and directory.is_locked(cell)):
+        return []  # who reads while files are being replaced may see some of two saves
+    edited = [f"{name} is not what was written" for name in files.changed]
+    if status.state == "done":
+        # Whatever a save replaces is in place before the status says that all is done.
+        edited += [f"{name} is from before the last save" for name in files.unsaved]
+    lost_files = [f"{name} is missing" for name in files.missing]
+    faults: list[tuple[FindingKind, str]] = []
+    if edited:
+        faults.append(("edited", ", ".join(edited)))
+    if lost_files:
+        faults.append(("damaged", ", ".join(lost_files)))
+    return faults
 
 
 def _without_parent(message: str, directory: Path) -> str:
@@ -352,7 +405,19 @@ def _contradictions(
     outside = [value for value in returns if not -slack <= value <= MAX_RETURN + slack]
     if outside:
         yield "out of bounds", f"has a return of {outside[0]:g}, outside [0, {MAX_RETURN:g}]"
+        return
+    if rows and status is not None and status.state == "done":
+        yield from _missing_end(status, rows)
     yield from _disagreements(directory, cell, status, rows)
+
+
+def _missing_end(status: Status, rows: Sequence[CurveRow]) -> Iterator[tuple[FindingKind, str]]:
+    """Yields why the curve of a finished run does not tell its final return."""
+    end = status.ledger.env_steps
+    if rows[-1].env_steps != end:
+        yield "damaged", f"its curve ends at {rows[-1].env_steps} steps, the run at {end}"
+    elif not all(math.isfinite(row.return_mean) for row in rows if row.env_steps == end):
+        yield "damaged", "its last evaluation is not finite, though the run is marked as done"
 
 
 def _disagreements(
@@ -366,21 +431,60 @@ def _disagreements(
             yield "damaged", "episodes.npz is missing, so its curve cannot be checked"
         return
     env_steps, returns = episodes
+    if returns.ndim != 3 and len(rows):
+        yield "damaged", "episodes.npz holds no returns of evaluations"
+        return
     modes = returns.shape[1] if returns.ndim == 3 else 0
     expected = returns.mean(axis=-1, dtype=np.float64).reshape(-1)
     steps = np.repeat(env_steps, modes)
     if finished and len(expected) != len(rows):
         yield "edited", f"its curve has {len(rows)} rows, its episodes make {len(expected)}"
-    for row, mean, step in zip(rows, expected, steps, strict=False):
-        same = math.isclose(row.return_mean, mean, rel_tol=1e-6, abs_tol=1e-6)
-        both_nan = math.isnan(row.return_mean) and math.isnan(mean)
-        if row.env_steps != step or not (same or both_nan):
-            yield (
-                "edited",
-                f"its curve says {row.return_mean:g} at {row.env_steps} steps ({row.mode}), "
-                f"its episodes {mean:g} at {step}",
-            )
+    deviations = returns.std(axis=-1, dtype=np.float64).reshape(-1)
+    for row, mean, deviation, step in zip(rows, expected, deviations, steps, strict=False):
+        where = f"at {row.env_steps} steps ({row.mode})"
+        if row.env_steps != step or not _same(row.return_mean, mean):
+            text = f"its curve says {row.return_mean:g} {where}, its episodes {mean:g} at {step}"
+            yield "edited", text
             return
+        if math.isfinite(mean) and not _same(row.return_std, deviation):
+            text = f"its curve says a spread of {row.return_std:g} {where}, its episodes "
+            yield "edited", f"{text}{deviation:g}"
+            return
+        if row.episodes != returns.shape[-1]:
+            text = f"its curve says {row.episodes} episodes {where}, there are "
+            yield "edited", f"{text}{returns.shape[-1]}"
+            return
+    if status is not None and status.finished:
+        yield from _status_contradictions(status, rows, modes)
+
+
+def _same(a: float, b: float) -> bool:
+    both_nan = math.isnan(a) and math.isnan(b)
+    return both_nan or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _status_contradictions(
+    status: Status, rows: Sequence[CurveRow], modes: int
+) -> Iterator[tuple[FindingKind, str]]:
+    """Yields where a finished run's status and the end of its curve tell different things."""
+    order = [row.mode for row in rows[:modes]]
+    if len(set(order)) != modes or any(
+        row.mode != order[index % modes] for index, row in enumerate(rows)
+    ):
+        yield "edited", "the modes of its curve are not in order"
+        return
+    for row in rows[-modes:] if modes else ():
+        told = status.returns.get(row.mode)
+        if math.isfinite(row.return_mean) and (told is None or not _same(told, row.return_mean)):
+            yield "edited", f"its status says {told} ({row.mode}), its curve {row.return_mean:g}"
+            return
+    names = [field.name for field in dataclasses.fields(Ledger)]
+    if status.state == "done" and rows:
+        for name in names:
+            told, counted = getattr(status.ledger, name), getattr(rows[-1], name)
+            if told != counted:
+                yield "edited", f"its status says {told:,} {name}, its curve {counted:,}"
+                return
 
 
 def _state_findings(run: Run, protocol: Protocol, not_finite: int) -> Iterator[Finding]:
@@ -421,7 +525,8 @@ def _label_variants(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
         if run.configuration is None:
             labelled.append(run)
             continue
-        fields = {**run.configuration.hyperparameters, "engine": run.configuration.engine}
+        settings = completed(run.configuration.hyperparameters)
+        fields = {**settings, "engine": run.configuration.engine}
         changes = _changes(base.setdefault(run.algorithm, fields), fields)
         if not changes:
             labelled.append(run)
@@ -477,9 +582,23 @@ def _compare_seeds(results: Results, algorithm: str, task: str) -> Iterator[Find
         noun = "seed" if len(missing) == 1 else "seeds"
         text = f"no run of {noun} {', '.join(map(str, missing))}"
         yield Finding("missing", where, text)
+    yield from _copies(runs)
     if len(runs) == 1:
         yield Finding("single seed", where, "one seed only: no interval can be given")
     lengths = sorted({len(run.curve) // max(len(run.modes), 1) for run in runs})
     if len(lengths) > 1:
         text = f"curves of unequal lengths: {', '.join(map(str, lengths))} evaluations"
         yield Finding("unequal lengths", where, text)
+
+
+def _copies(runs: Sequence[Run]) -> Iterator[Finding]:
+    """Yields runs whose every evaluation is that of another seed, which chance cannot do."""
+    seen: dict[tuple[float, ...], Run] = {}
+    for run in runs:
+        values = run.curve[["return_mean", "return_std"]].to_numpy(np.float64)
+        if not values[:, 1:].any():
+            continue  # returns that are all alike, such as 0, say nothing
+        first = seen.setdefault(tuple(values.ravel().tolist()), run)
+        if first is not run:
+            text = f"has the same returns as seed {first.seed}: one is a copy"
+            yield Finding("copied", run.run_id, text)

@@ -162,34 +162,72 @@ def common_curves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the learning curves of one algorithm and task on common points.
 
-    Runs evaluated at other points are interpolated linearly. A diverged run goes on with
-    0 or its last score, as the policy says.
+    Runs evaluated at other points are interpolated linearly. A run that stopped goes on with
+    0 or its last score, as the policy says, up to the end of the shortest run that did not
+    stop. Where all stopped, it goes on to the budget; the time that would have taken is
+    projected from the pace until then. The last point is what `task_scores` gives.
 
     Returns:
-        x [P], and scores [N, P]; P = 0 where no run counts.
+        x [P], and scores [N, P]; P = 0 where no run counts, or its time is unknown.
     """
-    curves: list[tuple[np.ndarray, np.ndarray, float]] = []
-    ends: list[float] = []
-    for run in results.runs_of(algorithm, task):
-        treatment = policy.treatment(run, mode)
-        if treatment == "exclude" or mode not in run.modes:
-            continue
-        x, scores = run_curve(run, mode, axis)
-        curves.append((x, scores, 0.0 if treatment == "zero" else float(scores[-1])))
-        if treatment == "keep":
-            ends.append(x[-1])
-    if not curves:
+    counted = [
+        (run, treatment)
+        for run in results.runs_of(algorithm, task)
+        if (treatment := policy.treatment(run, mode)) != "exclude"
+    ]
+    missing = results.missing_seeds(algorithm, task) if policy.incomplete == "zero" else []
+    curves = [_points(run, mode, axis) for run, _ in counted]
+    ends = [x[-1] for (x, _), (_, how) in zip(curves, counted, strict=True) if how == "keep"]
+    end = min(ends) if ends else _projected_end(results, algorithm, task, mode, axis)
+    if math.isnan(end) or not (counted or missing):
         return np.empty(0), np.empty((0, 0))
-    end = min(ends) if ends else max(x[-1] for x, _, _ in curves)
-    grid = _grid([x for x, _, _ in curves], end)
-    rows = [np.interp(grid, x, scores, right=after) for x, scores, after in curves]
-    return grid, np.stack(rows)
+    grid = _grid([x for x, _ in curves], end, len(results.protocol.evaluation_grid()))
+    rows = [
+        np.interp(grid, x, scores, right=0.0 if how == "zero" else scores[-1])
+        for (x, scores), (_, how) in zip(curves, counted, strict=True)
+    ]
+    return grid, np.stack([*rows, *(np.zeros(len(grid)) for _ in missing)])
 
 
-def _grid(points: list[np.ndarray], end: float) -> np.ndarray:
-    """Returns the longest run's points up to `end` if all runs agree, else equal steps."""
-    longest = max(points, key=len)
-    if all(np.array_equal(x, longest[: len(x)]) for x in points) and end in longest:
-        return longest[longest <= end]
-    start = max(x[0] for x in points)
-    return np.linspace(start, max(start, end), len(longest))
+def seconds_at(run: Run, mode: str, env_steps: np.ndarray) -> np.ndarray:
+    """Returns a run's wall-clock seconds at each of env_steps [P], at its pace beyond its end."""
+    steps, _ = run_curve(run, mode)
+    seconds, _ = run_curve(run, mode, "wall_seconds")
+    pace = (seconds[-1] - seconds[0]) / (steps[-1] - steps[0]) if steps[-1] > steps[0] else 0.0
+    beyond = np.maximum(env_steps - steps[-1], 0.0)
+    return np.interp(env_steps, steps, seconds) + pace * beyond
+
+
+def _points(run: Run, mode: str, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a run's curve, or a score of 0 at 0 if it was never evaluated."""
+    return run_curve(run, mode, axis) if mode in run.modes else (np.zeros(1), np.zeros(1))
+
+
+def _projected_end(results: Results, algorithm: str, task: str, mode: str, axis: Axis) -> float:
+    """Returns where the budget ends on an axis, NaN where no run tells."""
+    if axis == "env_steps":
+        return float(results.budget)
+    if axis == "network_evaluations":
+        found = [r.configuration for r in results.runs if r.algorithm == algorithm]
+        costs = [each.evaluations_per_action for each in found if each]
+        return float(results.budget * max(costs)) if costs else math.nan
+    evaluated = [run for run in results.runs_of(algorithm, task) if mode in run.modes]
+    end = np.array([results.budget])
+    return max((float(seconds_at(run, mode, end)[0]) for run in evaluated), default=math.nan)
+
+
+def _grid(points: list[np.ndarray], end: float, evaluations: int) -> np.ndarray:
+    """Returns the longest run's points, gone on with to `end`, if all runs agree.
+
+    Else equal steps, as many as the protocol has evaluations or more.
+    """
+    longest = max(points, key=len, default=np.zeros(1))
+    if all(np.array_equal(x, longest[: len(x)]) for x in points):
+        if end in longest:
+            return longest[longest <= end]
+        if len(longest) > 1 and end > longest[-1]:
+            step = longest[-1] - longest[-2]
+            further = np.arange(longest[-1] + step, end - step / 2, step)
+            return np.concatenate([longest, further, [end]])
+    start = max((float(x[0]) for x in points), default=0.0)
+    return np.linspace(start, max(start, end), max(len(longest), evaluations))

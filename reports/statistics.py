@@ -154,16 +154,23 @@ def iqm_curve(x: np.ndarray, curves: Scores, counts: np.ndarray) -> Band:
 
 def mean_curve(x: np.ndarray, curves: np.ndarray, counts: np.ndarray) -> Band:
     """Returns the mean of the runs of one task, curves [N, P], at each point of x [P]."""
-    estimates = [estimate(mean, [curves[:, index]], counts) for index in range(len(x))]
-    return _band(x, estimates)
+    value = curves.mean(axis=0)
+    if len(curves) < 2:
+        return Band(np.asarray(x, float), value, *np.full((2, len(x)), math.nan))
+    low, high = interval(curves.T @ counts / len(curves))
+    return Band(np.asarray(x, float), value, low, high)
 
 
 def performance_profile(
     scores: Scores, counts: np.ndarray, thresholds: np.ndarray = THRESHOLDS
 ) -> Band:
     """Returns the share of runs that score above each threshold, tasks weighing equally."""
-    above = [[(task > threshold).astype(float) for task in scores] for threshold in thresholds]
-    return _band(thresholds, [estimate(mean, each, counts) for each in above])
+    above = np.concatenate(scores)[None, :] > np.asarray(thresholds)[:, None]
+    # Between two scores nothing changes, so few of many thresholds need a computation.
+    different, place = np.unique(above, axis=0, return_inverse=True)
+    ends = np.cumsum([len(task) for task in scores])[:-1]
+    shares = [estimate(mean, np.split(row.astype(float), ends), counts) for row in different]
+    return _band(thresholds, [shares[index] for index in place.reshape(-1)])
 
 
 def probability_of_improvement(

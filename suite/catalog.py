@@ -66,6 +66,21 @@ def protocols() -> Listing:
     return data, text.table(header, rows)
 
 
+def deviations(algorithm: str | None = None) -> Listing:
+    """Lists where the paper's text, its code, `paper` and `fair` part company."""
+    from suite.deviations import render, rows
+
+    data = rows(algorithm)
+    return data, render(data)
+
+
+def switches() -> Listing:
+    """Lists the switches, their flags and what the presets set them to."""
+    from suite.switches import render, rows
+
+    return rows(), render()
+
+
 def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[str, Any]]:
     values = hyperparameters(name, algorithm, defaults)
     documents = field_documents(algorithm)
@@ -83,15 +98,8 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
 def _render_algorithm(algorithm: dict[str, Any]) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
-        lines.append(f"  {field['name']} = {_typed(field['default'])}  ({field['type']})")
+        lines.append(f"  {field['name']} = {text.typed(field['default'])}  ({field['type']})")
         lines += textwrap.wrap(
             field["description"], 96, initial_indent="      ", subsequent_indent="      "
         )
     return "\n".join(lines)
-
-
-def _typed(value: Any) -> str:
-    """Returns a value as it is typed after `--set NAME.FIELD=`."""
-    if isinstance(value, tuple):
-        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
-    return str(value).lower() if isinstance(value, bool | None) else str(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from suite.archives import open_archive
 from suite.errors import UserError
-from suite.files import atomic_writer, make_directory
+from suite.files import atomic_writer, make_directory, parse_json
 
 logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Of the file; one more with every change that older programs cannot read. Files without a
+number are of format 1."""
 
 _MANIFEST = "manifest"
 _PLAIN = "array"
@@ -52,13 +58,16 @@ class _Damaged(Exception):
     """A file that is not the whole of what was saved."""
 
 
-def save(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
+def save(path: Path, tree: Any, meta: Mapping[str, Any], keep_previous: bool = True) -> None:
     """Writes a checkpoint; a crash at any moment leaves a good one behind.
+
+    The same tree and facts give the same bytes.
 
     Args:
         path: the file to replace.
         tree: a pytree of JAX arrays, typed random keys, NumPy arrays or numbers.
         meta: facts that JSON can hold.
+        keep_previous: whether to keep the file that is replaced.
 
     Raises:
         OSError: with `filename` set; the former checkpoint is then untouched.
@@ -68,11 +77,12 @@ def save(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
     leaves = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
     arrays = [_to_numpy(leaf) for _, leaf in pairs]
     facts = json.dumps({"leaves": leaves, "meta": meta}, sort_keys=True)
-    manifest = json.dumps({"facts": facts, "sha256": _digest(facts, arrays)})
+    digest = _digest(facts, arrays)
+    manifest = json.dumps({"format": FORMAT, "facts": facts, "sha256": digest})
     entries: dict[str, Any] = {_entry(index): array for index, array in enumerate(arrays)}
     entries[_MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
     make_directory(path.parent)
-    with atomic_writer(path, previous=previous_path(path)) as file:
+    with atomic_writer(path, previous=previous_path(path) if keep_previous else None) as file:
         np.savez(file, **entries)
 
 
@@ -89,7 +99,8 @@ def load(path: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         the template has those.
 
     Raises:
-        UserError: no good file is left, or it does not fit the template.
+        UserError: no good file is left, it is of another format, or it does not fit the
+            template.
     """
     content = _read_newest(path, _read_all)
     pairs, structure = jax.tree_util.tree_flatten_with_path(template)
@@ -137,8 +148,10 @@ def _read_newest(path: Path, read: Any) -> _Content:
 def _read_facts(path: Path) -> _Content:
     with open(path, "rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                return _parse_facts(_parse_manifest(archive)["facts"])
+            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
+                return _parse_facts(_parse_manifest(path, archive)["facts"])
+        except UserError:
+            raise
         except Exception as error:
             raise _as_damage(error) from None
 
@@ -146,10 +159,12 @@ def _read_facts(path: Path) -> _Content:
 def _read_all(path: Path) -> _Content:
     with open(path, "rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                manifest = _parse_manifest(archive)
+            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
+                manifest = _parse_manifest(path, archive)
                 leaves, _, meta = _parse_facts(manifest["facts"])
                 arrays = [archive[_entry(index)] for index in range(len(leaves))]
+        except UserError:
+            raise
         except Exception as error:
             raise _as_damage(error) from None
     if _digest(manifest["facts"], arrays) != manifest["sha256"]:
@@ -162,13 +177,19 @@ def _as_damage(error: Exception) -> _Damaged:
     return _Damaged(str(error).partition("\n")[0] or type(error).__name__)
 
 
-def _parse_manifest(archive: Any) -> dict[str, str]:
-    manifest: dict[str, str] = json.loads(archive[_MANIFEST].tobytes())
+def _parse_manifest(path: Path, archive: Any) -> dict[str, str]:
+    manifest: dict[str, str] = parse_json(archive[_MANIFEST].tobytes())
+    found = manifest.get("format", 1)
+    if found != FORMAT:
+        raise UserError(
+            f"{path} has format {found} of another version of this program, which reads {FORMAT}; "
+            "go on with the version that wrote it, or choose another directory with --out"
+        )
     return manifest
 
 
 def _parse_facts(facts: str) -> _Content:
-    parsed = json.loads(facts)
+    parsed = parse_json(facts.encode())
     leaves = [
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]

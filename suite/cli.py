@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that `suite --help` is instan
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from suite.store import RunDirectory
 
 EXIT_DIVERGED = 1
+EXIT_UNFAIR = 1
 EXIT_USER_ERROR = 2
+EXIT_HELD = 3
 EXIT_INTERRUPTED = 130
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,6 +33,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its exit code."""
+    warnings = logging.StreamHandler()
+    warnings.setFormatter(logging.Formatter("suite: %(message)s"))
+    logging.getLogger("suite").addHandler(warnings)
+    logging.getLogger("suite").propagate = False  # libraries add handlers of their own
     sys.exit(run_command(arguments))
 
 
@@ -41,7 +48,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 if a seed diverged; 2 after a mistake of the user, told in one line on
-        standard error; 130 if it was interrupted.
+        standard error; 3 if jobs were left to other processes; 130 if it was interrupted.
     """
     from envs.api import EnvError
 
@@ -96,7 +103,8 @@ def _selection_options(command: Command) -> Command:
             "changes",
             multiple=True,
             metavar="ALGO.FIELD=VALUE",
-            help="Change a hyper-parameter; * for every algorithm. Repeatable.",
+            help="Change a hyper-parameter; * for every algorithm, protocol.FIELD for one of the"
+            " protocol's. Repeatable.",
         ),
     ]
     for option in reversed(options):
@@ -114,24 +122,49 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @_selection_options
 @_cache_option
 @click.option("--dry-run", is_flag=True, help="Print the plan only.")
-def run(cache: bool, dry_run: bool, **selection: Any) -> int:
-    """Train; what is finished is skipped, what was stopped goes on."""
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    show_default=True,
+    help="Wait for jobs that other processes train, and take over from those that die.",
+)
+@click.option(
+    "--retry-diverged",
+    is_flag=True,
+    help="Start diverged seeds afresh; their records are kept aside.",
+)
+@click.option(
+    "--lease-seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0.5),
+    help="Silence after which other processes take over what this one trains.",
+)
+def run(
+    cache: bool,
+    dry_run: bool,
+    wait: bool,
+    retry_diverged: bool,
+    lease_seconds: float,
+    **selection: Any,
+) -> int:
+    """Train; what is finished is skipped, what was stopped goes on.
+
+    Several processes, also of several machines, may run this on one directory: they divide
+    the jobs among themselves.
+    """
     request = _prepare(selection, cache)
     if dry_run:
         return _print_plan(request, as_json=False)
 
     from suite.launch import launch
 
-    outcome = launch(request)
-    if outcome.interrupted:
-        click.echo("suite: stopped and saved; the same command goes on from here", err=True)
-        return EXIT_INTERRUPTED
-    if outcome.diverged:
-        cells = ", ".join(map(str, outcome.diverged))
-        click.echo(f"suite: diverged: {cells}; everything else is done", err=True)
-        return EXIT_DIVERGED
-    click.echo(f"suite: all done, in {request.out}", err=True)
-    return 0
+    outcome = launch(request, wait, retry_diverged, lease_seconds)
+    if outcome.held and not outcome.interrupted:
+        jobs = "; ".join(map(str, outcome.held))
+        click.echo(f"suite: left to other processes: {jobs}; everything else is done", err=True)
+        return EXIT_HELD
+    return _finish(outcome.interrupted, outcome.diverged, request.out)
 
 
 @cli.command()
@@ -143,28 +176,93 @@ def plan(as_json: bool, **selection: Any) -> int:
 
 
 @cli.command()
+@click.argument("ablation")
+@click.option("--algos", help="Instead of the file's; likewise --tasks and --seeds.")
+@click.option("--tasks")
+@click.option("--seeds")
+@click.option(
+    "--protocol",
+    help="Instead of the file's; its [changes] and [source], made for that one, are left out.",
+)
+@click.option("--engine", default="auto", show_default=True, help="auto, jax, warp or native.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Directory. [default: runs/ablate-ABLATION]"
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="ALGO.FIELD=VALUE",
+    help="A change in every arm, as of `suite run`. Repeatable.",
+)
+@_cache_option
+@click.option("--dry-run", is_flag=True, help="Print the plans only.")
+def ablate(
+    ablation: str,
+    engine: str,
+    out: Path | None,
+    changes: tuple[str, ...],
+    cache: bool,
+    dry_run: bool,
+    **selection: str | None,
+) -> int:
+    """Vary one thing, all else equal: kl, stages, normalizer, controls, or a file of yours.
+
+    Every arm is a run directory in --out. What is finished is skipped, what was stopped goes
+    on; `suite status` and `suite report` take the whole directory.
+    """
+    from suite import runtime
+    from suite.ablation import load_recipe
+
+    recipe = load_recipe(ablation).with_choices(selection, changes)
+    runtime.prepare(cache)
+    from suite.ablate import prepare_ablation, run_ablation
+
+    prepared = prepare_ablation(recipe, engine, out)
+    if dry_run:
+        plans = [f"\n{name}: {planned.render()}" for name, planned in prepared.plans()]
+        click.echo("\n".join([prepared.description, *plans]))
+        return 0
+    outcome = run_ablation(prepared)
+    return _finish(outcome.interrupted, outcome.diverged, prepared.out)
+
+
+@cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @_json_option
 def status(run_dir: Path, as_json: bool) -> None:
     """Show how far every cell of RUN_DIR is."""
-    from suite.status import cell_reports, render
+    from suite.ablation import is_ablation
+    from suite.status import ablation_reports, cell_reports, render
 
+    if is_ablation(run_dir):
+        arms = ablation_reports(run_dir)
+        texts = [f"{name}\n{render(reports)}" for name, reports in arms.items()]
+        click.echo(_json(arms) if as_json else "\n\n".join(texts))
+        return
     reports = cell_reports(_open_run(run_dir))
     click.echo(_json(reports) if as_json else render(reports))
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(["algos", "tasks", "protocols"]))
+@click.argument(
+    "what", type=click.Choice(["algos", "tasks", "protocols", "deviations", "switches"])
+)
+@click.option("--algo", help="Only what concerns this algorithm; for deviations.")
 @_json_option
-def list_(what: str, as_json: bool) -> None:
-    """List algos (with their hyper-parameters), tasks or protocols."""
-    from suite import catalog
+def list_(what: str, algo: str | None, as_json: bool) -> None:
+    """List what there is to choose from.
 
-    if what == "algos":
-        from suite import runtime
+    algos, with their hyper-parameters; tasks; protocols; deviations, of the paper's text, its
+    code and the presets paper and fair from each other; switches, that choose between them.
+    """
+    from suite import catalog, runtime
 
-        runtime.prepare()
-    data, rendered = getattr(catalog, what)()
+    if algo is not None and what != "deviations":
+        raise UserError(f"--algo goes with `suite list deviations`, not with {what}")
+    runtime.prepare()
+    arguments = (algo,) if what == "deviations" else ()
+    data, rendered = getattr(catalog, what)(*arguments)
     click.echo(_json(data) if as_json else rendered)
 
 
@@ -227,8 +325,8 @@ def _analysis_options(command: Command) -> Command:
             "--mode",
             default="deterministic",
             show_default=True,
-            type=click.Choice(["deterministic", "sample"]),
-            help="Evaluation mode that scores come from.",
+            type=click.Choice(["deterministic", "sample", "published"]),
+            help="Evaluation mode that scores come from; published: each method's as in its paper.",
         ),
         click.option(
             "--diverged",
@@ -275,6 +373,28 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: 
 
 
 @cli.command()
+@_run_dirs_argument
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="A report made from these runs: make it again, and compare every byte.",
+)
+@click.option("--reference", default="", help="Published results that the report shows, if a file.")
+@_json_option
+def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
+    """Check that a comparison was fair, and that nothing was changed since. Exit code 1 if not."""
+    from reports.audit import audit_directories, failed, render, to_plain
+
+    checks = audit_directories(run_dirs)
+    if report is not None:
+        from reports.verify import verify_report
+
+        checks = (*checks, verify_report(report, run_dirs, reference))
+    click.echo(_json(to_plain(checks)) if as_json else render(checks))
+    return EXIT_UNFAIR if failed(checks) else 0
+
+
+@cli.command()
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write a full report there too.")
@@ -304,7 +424,7 @@ def compare(run_a: Path, run_b: Path, out: Path | None, **scoring: Any) -> None:
     "--mode",
     default="deterministic",
     show_default=True,
-    type=click.Choice(["deterministic", "sample"]),
+    type=click.Choice(["deterministic", "sample", "published"]),
 )
 @_json_option
 def power(run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_json: bool) -> None:
@@ -320,15 +440,64 @@ def power(run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="A .csv or .parquet file. [default: CSV on standard output]",
+    help="A .csv or .parquet file, or a tracker's directory. [default: CSV on standard output]",
 )
-def export(run_dirs: tuple[Path, ...], out: Path | None) -> None:
-    """Write every evaluation of every run as one tidy table."""
+@click.option(
+    "--to",
+    "tracker",
+    type=click.Choice(["tensorboard", "wandb", "trackio"]),
+    help="Write the files of an experiment tracker instead, offline.",
+)
+def export(run_dirs: tuple[Path, ...], out: Path | None, tracker: str | None) -> None:
+    """Write every evaluation of every run as one tidy table, or for an experiment tracker."""
     from reports.export import write_tidy
     from reports.results import load_results
 
+    if tracker is not None:
+        from reports.trackers import write_tracked
+
+        if out is None:
+            raise UserError(f"--to {tracker} needs a directory for its files; give it by --out")
+        count = write_tracked(load_results(run_dirs), tracker, out)
+        click.echo(f"suite: {count} runs for {tracker} in {out}", err=True)
+        return
     rows = write_tidy(load_results(run_dirs), out)
     click.echo(f"suite: {rows} rows in {out or 'standard output'}", err=True)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--task", required=True)
+@click.option("--algos", "algorithms", help="Names. [default: all that were run]")
+@click.option("--seeds", help="5 (means 0 to 4), 5-9, or 0,3,5-7. [default: all that were run]")
+@click.option("--states", default=4, show_default=True, help="Number of states.")
+@click.option("--samples", default=10_000, show_default=True, help="Actions in each state.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Directory. [default: actions/TASK in RUN_DIR]"
+)
+@_cache_option
+@_json_option
+def actions(run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawn: Any) -> None:
+    """Draw the action distributions of stored policies, and test them for several modes."""
+    from suite import runtime
+
+    stored = _open_run(run_dir)
+    runtime.prepare(cache)
+    from reports.actions import write_actions
+    from reports.markup import to_markdown, to_records
+    from suite.actions import sample_actions
+
+    samples = sample_actions(stored, **drawn)
+    directory = out or run_dir / "actions" / samples.task
+    files, tables = write_actions(samples, directory)
+    for note in samples.notes:
+        click.echo(f"suite: {note}", err=True)
+    if as_json:
+        click.echo(_json({table.name: to_records(table) for table in tables}))
+    else:
+        click.echo(to_markdown(tables[0]))
+    click.echo(f"suite: {len(files)} files in {directory}", err=True)
 
 
 def _report_request(
@@ -355,6 +524,19 @@ def _prepare(selection: dict[str, Any], cache: bool) -> Request:
     if request.notice:
         click.echo(f"suite: {request.notice}", err=True)
     return request
+
+
+def _finish(interrupted: bool, diverged: Sequence[Any], out: Path) -> int:
+    """Says how training ended, and returns the exit code."""
+    if interrupted:
+        click.echo("suite: stopped and saved; the same command goes on from here", err=True)
+        return EXIT_INTERRUPTED
+    if diverged:
+        cells = ", ".join(map(str, diverged))
+        click.echo(f"suite: diverged: {cells}; everything else is done", err=True)
+        return EXIT_DIVERGED
+    click.echo(f"suite: all done, in {out}", err=True)
+    return 0
 
 
 def _print_plan(request: Request, as_json: bool) -> int:

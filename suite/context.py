@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from suite.decoders import Decoders
+from suite.leases import Worker
 from suite.progress import Progress
 from suite.protocol import Protocol
 from suite.store import RunDirectory
@@ -21,6 +23,8 @@ class RunContext:
         engine: `jax`, `warp` or `native`.
         hyperparameters: every hyper-parameter of each selected algorithm, by its name.
         reporter: prints progress.
+        decoders: where frozen decoders come from; None if the algorithm makes its own.
+        worker: this process among those that share the run directory; None if it trains one job.
     """
 
     protocol: Protocol
@@ -28,6 +32,8 @@ class RunContext:
     engine: str
     hyperparameters: Mapping[str, Mapping[str, Any]]
     reporter: Progress
+    worker: Worker | None = None
+    decoders: Decoders | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,12 +9,14 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What os.link fails with on file systems without hard links, as some shared folders are."""
+
+_MAX_DEPTH = 32
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -51,7 +53,7 @@ def exclusive_write(path: Path, content: bytes) -> bool:
     """Writes `path` unless it exists; returns whether this call created it.
 
     Of several processes that try at once exactly one succeeds, and none ever sees
-    half a file.
+    half a file, unless the file system lacks hard links.
 
     Raises:
         OSError: with `filename` set to `path`.
@@ -62,29 +64,103 @@ def exclusive_write(path: Path, content: bytes) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return False
+            # A network file system may repeat a request whose answer it has missed.
+            return os.stat(temporary).st_nlink == 2
         except OSError as error:
-            if error.errno not in _NO_HARD_LINKS or path.exists():
+            if error.errno not in _NO_HARD_LINKS:
                 raise
-            os.replace(temporary, path)
+            return _create(path, content)
         _sync_directory(path.parent)
         return True
 
 
+def _create(path: Path, content: bytes) -> bool:
+    try:
+        with open(path, "xb") as file:
+            file.write(content)
+            _flush_to_disk(file)
+    except FileExistsError:
+        return False
+    _sync_directory(path.parent)
+    return True
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Reads a file that may come from a stranger.
+
+    Raises:
+        ValueError: it is larger than `max_bytes`.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > max_bytes else file.read(size)
+    if size > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes, far more than any run writes")
+    return content
+
+
+def parse_json(content: bytes) -> Any:
+    """Parses JSON that may come from a stranger.
+
+    Raises:
+        ValueError: it is no JSON, or nested so deeply that no run can have written it.
+    """
+    try:
+        data = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [data]
+    for _ in range(_MAX_DEPTH):
+        level = [item for each in level for item in _items(each)]
+        if not level:
+            return data
+    raise ValueError("nested too deeply")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
 def keep_copy(path: Path, copy: Path) -> None:
     """Keeps the present content of `path`, which is only ever replaced whole, as `copy` too."""
-    copy.unlink(missing_ok=True)
+    temporary = _temporary_path(copy)
     try:
-        os.link(path, copy)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        shutil.copyfile(path, copy)
+        try:
+            os.link(path, temporary)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, copy)
+    finally:
+        # Renaming one of two names of the same file to the other leaves both.
+        temporary.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Gives a file or directory another name on the same file system, durably."""
+    os.replace(path, target)
+    _sync_directory(target.parent)
+    _sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path, name: str = "*") -> None:
+    """Deletes what writes that a crash cut off left in a directory, of one file or of all.
+
+    No write of these files may be under way.
+    """
+    # A temporary name is a dot, the file's own, eight digits and an ending.
+    for path in directory.glob(f".{name}.????????.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def make_directory(path: Path) -> None:
-    """Creates `path` and its parents where they are missing."""
+    """Creates `path` and its parents where they are missing, durably."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync_directory(each.parent)
 
 
 def json_bytes(value: Any) -> bytes:
@@ -106,7 +182,7 @@ def _finite(value: Any) -> Any:
 @contextlib.contextmanager
 def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Yields a new file beside `path`, gone afterwards unless it was renamed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _temporary_path(path)
     try:
         try:
             with open(temporary, "xb") as file:
@@ -116,6 +192,10 @@ def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     except OSError as error:
         # A failing write() or fsync() knows no file name, and open() names the temporary one.
         raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def _flush_to_disk(file: BinaryIO) -> None:

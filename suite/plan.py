@@ -35,6 +35,21 @@ JobState = Literal["new", "partial", "done"]
 
 
 @dataclasses.dataclass(frozen=True)
+class PlannedStage:
+    """One stage of one seed.
+
+    Attributes:
+        updates: policy updates.
+        train_steps: environment steps that the updates are made from.
+        decoder_data_steps: further steps at its end, only to fit a decoder on.
+    """
+
+    updates: int
+    train_steps: int
+    decoder_data_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
 class PlannedJob:
     """One job of a plan; steps are totals over its seeds, seconds are what is left.
 
@@ -47,6 +62,7 @@ class PlannedJob:
         evaluations: points of the learning curve.
         seconds: estimate of the time it still takes, None where nothing is known.
         rough: whether the estimate rests on rough figures instead of measured ones.
+        stages: of each seed.
     """
 
     job: Job
@@ -57,6 +73,7 @@ class PlannedJob:
     evaluations: int
     seconds: float | None
     rough: bool
+    stages: tuple[PlannedStage, ...]
 
     @property
     def env_steps(self) -> int:
@@ -99,6 +116,7 @@ class Plan:
             "protocol": self.protocol.name,
             "fingerprint": self.protocol.fingerprint(),
             "engine": self.engine,
+            "steps_per_update": self.protocol.steps_per_update,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
             "jobs": [planned.to_dict() for planned in self.jobs],
@@ -106,13 +124,13 @@ class Plan:
 
     def render(self) -> str:
         """Returns a table for people."""
-        header = "task", "algorithm", "seeds", "state", "steps", "eval steps", "points", "time"
-        table = text.table(header, [_row(planned) for planned in self.jobs])
+        table = text.table(_HEADER, [_row(planned) for planned in self.jobs])
         cells = sum(len(planned.job.seeds) for planned in self.jobs)
         rough = any(planned.rough and planned.seconds for planned in self.jobs)
         remark = " (a rough guess until something has run here)" if rough else ""
         return (
-            f"protocol {self.protocol.name}, engine {self.engine}\n{table}\n"
+            f"protocol {self.protocol.name}, engine {self.engine}, an update is "
+            f"{text.count(self.protocol.steps_per_update)} environment steps\n{table}\n"
             f"{len(self.jobs)} jobs, {cells} cells, {text.count(self.env_steps)} environment "
             f"steps; time left {text.duration(self.seconds)}{remark}"
         )
@@ -141,7 +159,7 @@ def make_plan(
     """
     statuses = _statuses(run)
     planned = [
-        _planned(protocol, algorithms[job.algorithm], job, engine, statuses)
+        _planned(protocol, algorithms[job.algorithm], job, engine, statuses, run)
         for task in tasks
         for name in algorithms
         for job in _jobs(name, task, seeds, run)
@@ -152,13 +170,14 @@ def make_plan(
 def _jobs(algorithm: str, task: str, seeds: Sequence[int], run: RunDirectory | None) -> list[Job]:
     stored = {seed: run.stored_job(Cell(algorithm, task, seed)) if run else None for seed in seeds}
     old = {job.seeds: job for job in stored.values() if job is not None}
-    new = tuple(seed for seed in seeds if stored[seed] is None and not _holds(old, seed))
+    new = tuple(seed for seed in seeds if stored[seed] is None and not _holds(old, seed, run))
     return [*old.values(), *([Job(algorithm, task, new)] if new else [])]
 
 
-def _holds(jobs: Mapping[tuple[int, ...], Job], seed: int) -> bool:
+def _holds(jobs: Mapping[tuple[int, ...], Job], seed: int, run: RunDirectory | None) -> bool:
     """Returns whether a stored job has the seed though its own run.json is not there yet."""
-    return any(seed in seeds for seeds in jobs)
+    holders = [job for seeds, job in jobs.items() if seed in seeds]
+    return any(run and run.belongs(Cell(job.algorithm, job.task, seed), job) for job in holders)
 
 
 def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:
@@ -174,28 +193,37 @@ def _planned(
     job: Job,
     engine: str,
     statuses: Mapping[Cell, Status],
+    run: RunDirectory | None,
 ) -> PlannedJob:
-    stages = algorithm.stages()
-    updates = sum(stage.updates for stage in stages)
-    extra = sum(stage.extra_rollouts for stage in stages)
-    points = len(protocol.evaluation_grid(updates))
+    steps = protocol.steps_per_update
+    stages = tuple(
+        PlannedStage(stage.updates, stage.updates * steps, stage.extra_rollouts * steps)
+        for stage in algorithm.stages()
+    )
+    points = len(protocol.evaluation_grid(sum(stage.updates for stage in stages)))
     seeds = len(job.seeds)
     planned = PlannedJob(
         job=job,
-        state=_state(job, statuses),
-        train_steps=seeds * updates * protocol.steps_per_update,
-        decoder_data_steps=seeds * extra * protocol.steps_per_update,
+        state=_state(_members(job, run), statuses),
+        train_steps=seeds * sum(stage.train_steps for stage in stages),
+        decoder_data_steps=seeds * sum(stage.decoder_data_steps for stage in stages),
         eval_steps=seeds * points * len(MODES) * protocol.eval_episodes * EPISODE_STEPS,
         evaluations=points,
         seconds=None,
         rough=True,
+        stages=stages,
     )
     return _with_estimate(planned, protocol, engine, statuses)
 
 
-def _state(job: Job, statuses: Mapping[Cell, Status]) -> JobState:
-    started = [statuses[cell] for cell in job.cells if cell in statuses]
-    if len(started) == len(job.cells) and all(status.finished for status in started):
+def _members(job: Job, run: RunDirectory | None) -> list[Cell]:
+    """Returns a job's cells without those that diverged and were taken out to be tried again."""
+    return [cell for cell in job.cells if run is None or run.belongs(cell, job)]
+
+
+def _state(cells: Sequence[Cell], statuses: Mapping[Cell, Status]) -> JobState:
+    started = [statuses[cell] for cell in cells if cell in statuses]
+    if len(started) == len(cells) and all(status.finished for status in started):
         return "done"
     return "partial" if started else "new"
 
@@ -242,13 +270,29 @@ def _measured_speed(job: Job, statuses: Mapping[Cell, Status]) -> float | None:
     return len(job.seeds) * sum(speeds) / len(speeds) if speeds else None
 
 
+_HEADER = (
+    "task",
+    "algorithm",
+    "seeds",
+    "state",
+    "updates",
+    "steps",
+    "decoder data",
+    "eval steps",
+    "points",
+    "time",
+)
+
+
 def _row(planned: PlannedJob) -> tuple[str, ...]:
     return (
         planned.job.task,
         planned.job.algorithm,
         format_seeds(planned.job.seeds),
         planned.state,
+        "+".join(str(stage.updates) for stage in planned.stages),
         text.count(planned.env_steps),
+        text.count(planned.decoder_data_steps),
         text.count(planned.eval_steps),
         str(planned.evaluations),
         text.duration(planned.seconds),

@@ -12,11 +12,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from algorithms.api import MODES, Algorithm, Metrics, Rollout, State
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.evaluate import Episodes, run_episodes
+
+
+class Best(NamedTuple):
+    """What `Stage.select_by` keeps.
+
+    Attributes:
+        candidate: as `Algorithm.candidate` returns it.
+        score: [] mean return of its evaluation, -inf before the stage's first.
+    """
+
+    candidate: Any
+    score: jax.Array
 
 
 class SeedState(NamedTuple):
@@ -30,12 +43,15 @@ class SeedState(NamedTuple):
         envs: the training environments.
         key: [] fixed for the whole run.
         updates: [] int32 policy updates made.
+        best: the best policy of the stage so far; None where no stage asks for it, so
+            that it costs nothing then.
     """
 
     algorithm: State
     envs: EnvState
     key: jax.Array
     updates: jax.Array
+    best: Best | None = None
 
 
 # What a key is for; folded into the seed's key.
@@ -57,11 +73,14 @@ class Program:
     def start(self, seed: jax.Array) -> SeedState:
         """Returns the state before any step, for a seed number []."""
         key = jax.random.key(seed)
+        algorithm = self.algorithm.init(jax.random.fold_in(key, _INIT))
+        selects = any(stage.select_by for stage in self.algorithm.stages())
         return SeedState(
-            algorithm=self.algorithm.init(jax.random.fold_in(key, _INIT)),
+            algorithm=algorithm,
             envs=self.envs.reset(jax.random.fold_in(key, _ENVS)),
             key=key,
             updates=jnp.int32(0),
+            best=self._best(algorithm, jnp.float32(-jnp.inf)) if selects else None,
         )
 
     def train(self, state: SeedState, updates: jax.Array) -> tuple[SeedState, Metrics]:
@@ -85,13 +104,31 @@ class Program:
         key = self._key(state, _EVALUATE)
         return run_episodes(self.algorithm, self.envs.task, state.algorithm, starts, key, MODES)
 
+    def remember(self, state: SeedState, score: jax.Array) -> SeedState:
+        """Keeps the policy if its evaluation, score [], is the best of the stage so far."""
+        assert state.best is not None
+        newest = self._best(state.algorithm, score)
+        best = _choose(score > state.best.score, newest, state.best)
+        return state._replace(best=best)
+
+    def reinstate(self, state: SeedState) -> SeedState:
+        """Puts the best policy of the stage back; the last stays if none was evaluated."""
+        assert state.best is not None
+        candidate, score = state.best
+        reinstated = self.algorithm.reinstate(state.algorithm, candidate)
+        algorithm = _choose(score > -jnp.inf, reinstated, state.algorithm)
+        forgotten = Best(candidate, jnp.full_like(score, -jnp.inf))
+        return state._replace(algorithm=algorithm, best=forgotten)
+
     def collect(self, state: SeedState, rollouts: jax.Array) -> SeedState:
         """Takes `rollouts` [] rollouts for the algorithm to record, without an update."""
+        limits = all(stage.time_limits for stage in self.algorithm.stages())
+        envs = dataclasses.replace(self.envs, time_limits=limits)
+        collecting = dataclasses.replace(self, envs=envs)
 
         def body(index: jax.Array, state: SeedState) -> SeedState:
-            envs, rollout = self._roll_out(
-                state, jax.random.fold_in(self._key(state, _COLLECT), index)
-            )
+            key = jax.random.fold_in(self._key(state, _COLLECT), index)
+            envs, rollout = collecting._roll_out(state, key)
             recorded = self.algorithm.record(state.algorithm, rollout)
             return state._replace(algorithm=recorded, envs=envs)
 
@@ -102,10 +139,22 @@ class Program:
         advanced = self.algorithm.advance(state.algorithm, self._key(state, _ADVANCE))
         return state._replace(algorithm=advanced)
 
+    def adopt(self, state: SeedState, policy: State) -> SeedState:
+        """Puts what stays frozen, out of another run's kept policy, into the state before any step.
+
+        Raises:
+            ValueError: the algorithm has no such part.
+        """
+        adopted = self.algorithm.adopt(state.algorithm, policy, self._key(state, _ADVANCE))
+        return state._replace(algorithm=adopted)
+
     def restart_envs(self, state: SeedState) -> SeedState:
         """Starts the environments afresh; steps not yet counted stay in the count."""
         envs = self.envs.reset(self._key(state, _RESTART))
         return state._replace(envs=envs._replace(steps=state.envs.steps))
+
+    def _best(self, state: State, score: jax.Array) -> Best:
+        return Best(self.algorithm.candidate(state), score)
 
     def _key(self, state: SeedState, purpose: int) -> jax.Array:
         return jax.random.fold_in(jax.random.fold_in(state.key, purpose), state.updates)
@@ -114,7 +163,8 @@ class Program:
         rollout_key, update_key = jax.random.split(self._key(state, _TRAIN))
         envs, rollout = self._roll_out(state, rollout_key)
         algorithm, metrics = self.algorithm.update(state.algorithm, rollout, update_key)
-        return SeedState(algorithm, envs, state.key, state.updates + 1), metrics
+        updated = state._replace(algorithm=algorithm, envs=envs, updates=state.updates + 1)
+        return updated, metrics
 
     def _roll_out(self, state: SeedState, key: jax.Array) -> tuple[EnvState, Rollout]:
         def step(envs: EnvState, key: jax.Array) -> tuple[EnvState, Rollout]:
@@ -146,7 +196,10 @@ class Compiled:
         self._train = jax.jit(jax.vmap(program.train, in_axes=(0, None)), donate_argnums=0)
         self._evaluate = jax.jit(jax.vmap(program.evaluate, in_axes=(0, None)))
         self._collect = jax.jit(jax.vmap(program.collect, in_axes=(0, None)), donate_argnums=0)
+        self._remember = jax.jit(jax.vmap(program.remember), donate_argnums=0)
+        self._reinstate = jax.jit(jax.vmap(program.reinstate), donate_argnums=0)
         self._advance = jax.jit(jax.vmap(program.advance), donate_argnums=0)
+        self._adopt = jax.jit(jax.vmap(program.adopt))
         self._restart_envs = jax.jit(jax.vmap(program.restart_envs))
         self._finite = jax.jit(jax.vmap(_finite_leaves))
 
@@ -170,9 +223,21 @@ class Compiled:
         """Takes rollouts for a decoder; `state` must not be used any more."""
         return self._run("collect", self._collect, state, jnp.int32(rollouts))
 
+    def remember(self, state: SeedState, scores: np.ndarray) -> SeedState:
+        """Keeps each seed's policy if its score [S] is its stage's best; consumes `state`."""
+        return self._run("remember", self._remember, state, jnp.asarray(scores, jnp.float32))
+
+    def reinstate(self, state: SeedState) -> SeedState:
+        """Puts each seed's best policy of the stage back; `state` must not be used any more."""
+        return self._run("reinstate", self._reinstate, state)
+
     def advance(self, state: SeedState) -> SeedState:
         """Enters the next stage; `state` must not be used any more."""
         return self._run("advance", self._advance, state)
+
+    def adopt(self, state: SeedState, policies: State) -> SeedState:
+        """Puts frozen parts of kept policies [S, ...] into the states before any step."""
+        return self._run("adopt", self._adopt, state, policies)
 
     def restart_envs(self, state: SeedState) -> SeedState:
         """Starts the environments afresh."""
@@ -189,6 +254,24 @@ class Compiled:
             self.seconds += time.perf_counter() - began
             self.compilations += 1
         return jax.block_until_ready(self._executables[name](*arguments))
+
+
+def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
+    """Chooses between two pytrees by a condition []."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def seed_slice(tree: Any, index: int) -> Any:
+    """Returns one seed's part of a pytree of arrays [S, ...].
+
+    Slices are NumPy's, or JAX would compile one for every shape; random keys are JAX's.
+    """
+
+    def cut(leaf: Any) -> Any:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return leaf[index] if is_key else np.asarray(leaf)[index]
+
+    return jax.tree.map(cut, tree)
 
 
 def _finite_leaves(tree: Any) -> dict[str, jax.Array]:

@@ -12,6 +12,8 @@ from suite.selection import format_seeds
 State = Literal["running", "done", "diverged"]
 FINISHED: tuple[State, ...] = ("done", "diverged")
 
+_LARGEST = 2**63 - 1
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Cell:
@@ -144,6 +146,26 @@ class Status:
 
 
 @dataclasses.dataclass(frozen=True)
+class DecoderSource:
+    """The kept policy that a cell's frozen decoder came from.
+
+    Attributes:
+        run: name of the run directory.
+        cell: `str` of the cell in it.
+        stage: at whose end the policy was kept.
+        digest: SHA-256 of the policy's file.
+    """
+
+    run: str
+    cell: str
+    stage: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.cell} stage {self.stage}, {self.digest[:8]}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Configuration:
     """What a cell ran; a resumed cell must run the same.
 
@@ -159,6 +181,9 @@ class Configuration:
         parameter_count: trainable numbers of all networks together.
         evaluations_per_action: policy-network passes for one action.
         model_hash: of the compiled MuJoCo model.
+        decoder: where the decoder came from that the run started with, if from another run.
+        eval_starts: of the start states of evaluation, see
+            `suite.evaluate.describe_starts`; None in runs of older versions.
     """
 
     algorithm: str
@@ -172,6 +197,28 @@ class Configuration:
     parameter_count: int
     evaluations_per_action: int
     model_hash: str
+    decoder: DecoderSource | None = None
+    eval_starts: Mapping[str, Any] | None = None
+
+
+ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, Any]] = {
+    "stage_policy": ("encoder_restart", "last"),
+    "decoder_time_limits": ("decoder_data", True),
+    "decoder_start": ("decoder_data", "fresh"),
+    "refits": ("decoder_data", True),
+}
+"""Fields that algorithms got after runs had been stored: an older field of the same algorithms,
+and what was done before the new one could be set."""
+
+
+def completed(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns stored hyper-parameters with those that could not be set yet when they ran."""
+    added = {
+        field: value
+        for field, (beside, value) in ADDED_HYPERPARAMETERS.items()
+        if beside in hyperparameters
+    }
+    return {**added, **hyperparameters}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,16 +236,43 @@ class RunRecord:
 
 def from_plain(kind: Any, value: Any) -> Any:
     """Turns parsed JSON back into the dataclass `kind`; raises ValueError where it does not fit."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: from_plain(hints[name], each) for name, each in value.items()})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal and value not in arguments:
-        raise ValueError(f"{value!r} is not one of {', '.join(arguments)}")
-    if origin is tuple:
-        return tuple(from_plain(arguments[0], each) for each in value)
+    if kind is Any:
+        return value
     if type(None) in arguments:
         return None if value is None else from_plain(arguments[0], value)
-    if isinstance(kind, type) and not isinstance(value, (int, float) if kind is float else kind):
-        raise ValueError(f"{value!r} is not of type {kind.__name__}")
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _record_from_plain(kind, _of_type(value, dict))
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{value!r} is not one of {', '.join(arguments)}")
+        return value
+    if origin is tuple:
+        return tuple(from_plain(arguments[0], each) for each in _of_type(value, list))
+    if origin is Mapping:
+        table = _of_type(value, dict)
+        return {key: from_plain(arguments[1], each) for key, each in table.items()}
+    return _number_or_text(kind, value)
+
+
+def _record_from_plain(kind: type, table: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    for name in table:
+        if name not in hints:
+            raise ValueError(f"{name!r} is no field of {kind.__name__}")
+    return kind(**{name: from_plain(hints[name], each) for name, each in table.items()})
+
+
+def _number_or_text(kind: type, value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in (int, float) and number and not -_LARGEST <= value <= _LARGEST:
+        raise ValueError(f"the number {str(value)[:20]} is out of range")
+    return float(value) if kind is float and number else _of_type(value, kind)
+
+
+def _of_type(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{str(value)[:40]!r} is not of type {kind.__name__}")
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError(f"{value[:40]!r} cannot be shown")
     return value

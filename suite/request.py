@@ -12,9 +12,12 @@ from algorithms.registry import entries
 from envs.engines import resolve_engine
 from envs.tasks import resolve_tasks
 from suite import runtime
-from suite.errors import UserError
+from suite.decoders import Decoders
+from suite.errors import UserError, unknown
 from suite.plan import Plan, make_plan
 from suite.protocol import Protocol, load_protocol
+from suite.protocol_flags import changed, is_protocol_change
+from suite.records import Cell
 from suite.selection import parse_algorithms, parse_seeds
 from suite.settings import (
     build,
@@ -39,6 +42,7 @@ class Request:
         hyperparameters: every hyper-parameter of each selected algorithm, by its name.
         algorithms: instances by name, for some environment: stages do not depend on which.
         notice: what was chosen for the user and why, if anything was.
+        decoders: where frozen decoders come from; None if algorithms make their own.
     """
 
     protocol: Protocol
@@ -49,6 +53,7 @@ class Request:
     hyperparameters: Mapping[str, Mapping[str, Any]]
     algorithms: Mapping[str, Algorithm]
     notice: str | None = None
+    decoders: Decoders | None = None
 
     def plan(self, run: RunDirectory | None) -> Plan:
         """Returns the jobs and what they take, given what `run` holds already."""
@@ -68,6 +73,18 @@ class Request:
             for cell in planned.job.cells:
                 values = self.hyperparameters[cell.algorithm]
                 run.check_configuration(cell, values, self.engine)
+                self._check_decoder(run, cell)
+
+    def _check_decoder(self, run: RunDirectory, cell: Cell) -> None:
+        record = run.read_run(cell)
+        stored = record.configuration.decoder if record else None
+        if record and self.decoders:
+            self.decoders.check(cell, stored)
+        elif stored:
+            raise UserError(
+                f"{run.path}/{cell} was started with the decoder {stored}; go on with "
+                "`suite ablate`, or choose another directory with --out"
+            )
 
 
 def make_request(
@@ -88,15 +105,18 @@ def make_request(
         protocol: name or path; by default `fair` with a GPU and `lite` without.
         engine: as in `envs.engines.resolve_engine`.
         out: the run directory, `runs/PROTOCOL` by default.
-        changes: as in `parse_setting`.
+        changes: as in `parse_setting`, or of the protocol as in `protocol_flags.changed`.
 
     Raises:
         UserError: something is unknown, ill-typed or impossible.
         EnvError: a task or an engine is unknown or does not suit this machine.
     """
     notice = None if protocol else _default_notice()
-    chosen = load_protocol(protocol or _default_protocol())
-    values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, changes)
+    of_protocol = [change for change in changes if is_protocol_change(change)]
+    of_algorithms = [change for change in changes if not is_protocol_change(change)]
+    chosen = changed(load_protocol(protocol or _default_protocol()), of_protocol)
+    _check_published_modes(chosen)
+    values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, of_algorithms)
     return Request(
         protocol=chosen,
         out=out or Path("runs") / chosen.name,
@@ -107,6 +127,12 @@ def make_request(
         engine=resolve_engine(engine),
         notice=notice,
     )
+
+
+def _check_published_modes(protocol: Protocol) -> None:
+    for name in protocol.published_mode:
+        if name not in entries():
+            raise UserError(f"published_mode: {unknown('algorithm', name, entries())}")
 
 
 def _default_protocol() -> str:

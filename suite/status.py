@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from suite import text
+from suite.ablation import SOURCE, read_ablation
 from suite.records import Cell
-from suite.store import RunDirectory
+from suite.store import RunDirectory, is_run
 
 
 def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:
     """Returns plain data for every started cell, sorted by task, algorithm and seed.
 
-    `state` is `running`, `stopped` (it can go on), `done` or `diverged`.
+    `state` is `running`, `stopped` (it can go on), `done` or `diverged`; `divergences_kept`
+    counts the earlier runs of the cell that diverged, after which it was started afresh.
 
     Raises:
         UserError: a file is damaged.
     """
     return [_report(run, cell) for cell in run.cells()]
+
+
+def ablation_reports(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """Returns `cell_reports` of the source run, if there is one, and of every arm, in order.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    ablation = read_ablation(directory)
+    names = [*([SOURCE] if ablation.source else []), *(arm.name for arm in ablation.arms)]
+    found = {name: directory / name for name in names}
+    return {
+        name: cell_reports(RunDirectory.open(path)) if is_run(path) else []
+        for name, path in found.items()
+    }
 
 
 def render(reports: Sequence[Mapping[str, Any]]) -> str:
@@ -51,6 +69,7 @@ def _report(run: RunDirectory, cell: Cell) -> dict[str, Any]:
         "returns": dict(status.returns) if status is not None else {},
         "diverged_at": divergence.step if divergence is not None else None,
         "diverged_leaf": divergence.leaf if divergence is not None else None,
+        "divergences_kept": run.divergences_kept(cell),
     }
 
 
@@ -58,6 +77,8 @@ def _row(report: Mapping[str, Any]) -> tuple[str, ...]:
     state = report["state"]
     if state == "diverged":
         state += f" at {text.count(report['diverged_at'] or 0)} in {report['diverged_leaf']}"
+    if report["divergences_kept"]:
+        state += f", {report['divergences_kept']} earlier diverged"
     return (
         report["task"],
         report["algorithm"],

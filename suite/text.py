@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def count(number: int) -> str:
@@ -28,6 +29,25 @@ def duration(seconds: float | None) -> str:
 def number(value: float | None) -> str:
     """Returns a return to one decimal, or - where there is none yet."""
     return "-" if value is None else f"{value:.1f}"
+
+
+def typed(value: Any) -> str:
+    """Returns a setting's value as it is typed after `--set NAME.FIELD=`."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={typed(each)}" for name, each in value.items())
+    if isinstance(value, tuple | list):
+        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
+def by_name(values: Mapping[str, str]) -> str:
+    """Returns one value if all names have it, else each value with the names that have it."""
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(value, []).append(name)
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{value} ({', '.join(each)})" for value, each in names.items())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,24 +9,28 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Algorithm
+from algorithms.api import MODES, Algorithm, Stage
 from algorithms.networks import parameter_count
 from envs.api import Task
 from envs.engines import load_task
 from suite import checkpoint, interrupt
-from suite.build import build_algorithm, build_program
+from suite.build import build_algorithm, build_program, kept_policy
 from suite.context import JobResult, RunContext
-from suite.evaluate import start_states
-from suite.program import Compiled, SeedState
+from suite.errors import UserError
+from suite.evaluate import describe_starts, kept_steps, start_states
+from suite.leases import Lease
+from suite.program import Compiled, SeedState, seed_slice
 from suite.progress import JobLine
 from suite.provenance import provenance
 from suite.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.resources import forget_peak, peak_device_memory, peak_memory
 
 
 @dataclasses.dataclass
@@ -39,6 +43,7 @@ class SeedRecord:
         metrics: mean training metrics of each chunk.
         ledger: environment steps by purpose.
         divergence: set once the seed's numbers stopped being finite; it is then frozen.
+        seen: `Episodes.obs` [K][G][O] of the newest evaluation.
     """
 
     rows: list[CurveRow] = dataclasses.field(default_factory=list)
@@ -46,6 +51,7 @@ class SeedRecord:
     metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
     divergence: Divergence | None = None
+    seen: list[list[list[float]]] = dataclasses.field(default_factory=list)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> SeedRecord:
@@ -57,6 +63,7 @@ class SeedRecord:
             metrics=plain["metrics"],
             ledger=Ledger(**plain["ledger"]),
             divergence=divergence and Divergence(**divergence),
+            seen=plain.get("seen", []),
         )
 
     def count(self, purpose: str, steps: int) -> None:
@@ -79,17 +86,24 @@ def run_job(job: Job, context: RunContext) -> JobResult:
     """Trains a job's seeds from where they are to the end of the budget.
 
     Raises:
-        UserError: the job is being trained elsewhere, or its files do not fit.
+        Held: the job is being trained by another process.
+        LeaseLost: it was taken over by one, as this one was taken for dead.
+        UserError: its files do not fit.
         OSError: results cannot be written; what was saved before stays.
     """
-    with context.run.locked(job):
-        training = Training(job, context)
+    with context.run.locked(job, context.worker) as lease:
+        if context.run.is_finished(job):
+            return JobResult()
+        for cell in job.cells:
+            values = context.hyperparameters[cell.algorithm]
+            context.run.check_configuration(cell, values, context.engine)
+        training = Training(job, context, lease)
         with context.reporter.job(job, training.steps_per_seed) as line:
             return training.run(line)
 
 
 class Training:
-    """One job under way.
+    """One job under way; nothing is written once its lease is lost.
 
     Attributes:
         updates: policy updates made.
@@ -99,7 +113,8 @@ class Training:
         clock: time spent.
     """
 
-    def __init__(self, job: Job, context: RunContext) -> None:
+    def __init__(self, job: Job, context: RunContext, lease: Lease | None = None) -> None:
+        self._lease = lease
         self._began = time.perf_counter()
         self.job = job
         self.context = context
@@ -120,6 +135,8 @@ class Training:
         self.clock = Clock()
         self._earlier = Clock()
         self._steps_before = 0
+        self._starts: Mapping[str, Any] | None = None
+        forget_peak()
 
     @property
     def total_updates(self) -> int:
@@ -151,14 +168,15 @@ class Training:
     def run(self, line: JobLine) -> JobResult:
         """Trains to the end, or until the user asks to stop."""
         line.note("compiling")
-        state = self._restore_or_start()
         protocol = self.context.protocol
         starts = start_states(self.task, protocol.eval_episodes, protocol.eval_seed)
+        self._starts = describe_starts(starts)
+        state = self._restore_or_start()
         while not self.finished:
             if interrupt.requested():
                 return JobResult(self._diverged, interrupted=True)
             if self._evaluation_due:
-                self._evaluate(state, starts)
+                state = self._evaluate(state, starts)
             elif self.updates == self.stage_end:
                 state = self._change_stage(state)
             else:
@@ -181,11 +199,34 @@ class Training:
         if path.exists() or checkpoint.previous_path(path).exists():
             template = self.program.abstract_start(self.job.seeds)
             state, meta = checkpoint.load(path, template)
-            self._restore(meta)
+            try:
+                self._restore(meta)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{path} does not say how far its run was ({error!r}); go on with the "
+                    "version that wrote it, or use another directory"
+                ) from None
+            self._describe(state)
+            # A crash may have come between the checkpoint and the files that follow from it.
+            with self._saving():
+                self._publish(state)
         else:
-            state = self.program.start(self.job.seeds)
-        self._describe(state)
+            state = self._adopt(self.program.start(self.job.seeds))
+            self._describe(state)
         return state
+
+    def _adopt(self, state: SeedState) -> SeedState:
+        """Puts decoders of another run into a new state, where the context names one."""
+        decoders = self.context.decoders
+        if decoders is None:
+            return state
+        run, stage = decoders.run, decoders.stage
+        policies = [kept_policy(run, cell, stage)[2] for cell in self.job.cells]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *policies)
+        try:
+            return self.program.adopt(state, stacked)
+        except ValueError as error:
+            raise UserError(f"{self.job.algorithm}: {error}") from None
 
     def _restore(self, meta: Mapping[str, Any]) -> None:
         self.updates, self.stage = meta["updates"], meta["stage"]
@@ -200,11 +241,14 @@ class Training:
         parameters = jax.eval_shape(self.algorithm.parameters, state.algorithm)
         count = parameter_count(parameters) // len(self.job.seeds)
         facts = provenance()
-        for cell in self.job.cells:
-            self.context.run.write_run(self._configuration(cell, count), facts)
+        if self._lease is not None:
+            facts["worker"] = self._lease.token
+        with self._saving():
+            for cell in self.job.cells:
+                self.context.run.write_run(self._configuration(cell, count), facts)
 
     def _configuration(self, cell: Cell, parameters: int) -> Configuration:
-        protocol = self.context.protocol
+        protocol, decoders = self.context.protocol, self.context.decoders
         return Configuration(
             algorithm=cell.algorithm,
             task=cell.task,
@@ -217,6 +261,8 @@ class Training:
             parameter_count=parameters,
             evaluations_per_action=self.algorithm.evaluations_per_action,
             model_hash=self.task.model_hash,
+            eval_starts=self._starts,
+            decoder=decoders.source(cell) if decoders else None,
         )
 
     def _train(self, state: SeedState) -> SeedState:
@@ -234,28 +280,44 @@ class Training:
         """Takes the algorithm into its next stage, with data of its own where it asks for it."""
         stage = self.stages[self.stage]
         with self._timed("train"):
+            if stage.select_by:
+                state = self.program.reinstate(state)
             if stage.extra_rollouts:
-                state = self.program.collect(state, stage.extra_rollouts)
-                state = self._count(state, "decoder_data_steps")
+                state = self._collect(state, stage)
             state = self.program.advance(state)
-            if stage.restart_envs:
+            if stage.restart_envs or not stage.time_limits:
                 state = self.program.restart_envs(state)
         self.stage += 1
         self._freeze_diverged(state)
         return state
 
-    def _evaluate(self, state: SeedState, starts: Any) -> None:
+    def _collect(self, state: SeedState, stage: Stage) -> SeedState:
+        """Takes the stage's extra rollouts."""
+        if not stage.time_limits:
+            state = self.program.restart_envs(state)
+        state = self.program.collect(state, stage.extra_rollouts)
+        return self._count(state, "decoder_data_steps")
+
+    def _evaluate(self, state: SeedState, starts: Any) -> SeedState:
         """Adds a point to the curve of every seed that is not frozen."""
         with self._timed("evaluate"):
             episodes = self.program.evaluate(state, starts)
         returns, steps = np.asarray(episodes.returns), np.asarray(episodes.steps)
+        seen = np.asarray(episodes.obs)
         self._tick()
-        for record, seed_returns, seed_steps in zip(self.records, returns, steps, strict=True):
+        for index, record in enumerate(self.records):
             if not record.divergence:
-                record.count("eval_steps", int(seed_steps))
-                record.episodes.append(seed_returns.tolist())
-                record.rows += self._rows(record, seed_returns)
+                record.count("eval_steps", int(steps[index]))
+                record.episodes.append(returns[index].tolist())
+                record.rows += self._rows(record, returns[index])
+                record.seen = seen[index].tolist()
         self.evaluated = self.updates
+        mode = self.stages[self.stage].select_by
+        # The untrained policy is no candidate: no stage made it.
+        if mode is None or self.updates == 0:
+            return state
+        scores = returns[:, MODES.index(mode)].mean(axis=-1, dtype=np.float64)
+        return self.program.remember(state, scores)
 
     def _rows(self, record: SeedRecord, returns: np.ndarray) -> Iterator[CurveRow]:
         for mode, mode_returns in zip(MODES, returns, strict=True):
@@ -294,7 +356,8 @@ class Training:
         """Copies the checkpoint from before a divergence into the cell's directory."""
         path = self.context.run.checkpoint_path(self.job)
         if path.exists():
-            self.context.run.keep_checkpoint(cell, path)
+            with self._saving():
+                self.context.run.keep_checkpoint(cell, path)
 
     def _note_metrics(self, metrics: Mapping[str, jax.Array]) -> None:
         table = {name: np.asarray(values) for name, values in metrics.items()}
@@ -313,19 +376,54 @@ class Training:
             "clock": dataclasses.asdict(self.clock),
             "records": [dataclasses.asdict(record) for record in self.records],
         }
-        checkpoint.save(self.context.run.checkpoint_path(self.job), state, meta)
+        with self._saving():
+            checkpoint.save(self.context.run.checkpoint_path(self.job), state, meta)
+            self._publish(state)
+
+    def _saving(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._lease is None else self._lease.saving()
+
+    def _publish(self, state: SeedState) -> None:
+        """Writes the files that follow from the checkpoint, status.json last."""
+        if self.updates == self.stage_end:
+            self._keep_policies(state)
         for cell, record in zip(self.job.cells, self.records, strict=True):
             self._write_files(cell, record)
+
+    def _keep_policies(self, state: SeedState) -> None:
+        """Keeps what every seed acts with at the end of a stage, unless it has diverged."""
+        policies = jax.vmap(self.algorithm.policy)(state.algorithm)
+        for index, (cell, record) in enumerate(zip(self.job.cells, self.records, strict=True)):
+            if not record.divergence:
+                steps = record.ledger.env_steps
+                facts = {"stage": self.stage, "updates": self.updates, "env_steps": steps}
+                path = self.context.run.policy_path(cell, self.stage)
+                checkpoint.save(path, seed_slice(policies, index), facts, keep_previous=False)
 
     def _write_files(self, cell: Cell, record: SeedRecord) -> None:
         run = self.context.run
         steps = [row.env_steps for row in record.rows if row.mode == MODES[0]]
-        run.write_curve(cell, record.rows)
-        run.write_episodes(
-            cell, np.asarray(steps, np.int64), np.asarray(record.episodes, np.float32)
-        )
-        run.write_metrics(cell, record.metrics)
-        run.write_status(cell, self._status(record))
+        with run.together(cell):
+            run.amend_run(cell, self._used_up())
+            run.write_curve(cell, record.rows)
+            run.write_episodes(
+                cell, np.asarray(steps, np.int64), np.asarray(record.episodes, np.float32)
+            )
+            run.write_metrics(cell, record.metrics)
+            if record.seen:
+                run.write_states(
+                    cell, steps[-1], kept_steps(self.task), np.asarray(record.seen, np.float32)
+                )
+            run.write_status(cell, self._status(record))
+
+    def _used_up(self) -> dict[str, float | int | None]:
+        """Returns what this start took so far, for its entry in run.json."""
+        return {
+            "wall_seconds": round(time.perf_counter() - self._began, 3),
+            "compile_seconds": round(self.program.seconds, 3),
+            "peak_memory_bytes": peak_memory(),
+            "device_peak_memory_bytes": peak_device_memory(),
+        }
 
     def _status(self, record: SeedRecord) -> Status:
         state = "diverged" if record.divergence else "done" if self.finished else "running"

@@ -175,6 +175,7 @@ def configuration(
         parameter_count=39_597,
         evaluations_per_action=EVALUATIONS_PER_ACTION.get(cell.algorithm, 1),
         model_hash=f"{zlib.crc32(cell.task.encode()):08x}",
+        eval_starts={"sha256": f"{zlib.crc32(cell.task.encode()):016x}", "projection": 0.5},
     )
 
 
@@ -190,6 +191,9 @@ def provenance() -> dict[str, Any]:
         "cpus_available": 2,
         "device": {"platform": "cpu", "kind": "cpu", "count": 1},
         "environment": {},
+        "compile_seconds": 12.5,
+        "peak_memory_bytes": 3 * 2**20,
+        "device_peak_memory_bytes": None,
     }
 
 

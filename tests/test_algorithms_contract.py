@@ -24,12 +24,14 @@ class Outcome(NamedTuple):
         end: after the change of stage that follows.
         metrics: of each update, [S, 2].
         actions: of `end` on the same observations under two keys, [S, 2, N, A].
+        kept_actions: the same of `Algorithm.policy(end)`.
     """
 
     learned: State
     end: State
     metrics: Metrics
     actions: Mapping[Mode, jax.Array]
+    kept_actions: Mapping[Mode, jax.Array]
 
 
 @compiled
@@ -45,13 +47,14 @@ def train(algorithm: Algorithm, states: State, keys: jax.Array) -> Outcome:
         learned, metrics = jax.lax.scan(update, state, jax.random.split(update_key))
         end = algorithm.advance(learned, advance_key)
         obs = jax.random.normal(act_key, (PIPELINE.num_envs, SPEC.obs_size))
-        actions = {
-            mode: jax.vmap(lambda key, mode=mode: algorithm.act(end, obs, key, mode)[0])(
-                jax.random.split(act_key)
-            )
-            for mode in MODES
-        }
-        return Outcome(learned, end, metrics, actions)
+
+        def act(state: State, mode: Mode) -> jax.Array:
+            keys = jax.random.split(act_key)
+            return jax.vmap(lambda key: algorithm.act(state, obs, key, mode)[0])(keys)
+
+        actions = {mode: act(end, mode) for mode in MODES}
+        kept = {mode: act(algorithm.policy(end), mode) for mode in MODES}
+        return Outcome(learned, end, metrics, actions, kept)
 
     return jax.vmap(one)(states, keys)
 
@@ -138,3 +141,20 @@ def test_actions_and_modes(case: Case) -> None:
     np.testing.assert_array_equal(*actions["deterministic"].swapaxes(0, 1))
     differ = actions["sample"][:, 0] != actions["sample"][:, 1]
     assert np.any(differ, axis=(1, 2)).all()
+
+
+def test_the_policy_alone_acts_as_the_whole_state(case: Case) -> None:
+    for mode in MODES:
+        whole, alone = case.outcome.actions[mode], case.outcome.kept_actions[mode]
+        np.testing.assert_array_equal(alone, whole)
+
+
+def test_the_policy_leaves_out_what_only_learning_needs(case: Case) -> None:
+    """No critic, no optimizer and no experience: at most the policy networks' own size."""
+    state = case.outcome.end
+    kept = case.algorithm.policy(state)
+    learner = kept.learner if hasattr(kept, "learner") else kept
+    assert not jax.tree.leaves((learner.networks.critic, learner.optimizer))
+    networks = sum(leaf.size for leaf in jax.tree.leaves(case.algorithm.parameters(state)))
+    statistics = 6 * SEEDS * SPEC.obs_size
+    assert sum(leaf.size for leaf in jax.tree.leaves(kept)) < networks + statistics

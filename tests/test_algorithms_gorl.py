@@ -134,3 +134,45 @@ def test_network_evaluations() -> None:
         for name in ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
     }
     assert counts == {"ppo": 1, "fpo": 10, "dppo": 10, "gorl-fm": 11, "gorl-diff": 10}
+
+
+def test_a_warm_fit_starts_from_the_previous_decoder_but_not_from_the_identity() -> None:
+    """At a learning rate of 0 a fit ends where it starts."""
+
+    def refit(stage: int, decoder_start: str) -> Any:
+        algorithm = make("gorl-fm", decoder_start=decoder_start, decoder_learning_rate=0.0)
+        state = init(algorithm, jax.random.key(0))
+        state = algorithm.record(state, play(algorithm, state, jax.random.key(1)))
+        if stage:
+            state = with_random_decoder(algorithm, state)
+            state = state._replace(learner=state.learner._replace(stage=jnp.int32(stage)))
+        after = compiled(GoRL.advance)(algorithm, state, jax.random.key(3))
+        return state.decoder.params, after.decoder.params
+
+    _, new = refit(0, "fresh")
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(new))
+    assert_same(refit(0, "warm")[1], new)
+    assert_same(refit(2, "fresh")[1], new)
+    previous, started = refit(2, "warm")
+    assert_same(started, previous)
+    pairs = zip(jax.tree.leaves(previous), jax.tree.leaves(new), strict=True)
+    assert any(np.any(old != fresh) for old, fresh in pairs)
+
+
+def test_an_adopted_decoder_gets_a_new_encoder_in_a_later_stage() -> None:
+    algorithm = make("gorl-diff", refits=False, encoder_restart="gaussian", keep_critic=True)
+    assert [stage.updates for stage in algorithm.stages()] == [PIPELINE.updates]
+    fresh = init(algorithm, jax.random.key(0))
+    other = with_random_decoder(algorithm, init(algorithm, jax.random.key(1)))
+    state = algorithm.adopt(fresh, algorithm.policy(other), jax.random.key(2))
+    assert_same(state.decoder, other.decoder)
+    assert_same(state.learner.networks.critic, fresh.learner.networks.critic)
+    assert not np.any(state.learner.networks.policy["params"]["Dense_2"]["kernel"])
+    # The settings of later stages, whichever snapshot it is.
+    assert float(algorithm.strength(state.learner.stage).clip) == pytest.approx(0.3)
+    rollout = play(algorithm, state, jax.random.key(3))
+    after, _ = update(algorithm, state, rollout, jax.random.key(4))
+    assert_same(after.decoder, other.decoder)
+    assert int(after.experience.written) == 0  # nothing will be fitted
+    with pytest.raises(ValueError, match="PPO has nothing"):
+        make("ppo").adopt(fresh.learner, other.learner, jax.random.key(2))

@@ -73,6 +73,18 @@ def test_episodes_are_cut_at_exactly_the_limit() -> None:
     np.testing.assert_array_equal(obs[:, 0, 1], np.arange(22) % 7)
 
 
+def test_without_time_limits_only_bad_numbers_end_an_episode() -> None:
+    env = VectorEnv(Counter(), 3, random_phase=False, bank_size=5, time_limits=False)
+    actions = np.zeros((22, 3, 1), np.float32)
+    actions[9, 1] = -1.0
+    _, last, transitions, obs = run(env, 22, actions=actions)
+    assert not transitions.truncated.any()
+    np.testing.assert_array_equal(np.argwhere(transitions.terminated), [[9, 1]])
+    np.testing.assert_array_equal(obs[:, 0, 1], np.arange(22))
+    np.testing.assert_array_equal(obs[:, 1, 1], [*range(10), *range(12)])
+    assert int(last.steps) == 3 * 22
+
+
 def test_final_observation_is_kept_and_the_next_one_is_a_start() -> None:
     env = VectorEnv(Counter(), 3, random_phase=False, bank_size=5)
     first, _, transitions, obs = run(env, 8)

@@ -11,7 +11,9 @@ import pytest
 from generate import generate_runs, write_cell
 
 from reports.analysis import Analysis
-from reports.figures import Figure, format_duration, make_figures, render
+from reports.cost_figures import format_duration
+from reports.drawing import Figure, render
+from reports.figures import make_figures
 from reports.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.results import METHODS, load_results
 from suite.records import Cell, Job

@@ -128,13 +128,20 @@ def test_dark_background_is_the_one_that_colours_were_chosen_for(page: Path) -> 
 def test_stamp_says_whether_runs_may_be_compared(run: RunDirectory, tmp_path: Path) -> None:
     assert stamp(load_results([run.path])).level == "good"
     partial = generate_runs(tmp_path / "partial", ("ppo",), TASKS, range(2), points=POINTS)
-    job = Job("ppo", "CheetahRun", (2,))
+    job = Job("ppo", "CheetahRun", (0, 1))
     write_cell(partial, job.cells[0], job, points=POINTS, evaluations=2, state="running")
     assert stamp(load_results([partial.path])).level == "warn"
     write_cell(partial, job.cells[0], job, points=POINTS, evaluations=2, state="done")
     verdict = stamp(load_results([partial.path]))
     assert verdict.level == "bad"
     assert "budget (1)" in verdict.text
+
+
+@pytest.mark.slow
+def test_the_page_of_the_full_matrix_is_small(tmp_path: Path) -> None:
+    full = generate_runs(tmp_path / "full")
+    write_report(Request((full.path,), repetitions=1000), tmp_path / "out", ("html",))
+    assert (tmp_path / "out" / "report.html").stat().st_size < 2_000_000
 
 
 # --- In a browser ------------------------------------------------------------------------

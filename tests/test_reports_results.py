@@ -18,6 +18,7 @@ from reports.results import (
     load_results,
 )
 from reports.scores import (
+    Axis,
     ScorePolicy,
     common_curves,
     reduce_curve,
@@ -325,3 +326,64 @@ def test_common_curves(path: Path) -> None:
     assert held[1].tolist() == pytest.approx([*stored, stored[-1], stored[-1]])
     _, kept = common_curves(*arguments, ScorePolicy(diverged="exclude"))  # type: ignore[arg-type]
     assert len(kept) == 1
+
+
+def test_curves_of_runs_that_all_diverged_go_on_to_the_budget(path: Path) -> None:
+    run, job = RunDirectory.open(path), Job("gorl-fm", "CheetahRun", (0, 1))
+    write_cell(run, job.cells[0], job, 5, "diverged", 3)
+    write_cell(run, job.cells[1], job, 5, "diverged", 2)
+    stored = [[row.return_mean / 1000 for row in run.read_curve(cell)[::2]] for cell in job.cells]
+    expected = np.array([[*stored[0], 0, 0], [*stored[1], 0, 0, 0]])
+    results = load_results([path])
+
+    def curves(axis: Axis, policy: ScorePolicy) -> tuple[np.ndarray, np.ndarray]:
+        return common_curves(results, "gorl-fm", "CheetahRun", "deterministic", axis, policy)
+
+    steps, scores = curves("env_steps", ScorePolicy())
+    assert steps.tolist() == [n * 153_600 for n in range(5)]
+    assert scores == pytest.approx(expected)
+    assert curves("network_evaluations", ScorePolicy())[0].tolist() == [11 * x for x in steps]
+    # 20 s until the first evaluation, and 22 s from each to the next.
+    seconds, scores = curves("wall_seconds", ScorePolicy())
+    assert seconds.tolist() == pytest.approx([20.0 + 22 * n for n in range(5)])
+    assert scores == pytest.approx(expected)
+    _, held = curves("env_steps", ScorePolicy(diverged="last"))
+    assert held[:, -1].tolist() == pytest.approx([stored[0][-1], stored[1][-1]])
+    assert curves("env_steps", ScorePolicy(diverged="exclude"))[0].size == 0
+
+
+def test_curves_count_missing_runs_as_the_scores_do(path: Path) -> None:
+    shutil.rmtree(curve_file(path).parent)
+    shutil.rmtree(path / "WalkerWalk" / "ppo")
+    results = load_results([path])
+    arguments = ("deterministic", "env_steps", ScorePolicy(incomplete="zero"))
+    x, curves = common_curves(results, "ppo", "CheetahRun", *arguments)  # type: ignore[arg-type]
+    assert curves.shape == (2, 5) and not curves[1].any()
+    x, curves = common_curves(results, "ppo", "WalkerWalk", *arguments)  # type: ignore[arg-type]
+    assert x.tolist() == [n * 153_600 for n in range(5)]
+    assert curves.shape == (2, 5) and not curves.any()
+
+
+def test_a_finished_run_without_its_last_evaluation(path: Path) -> None:
+    run = RunDirectory.open(path)
+    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
+    run.write_curve(CELL, run.read_curve(CELL)[:-2])
+    run.write_episodes(CELL, steps[:-1], returns[:-1])
+    results = load_results([path])
+    assert results.runs_of("ppo", "CheetahRun")[1].state == "damaged"
+    texts = [each.text for each in results.findings if each.kind == "damaged"]
+    assert texts == ["its curve ends at 460800 steps, the run at 614400"]
+
+
+def test_a_finished_run_whose_last_evaluation_is_not_finite(path: Path) -> None:
+    run = RunDirectory.open(path)
+    rows = run.read_curve(CELL)
+    rows[-2] = dataclasses.replace(rows[-2], return_mean=float("nan"))
+    run.write_curve(CELL, rows)
+    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
+    returns[-1, 0] = np.nan
+    run.write_episodes(CELL, steps, returns)
+    results = load_results([path])
+    assert results.runs_of("ppo", "CheetahRun")[1].state == "damaged"
+    assert "damaged" in kinds(results) and "not finite" in kinds(results)
+    assert len(scores(path, ScorePolicy())) == 1

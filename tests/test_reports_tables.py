@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import math
 import shutil
 from pathlib import Path
@@ -14,16 +15,21 @@ from generate import METHODS, SEED_SPREAD, TASKS, generate_runs, level, write_ce
 from rliable import metrics
 
 from reports.analysis import Analysis
-from reports.markup import Entry, Table, escape_latex, number, to_csv, to_latex, to_markdown
-from reports.results import load_results
-from reports.scores import ScorePolicy
-from reports.tables import (
-    Reference,
-    build_tables,
-    final_returns,
-    load_reference,
-    write_tables,
+from reports.markup import (
+    Entry,
+    Table,
+    escape_latex,
+    number,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_text,
 )
+from reports.published import Reference, load_reference
+from reports.results import load_results
+from reports.score_tables import final_returns
+from reports.scores import ScorePolicy
+from reports.tables import build_tables, write_tables
 from suite.errors import UserError
 from suite.records import Cell, Job
 from suite.store import RunDirectory
@@ -160,7 +166,8 @@ def test_nothing_finished_yet(small_path: Path) -> None:
     tables = tables_of(analysis)
     assert "aggregates" not in tables
     assert len(tables["findings"].rows) == 8
-    assert texts(tables["final_returns"]) == [["PPO", "", ""], ["GoRL(FM)", "", ""]]
+    unfinished = ["2 unfinished"] * 2
+    assert texts(tables["final_returns"]) == [["PPO", *unfinished], ["GoRL(FM)", *unfinished]]
 
 
 def test_one_seed_has_no_interval_and_no_power(tmp_path: Path) -> None:
@@ -235,10 +242,33 @@ def test_ledger_and_cost(small_path: Path) -> None:
     assert column(tables["ledger"], "equal") == ["no", "yes", "yes", "yes"]
     cost = tables["cost"]
     assert column(cost, "wall-clock s")[2:] == ["86", "86"]
-    assert column(cost, "compile and other s")[2:] == ["20", "20"]
+    assert column(cost, "other s")[2:] == ["20", "20"]
     assert column(cost, "steps/s")[2:] == [f"{2 * 460_800 / 63:,.0f}"] * 2
+    assert column(cost, "compile s")[1:] == ["12.5"] * 3
+    assert column(cost, "memory MiB") == ["3"] * 4
+    assert column(cost, "device memory MiB") == ["not recorded"] * 4
     answers = dict(texts(tables["comparability"]))
     assert answers["budgets equal to the step"].startswith(f"no: {cell}")
+
+
+def test_costs_of_runs_that_were_resumed_or_are_old(small_path: Path) -> None:
+    for name, starts in {
+        "ppo": [{"compile_seconds": 2, "peak_memory_bytes": 5 * 2**20}, {"compile_seconds": 3.5}],
+        "gorl-fm": [{"device": "none", "packages": 3}],
+    }.items():
+        for seed in (0, 1):
+            file = small_path / TASKS[0] / name / f"seed-{seed:03d}" / "run.json"
+            record = json.loads(file.read_text())
+            record["provenance"] = starts
+            record["configuration"]["protocol"]["tuning"] = {
+                "ppo": {"configurations": 3, "steps": 9}
+            }
+            file.write_text(json.dumps(record))
+    cost = tables_of(analysis_of(small_path))["cost"]
+    first = slice(None, None, 2)  # rows of the first task
+    assert column(cost, "compile s")[first] == ["5.5", "not recorded"]
+    assert column(cost, "memory MiB")[first] == ["5", "not recorded"]
+    assert column(cost, "tuning")[first] == ["3 configurations × 9 steps", "not recorded"]
 
 
 def test_failures_show_and_their_policy_is_printed(small_path: Path) -> None:
@@ -250,7 +280,9 @@ def test_failures_show_and_their_policy_is_printed(small_path: Path) -> None:
     assert tables["findings"].note.startswith("Diverged runs are left out;")
     answers = dict(texts(tables["comparability"]))
     assert answers["runs that count"] == "6 of 8"
-    assert tables["final_returns"].rows[0][1].text.endswith("(n = 1)")
+    returns = texts(tables["final_returns"])
+    assert returns[0][1].endswith("(n = 1, 1 diverged)")
+    assert returns[1][2].endswith("(n = 1, 1 missing)")
 
 
 def test_ablations_appear_with_their_runs(small_path: Path, tmp_path: Path) -> None:
@@ -297,6 +329,16 @@ def test_markup() -> None:
         "",
         "Note: 5%.",
     ]
+    assert to_text(table).splitlines() == [
+        "A title",
+        "  name    value",
+        "  x, y  1,234.6",
+        "  z",
+        "  m        -2.0",
+        "Note: 5%.",
+    ]
+    hostile = Table("t", "t", ("name",), ((Entry("\x1b[31mred\nline"),),))
+    assert to_text(hostile).splitlines()[2] == "  \ufffd[31mred\ufffdline"
     latex = to_latex(table)
     assert r"\caption{A title. Note: 5\%.}" in latex
     assert r"\begin{tabular}{lr}" in latex and r"x, y & 1,234.6 \\" in latex

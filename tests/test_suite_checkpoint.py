@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import zipfile
 from pathlib import Path
@@ -157,6 +158,30 @@ def test_truncation_falls_back_to_the_previous_and_says_so(
     np.testing.assert_array_equal(loaded["a"], np.zeros(99))
     assert "job.ckpt is damaged" in caplog.text
     assert "job.ckpt.prev" in caplog.text
+
+
+def set_format(path: Path, number: int | None) -> None:
+    """Rewrites the number of the file's format, or takes it out as older files lack it."""
+    with np.load(path) as archive:
+        entries = {name: archive[name] for name in archive.files}
+    manifest = json.loads(entries["manifest"].tobytes())
+    manifest["format"] = number
+    if number is None:
+        del manifest["format"]
+    entries["manifest"] = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
+    with open(path, "wb") as file:
+        np.savez(file, **entries)
+
+
+def test_a_file_of_another_format_is_refused_and_one_without_a_number_read(path: Path) -> None:
+    for updates in (1, 2):
+        checkpoint.save(path, {"a": jnp.zeros(9)}, {"updates": updates})
+    set_format(path, None)
+    assert checkpoint.load(path, {"a": jnp.zeros(9)})[1] == {"updates": 2}
+    set_format(path, 7)
+    for read in (checkpoint.read_meta, lambda p: checkpoint.load(p, {"a": jnp.zeros(9)})):
+        with pytest.raises(UserError, match=r"format 7 .* go on with the version that wrote it"):
+            read(path)
 
 
 def test_both_damaged(path: Path) -> None:

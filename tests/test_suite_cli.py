@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,10 @@ import pytest
 
 from suite import cli, evaluate, launch
 from suite.context import JobResult, RunContext
+from suite.leases import Lease, LeaseLost, Worker
+from suite.protocol import load_protocol
 from suite.records import Cell, Configuration, Divergence, Job, Ledger, Status
+from suite.request import make_request
 from suite.store import RunDirectory
 
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--algos", "ppo,gorl-fm", "--seeds", "2")
@@ -58,10 +63,11 @@ class FakeTraining:
     def __call__(self, job: Job, context: RunContext) -> JobResult:
         if self.fail:
             raise self.fail
-        self.jobs.append(job)
-        for cell in job.cells:
-            context.run.write_run(self.configuration(cell, job, context), {})
-            context.run.write_status(cell, self.status(cell))
+        with context.run.locked(job, context.worker):
+            self.jobs.append(job)
+            for cell in job.cells:
+                context.run.write_run(self.configuration(cell, job, context), {})
+                context.run.write_status(cell, self.status(cell))
         return JobResult(self.diverge, interrupted=len(self.jobs) == self.stop_after)
 
     def status(self, cell: Cell) -> Status:
@@ -222,6 +228,7 @@ def test_run_trains_reports_and_then_skips(suite: Suite, training: FakeTraining)
         "returns": {"deterministic": 12.5, "sample": 10.0},
         "diverged_at": None,
         "diverged_leaf": None,
+        "divergences_kept": 0,
     }
     assert "6 cells: 6 done" in suite("status", "runs/smoke").out
 
@@ -246,6 +253,130 @@ def test_a_diverged_seed_gives_exit_code_1_and_the_others_go_on(
     assert "diverged: CheetahRun/ppo/seed-001, CheetahRun/gorl-fm/seed-001;" in result.err
     assert suite("run", *SMOKE).code == 1  # still so when there is nothing left to do
     assert "diverged at 320 in critic" in suite("status", "runs/smoke").out
+
+
+def test_diverged_seeds_start_afresh_only_when_asked(
+    suite: Suite, training: FakeTraining, tmp_path: Path
+) -> None:
+    training.diverge = (1,)
+    suite("run", *SMOKE)
+    training.diverge = ()
+    assert suite("run", *SMOKE).code == 1
+    assert len(training.jobs) == 2
+    result = suite("run", *SMOKE, "--retry-diverged")
+    assert result.code == 0
+    assert "ppo/seed-001 starts afresh; its diverged run is in runs/smoke" in result.err
+    assert [str(job) for job in training.jobs[2:]] == [
+        "CheetahRun/ppo seeds 1",
+        "CheetahRun/gorl-fm seeds 1",
+    ]
+    kept = tmp_path / "runs" / "smoke" / "CheetahRun" / "ppo" / "seed-001.diverged-1"
+    assert json.loads((kept / "status.json").read_text())["state"] == "diverged"
+    assert json.loads((kept / "run.json").read_text())["configuration"]["seeds_together"] == [0, 1]
+    assert "done, 1 earlier diverged" in suite("status", "runs/smoke").out
+    for options in ((), ("--retry-diverged",)):
+        assert suite("run", *SMOKE, *options).code == 0
+    assert len(training.jobs) == 4
+
+
+def test_a_seed_that_diverges_again_is_kept_again(
+    suite: Suite, training: FakeTraining, tmp_path: Path
+) -> None:
+    training.diverge = (0, 1)
+    suite("run", *SMOKE)
+    for _ in range(2):
+        assert suite("run", *SMOKE, "--retry-diverged").code == 1
+    assert [job.seeds for job in training.jobs] == [(0, 1)] * 6
+    directory = tmp_path / "runs" / "smoke" / "CheetahRun" / "ppo"
+    kept = sorted(path.parent.name for path in directory.glob("seed-000.*/run.json"))
+    assert kept == ["seed-000.diverged-1", "seed-000.diverged-2"]
+    assert len(RunDirectory.open(tmp_path / "runs" / "smoke").cells()) == 4
+
+
+@pytest.fixture
+def held(suite: Suite, training: FakeTraining, tmp_path: Path) -> Iterator[Lease]:
+    """Seed 1 of ppo is another process's, in a run directory where nothing was trained yet."""
+    run = RunDirectory.create(tmp_path / "runs" / "smoke", load_protocol("smoke"))
+    with Worker(run.path) as other:
+        yield other.acquire([run.cell_path(Cell("ppo", "CheetahRun", 1))])
+
+
+def test_a_job_that_was_taken_over_is_left_or_taken_back(
+    suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = [LeaseLost("runs/smoke/x was taken over by another process")]
+
+    def lose_once(job: Job, context: RunContext) -> JobResult:
+        if lost:
+            raise lost.pop()
+        return training(job, context)
+
+    monkeypatch.setattr(launch, "run_job", lose_once)
+    result = suite("run", *SMOKE)
+    assert result.code == 0
+    assert (
+        result.err.splitlines().count("suite: runs/smoke/x was taken over by another process") == 1
+    )
+    assert [job.algorithm for job in training.jobs] == ["gorl-fm", "ppo"]
+
+
+def test_nothing_is_written_where_everything_is_done(
+    suite: Suite, training: FakeTraining, tmp_path: Path
+) -> None:
+    suite("run", *SMOKE)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert suite("run", *SMOKE).code == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
+
+
+def test_what_another_process_trains_is_left_to_it(
+    suite: Suite, training: FakeTraining, held: Lease
+) -> None:
+    assert suite("status", "runs/smoke").out == "no cell was started yet\n"
+    result = suite("run", *SMOKE, "--no-wait")
+    assert result.code == 3
+    assert [job.algorithm for job in training.jobs] == ["gorl-fm"]
+    assert result.err.splitlines()[-1] == (
+        "suite: left to other processes: CheetahRun/ppo seeds 0-1; everything else is done"
+    )
+    held.check()
+
+
+def test_what_another_process_lets_go_of_is_taken_up(
+    suite: Suite, training: FakeTraining, held: Lease
+) -> None:
+    timer = threading.Timer(1.0, held.release)
+    timer.start()
+    result = suite("run", *SMOKE, "--lease-seconds", "0.5")
+    assert result.code == 0
+    assert [job.algorithm for job in training.jobs] == ["gorl-fm", "ppo"]
+    waiting = "suite: waiting for other processes to finish CheetahRun/ppo seeds 0-1"
+    assert result.err.splitlines().count(waiting) == 1
+
+
+def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
+    suite: Suite, training: FakeTraining, held: Lease, tmp_path: Path
+) -> None:
+    """Between this command's plan and its turn, another one finishes seed 1 alone."""
+    run = RunDirectory.open(tmp_path / "runs" / "smoke")
+    cell, job = Cell("ppo", "CheetahRun", 1), Job("ppo", "CheetahRun", (1,))
+
+    def finish() -> None:
+        run.write_run(dataclasses.replace(configuration, seeds_together=job.seeds), {})
+        run.write_status(cell, training.status(cell))
+        held.release()
+
+    suite("run", *SMOKE, "--no-wait")
+    stored = run.read_run(Cell("gorl-fm", "CheetahRun", 1))
+    assert stored is not None
+    other = make_request("ppo", "CheetahRun", "1", "smoke", "native", None, ())
+    configuration = dataclasses.replace(
+        stored.configuration, algorithm="ppo", hyperparameters=other.hyperparameters["ppo"]
+    )
+    timer = threading.Timer(0.5, finish)
+    timer.start()
+    assert suite("run", *SMOKE, "--lease-seconds", "0.5").code == 0
+    assert [str(each) for each in training.jobs[1:]] == ["CheetahRun/ppo seeds 0"]
 
 
 def test_an_interrupted_run_gives_exit_code_130_and_goes_on_later(

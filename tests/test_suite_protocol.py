@@ -93,6 +93,7 @@ def test_pipeline_carries_every_shared_field() -> None:
 def test_fingerprint_sees_all_that_must_be_equal_and_nothing_else() -> None:
     base = protocol(task_discount={"FingerSpin": 0.95})
     same = dataclasses.replace(base, name="x", description="y", algorithms={"ppo": {"clip": 1.0}})
+    same = dataclasses.replace(same, published_mode={"ppo": "sample"})
     assert (base.fingerprint(), base.differences(same)) == (same.fingerprint(), [])
     others: dict[str, Any] = {
         "total_steps": 2000,
@@ -114,7 +115,7 @@ def test_fingerprint_sees_all_that_must_be_equal_and_nothing_else() -> None:
         "task_discount": {},
     }
     fields = {field.name for field in dataclasses.fields(Protocol)}
-    assert fields == {*others, "name", "description", "algorithms"}
+    assert fields == {*others, "name", "description", "algorithms", "tuning", "published_mode"}
     for field, value in others.items():
         other = dataclasses.replace(base, **{field: value})
         assert other.differences(base) == [field]

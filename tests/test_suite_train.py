@@ -21,6 +21,7 @@ from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
 from suite import checkpoint
 from suite.context import RunContext
+from suite.errors import UserError
 from suite.progress import Progress
 from suite.protocol import Protocol, load_protocol
 from suite.records import Cell, Job
@@ -198,11 +199,64 @@ def test_an_interrupted_run_continues_bit_for_bit(
     assert pieces == 11 - 1
     for cell in job.cells:
         assert _without_times(whole.run, cell) == _without_times(broken.run, cell)
-        for name in ("metrics.csv", "episodes.npz"):
+        for name in ("metrics.csv", "episodes.npz", "states.npz", "policy-0.npz", "policy-1.npz"):
             same = [c.run.cell_path(cell) / name for c in (whole, broken)]
             assert same[0].read_bytes() == same[1].read_bytes()
     ours, theirs = _final_state(job, whole), _final_state(job, broken)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, theirs))
+
+
+def test_the_policy_of_every_stage_end_is_kept(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite.build, "load_task", lambda *_: ActionTask())
+    job, context = prepare(tmp_path)
+    run_job(job, context)
+    cell = job.cells[1]
+    assert context.run.kept_stages(cell) == (0, 1)
+    kept = [suite.build.kept_policy(context.run, cell, stage)[2] for stage in (0, 1)]
+    # Stage 0 ends after 3 of 7 updates; the policy is that from before the refit.
+    assert [(float(each.updates), float(each.refits)) for each in kept] == [(3, 0), (7, 1)]
+    live = jax.tree.map(lambda leaf: leaf[1], _final_state(job, context))
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), kept[1], live))
+    facts = checkpoint.read_meta(context.run.policy_path(cell, 0))
+    assert facts == {"stage": 0, "updates": 3, "env_steps": 3 * 24}
+    with pytest.raises(UserError, match=r"no policy of the end of stage 2 \(there are: 0, 1\)"):
+        suite.build.kept_policy(context.run, cell, 2)
+    path = context.run.policy_path(cell, 0)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"policy-0\.npz is damaged"):
+        suite.build.kept_policy(context.run, cell, 0)
+
+
+def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dies between the last checkpoint and the files that follow from it."""
+    job, whole = prepare(tmp_path / "whole")
+    run_job(job, whole)
+    job, broken = prepare(tmp_path / "broken")
+    save = suite.train.checkpoint.save
+
+    def die_after_the_last(path: Path, tree: Any, meta: Any, **options: Any) -> None:
+        save(path, tree, meta, **options)
+        if meta["updates"] == meta.get("evaluated") == UPDATES:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite.train.checkpoint, "save", die_after_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, broken)
+    status = broken.run.read_status(job.cells[0])
+    assert status is not None and status.state == "running"
+    monkeypatch.setattr(suite.train.checkpoint, "save", save)
+    run_job(job, broken)
+    for cell in job.cells:
+        status = broken.run.read_status(cell)
+        assert status is not None and status.state == "done"
+        assert _without_times(whole.run, cell) == _without_times(broken.run, cell)
+        for name in ("states.npz", "policy-0.npz", "policy-1.npz"):
+            files = [(c.run.cell_path(cell) / name).read_bytes() for c in (whole, broken)]
+            assert files[0] == files[1]
 
 
 def test_a_diverged_seed_is_frozen_and_the_others_are_untouched(
@@ -222,6 +276,7 @@ def test_a_diverged_seed_is_frozen_and_the_others_are_untouched(
             assert status.divergence.step == 6 * 24 and "weight" in status.divergence.leaf
             assert poisoned.run.read_curve(cell)[-1].updates == 4
             assert (poisoned.run.cell_path(cell) / "last-good.ckpt").exists()
+            assert poisoned.run.kept_stages(cell) == (0,)
         else:
             assert status.state == "done"
             assert _without_times(clean.run, cell) == _without_times(poisoned.run, cell)
