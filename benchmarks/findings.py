@@ -21,8 +21,8 @@ from reports.ablation_figures import ablation_curves
 from reports.drawing import render
 from reports.markup import Table, to_markdown
 from reports.report import Request
-from suite.files import atomic_write
-from suite.store import RunDirectory
+from suite.storage.files import atomic_write
+from suite.storage.store import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "findings.md"

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 from algorithms.names import ALL
-from suite.records import Cell
-from suite.store import RunDirectory
+from suite.storage.records import Cell
+from suite.storage.store import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "lite-search"

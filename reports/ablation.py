@@ -30,8 +30,8 @@ from reports.statistics import Estimate
 from suite.ablation import Ablation, Arm, value_text
 from suite.errors import UserError
 from suite.protocol import Protocol
-from suite.records import Cell, completed
-from suite.store import RunDirectory, is_run
+from suite.storage.records import Cell, completed
+from suite.storage.store import RunDirectory, is_run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

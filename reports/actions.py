@@ -31,8 +31,8 @@ from reports.shapes import (
 )
 from reports.statistics import holm
 from reports.tables import write_tables
-from suite.files import atomic_write, make_directory
 from suite.samples import ActionSamples, PolicyActions
+from suite.storage.files import atomic_write, make_directory
 
 Side = Literal["before", "after"]
 SIDES: tuple[Side, ...] = get_args(Side)

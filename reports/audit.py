@@ -17,7 +17,7 @@ from reports.results import FindingKind, Results, Run, display_name, load_result
 from suite.ablation import SOURCE, is_ablation, read_ablation
 from suite.errors import UserError
 from suite.protocol import Protocol
-from suite.store import is_run
+from suite.storage.store import is_run
 
 Word = Literal["ok", "failed", "warning", "not recorded"]
 

@@ -16,7 +16,7 @@ from suite.deviations import (
     resolve,
     settings_text,
 )
-from suite.records import completed
+from suite.storage.records import completed
 
 NOT_RECORDED = "not recorded"
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.results import Results
 from suite.errors import UserError
-from suite.files import atomic_write, atomic_writer
+from suite.storage.files import atomic_write, atomic_writer
 
 
 def write_tidy(results: Results, out: Path | None) -> int:

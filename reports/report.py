@@ -24,7 +24,7 @@ from reports.statistics import REPETITIONS
 from reports.tables import build_tables, write_tables
 from suite.ablation import is_ablation, read_ablation
 from suite.errors import UserError, unknown
-from suite.files import atomic_write, json_bytes, make_directory
+from suite.storage.files import atomic_write, json_bytes, make_directory
 
 Part = Literal["html", "tables", "figures"]
 PARTS: tuple[Part, ...] = get_args(Part)

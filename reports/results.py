@@ -16,12 +16,20 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from suite.digests import Verdict
 from suite.errors import UserError
-from suite.files import json_bytes
 from suite.protocol import Protocol
-from suite.records import Cell, Configuration, CurveRow, Ledger, RunRecord, Status, completed
-from suite.store import RunDirectory
+from suite.storage.digests import Verdict
+from suite.storage.files import json_bytes
+from suite.storage.records import (
+    Cell,
+    Configuration,
+    CurveRow,
+    Ledger,
+    RunRecord,
+    Status,
+    completed,
+)
+from suite.storage.store import RunDirectory
 
 DISPLAY_NAMES: Mapping[str, str] = {
     "ppo": "PPO",

@@ -12,7 +12,7 @@ from reports.analysis import Analysis
 from reports.entries import make_table, plain, run_groups, settings_of, text_entries
 from reports.markup import Entry, Table, number
 from reports.results import Results, Run, display_name
-from suite.records import Configuration
+from suite.storage.records import Configuration
 
 NOT_RECORDED = "not recorded"
 """Stands for what runs of older versions did not store."""

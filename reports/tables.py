@@ -36,7 +36,7 @@ from reports.variant_tables import (
     other_variants,
     stages,
 )
-from suite.files import atomic_write, make_directory
+from suite.storage.files import atomic_write, make_directory
 
 
 def build_tables(analysis: Analysis, reference: Reference | None = None) -> list[Table]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from reports.results import Results, Run
 from suite.errors import UserError, unknown
-from suite.files import atomic_writer, make_directory
+from suite.storage.files import atomic_writer, make_directory
 
 PROJECT = "gorl-suite"
 """The name under which trackers file the runs."""

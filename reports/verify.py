@@ -11,7 +11,7 @@ from reports.audit import MAX_NAMED, Check
 from reports.report import PAGE, PARTS, REQUEST, Request, write_report
 from reports.scores import ScorePolicy
 from suite.errors import UserError
-from suite.files import parse_json, read_bounded
+from suite.storage.files import parse_json, read_bounded
 
 NAME = "report"
 

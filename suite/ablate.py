@@ -15,11 +15,11 @@ from suite.errors import UserError, unknown
 from suite.launch import launch
 from suite.plan import Plan
 from suite.protocol_flags import is_protocol_change
-from suite.records import Cell
 from suite.request import Request, make_request
 from suite.selection import format_seeds
 from suite.settings import hyperparameter_fields
-from suite.store import RunDirectory
+from suite.storage.records import Cell
+from suite.storage.store import RunDirectory
 
 _FROZEN = "refits"
 """The hyper-parameter by which an algorithm keeps the decoder that it is given."""

@@ -20,9 +20,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from suite.errors import UserError, unknown
-from suite.files import exclusive_write, json_bytes, make_directory, parse_json, read_bounded
 from suite.protocol import Protocol
 from suite.protocol_flags import changed
+from suite.storage.files import (
+    exclusive_write,
+    json_bytes,
+    make_directory,
+    parse_json,
+    read_bounded,
+)
 
 PRESETS: tuple[str, ...] = ("kl", "stages", "normalizer", "controls")
 RECORD = "ablation.json"

@@ -12,12 +12,12 @@ from algorithms.api import Algorithm, EnvSpec, State
 from envs.api import Task
 from envs.engines import load_task
 from envs.vector import VectorEnv
-from suite import checkpoint
 from suite.errors import UserError
 from suite.program import Compiled, Program
 from suite.protocol import Protocol
-from suite.records import Cell, Configuration, Job
-from suite.store import RunDirectory
+from suite.storage import checkpoint
+from suite.storage.records import Cell, Configuration, Job
+from suite.storage.store import RunDirectory
 
 
 def build_algorithm(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from algorithms.api import Mode
     from reports.report import Request as ReportRequest
     from suite.request import Request
-    from suite.store import RunDirectory
+    from suite.storage.store import RunDirectory
 
 EXIT_DIVERGED = 1
 EXIT_UNFAIR = 1
@@ -294,7 +294,7 @@ def evaluate(
 ) -> None:
     """Evaluate a stored policy of RUN_DIR again."""
     from suite import runtime
-    from suite.records import Cell
+    from suite.storage.records import Cell
 
     stored = _open_run(run_dir)
     cell = stored.require_cell(Cell(algo, task, seed))
@@ -549,7 +549,7 @@ def _print_plan(request: Request, as_json: bool) -> int:
 
 
 def _open_run(path: Path) -> RunDirectory:
-    from suite.store import RunDirectory
+    from suite.storage.store import RunDirectory
 
     return RunDirectory.open(path)
 

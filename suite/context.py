@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from suite.decoders import Decoders
-from suite.leases import Worker
 from suite.progress import Progress
 from suite.protocol import Protocol
-from suite.store import RunDirectory
+from suite.storage.leases import Worker
+from suite.storage.store import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 
 from suite.errors import UserError
-from suite.records import Cell, DecoderSource
-from suite.store import RunDirectory
+from suite.storage.records import Cell, DecoderSource
+from suite.storage.store import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)

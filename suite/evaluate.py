@@ -19,8 +19,8 @@ from envs.vector import select
 if TYPE_CHECKING:
     import numpy as np
 
-    from suite.records import Cell
-    from suite.store import RunDirectory
+    from suite.storage.records import Cell
+    from suite.storage.store import RunDirectory
 
 
 KEPT_EPISODES = 4

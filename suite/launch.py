@@ -2,7 +2,7 @@
 
 Several processes may run the same request, or others, on one run directory. Each takes the
 next job that nobody has, waits when all that is left is taken, and takes over what a process
-leaves behind that dies (suite/leases.py).
+leaves behind that dies (suite/storage/leases.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 
 from suite import interrupt
 from suite.context import JobResult, RunContext
-from suite.leases import DEFAULT_SECONDS, Held, LeaseLost, Regrouped, Worker
 from suite.plan import Plan
 from suite.progress import Progress
-from suite.records import Cell, Job
 from suite.request import Request
-from suite.store import RunDirectory
+from suite.storage.leases import DEFAULT_SECONDS, Held, LeaseLost, Regrouped, Worker
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 from suite.train import run_job
 
 _LOOKS = 12

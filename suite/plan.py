@@ -9,9 +9,9 @@ from typing import Any, Literal
 from algorithms.api import MODES, Algorithm
 from suite import text
 from suite.protocol import Protocol
-from suite.records import Cell, Job, Status
 from suite.selection import format_seeds
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job, Status
+from suite.storage.store import RunDirectory
 
 EPISODE_STEPS = 1000
 """Control steps of an evaluation episode, in every dm_control task (ALGORITHMS 1.1)."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from suite import text
-from suite.records import Job
+from suite.storage.records import Job
 
 
 class Progress:

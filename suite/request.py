@@ -17,7 +17,6 @@ from suite.errors import UserError, unknown
 from suite.plan import Plan, make_plan
 from suite.protocol import Protocol, load_protocol
 from suite.protocol_flags import changed, is_protocol_change
-from suite.records import Cell
 from suite.selection import parse_algorithms, parse_seeds
 from suite.settings import (
     build,
@@ -26,7 +25,8 @@ from suite.settings import (
     parse_setting,
     protocol_settings,
 )
-from suite.store import RunDirectory
+from suite.storage.records import Cell
+from suite.storage.store import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)

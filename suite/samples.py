@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from suite.records import Cell
+from suite.storage.records import Cell
 
 if TYPE_CHECKING:
     import numpy as np

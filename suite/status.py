@@ -8,8 +8,8 @@ from typing import Any
 
 from suite import text
 from suite.ablation import SOURCE, read_ablation
-from suite.records import Cell
-from suite.store import RunDirectory, is_run
+from suite.storage.records import Cell
+from suite.storage.store import RunDirectory, is_run
 
 
 def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:

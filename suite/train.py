@@ -20,17 +20,18 @@ from algorithms.api import MODES, Algorithm, Stage
 from algorithms.networks import parameter_count
 from envs.api import Task
 from envs.engines import load_task
-from suite import checkpoint, interrupt
+from suite import interrupt
 from suite.build import build_algorithm, build_program, kept_policy
 from suite.context import JobResult, RunContext
 from suite.errors import UserError
 from suite.evaluate import describe_starts, kept_steps, start_states
-from suite.leases import Lease
 from suite.program import Compiled, SeedState, seed_slice
 from suite.progress import JobLine
-from suite.provenance import provenance
-from suite.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
-from suite.resources import forget_peak, peak_device_memory, peak_memory
+from suite.storage import checkpoint
+from suite.storage.leases import Lease
+from suite.storage.provenance import provenance
+from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.storage.resources import forget_peak, peak_device_memory, peak_memory
 
 
 @dataclasses.dataclass

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from suite.protocol import Protocol, load_protocol
-from suite.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.storage.store import RunDirectory
 
 METHODS = ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
 TASKS = ("CheetahRun", "FingerSpin", "FingerTurnHard", "FishSwim", "HopperStand", "WalkerWalk")

@@ -16,7 +16,7 @@ import numpy as np
 
 from suite import protocol
 from suite.protocol import load_protocol
-from suite.store import RunDirectory
+from suite.storage.store import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = ("wall_seconds", "compile_seconds", "train_seconds", "eval_seconds")

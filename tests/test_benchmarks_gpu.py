@@ -28,9 +28,9 @@ from envs.probes import ActionReward
 from suite import interrupt
 from suite.launch import Outcome
 from suite.protocol import load_protocol
-from suite.records import Cell, CurveRow
 from suite.request import Request
-from suite.store import RunDirectory
+from suite.storage.records import Cell, CurveRow
+from suite.storage.store import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -26,8 +26,8 @@ from reports.results import Results, load_results
 from suite import interrupt
 from suite.cli import EXIT_INTERRUPTED, run_command
 from suite.errors import UserError
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 FEW = range(60)
 MANY = range(60, 1_100)

@@ -25,12 +25,9 @@ FORBIDDEN_IMPORTS = {
 EXCEPTIONS = {("suite/cli.py", "reports")}  # the command line names every room
 REPORTS_MAY_IMPORT = (
     "suite.ablation.",
-    "suite.store.",
-    "suite.digests.",
-    "suite.records.",
+    "suite.storage.",
     "suite.protocol.",
     "suite.errors.",
-    "suite.files.",
     "suite.samples.",
     "suite.text.",
     # Imports nothing of the algorithms before a preset's value is looked up.

@@ -16,8 +16,8 @@ from reports.report import Request, write_report
 from suite.ablation import Ablation, Axis, make_arms
 from suite.errors import UserError
 from suite.protocol import Protocol
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 POINTS = 5
 SEEDS = (0, 1, 2)

@@ -10,8 +10,8 @@ import pytest
 
 from reports.actions import analyse, make_tables, write_actions
 from reports.markup import Table, to_records
-from suite.records import Cell
 from suite.samples import ActionSamples, PolicyActions, SampledState
+from suite.storage.records import Cell
 
 STATES, SAMPLES, ACTION_SIZE = 2, 400, 3
 

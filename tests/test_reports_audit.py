@@ -17,10 +17,10 @@ from generate import generate_runs
 from reports.audit import audit
 from reports.html import stamp
 from reports.results import load_results
-from suite import digests
 from suite.ablation import Ablation, Axis
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.protocol import load_protocol
+from suite.storage import digests
 
 ALGORITHMS = ("ppo", "fpo")
 SEEDS = (0, 1)

@@ -17,8 +17,8 @@ import pytest
 from generate import generate_runs, generated_protocol, write_cell
 
 from suite import cli
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 TASKS = ("CheetahRun", "FishSwim")
 CELL = Cell("ppo", "CheetahRun", 1)

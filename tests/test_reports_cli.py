@@ -12,7 +12,7 @@ import pytest
 from generate import generate_runs
 
 from suite import cli
-from suite.store import RunDirectory
+from suite.storage.store import RunDirectory
 
 TASKS = ("CheetahRun", "FishSwim")
 

@@ -16,8 +16,8 @@ from reports.drawing import Figure, render
 from reports.figures import make_figures
 from reports.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.results import METHODS, load_results
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 REPETITIONS = 200
 HOSTILE = "a$b$<script>,_"

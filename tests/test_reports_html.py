@@ -20,8 +20,8 @@ from reports.palette import DARK_BACKGROUND
 from reports.report import PAGE, Request, write_report
 from reports.results import load_results
 from reports.tables import build_tables
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 HOSTILE = "x<script>alert(1)</script>,y"
 ALGORITHMS = ("ppo", "gorl-fm", HOSTILE)

@@ -27,8 +27,8 @@ from reports.scores import (
     time_to_threshold,
 )
 from suite.errors import UserError
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 CELL = Cell("ppo", "CheetahRun", 1)
 

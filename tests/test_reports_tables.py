@@ -31,8 +31,8 @@ from reports.score_tables import final_returns
 from reports.scores import ScorePolicy
 from reports.tables import build_tables, write_tables
 from suite.errors import UserError
-from suite.records import Cell, Job
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Job
+from suite.storage.store import RunDirectory
 
 REPETITIONS = 2000
 PAPER = load_reference("gorl2025")

@@ -13,8 +13,8 @@ from generate import generate_runs
 
 from reports.results import load_results
 from suite import cli
-from suite.records import Cell, CurveRow
-from suite.store import RunDirectory
+from suite.storage.records import Cell, CurveRow
+from suite.storage.store import RunDirectory
 
 SEEDS = range(2)
 POINTS = 4

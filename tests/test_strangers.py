@@ -16,10 +16,10 @@ import pytest
 from generate import generate_runs
 
 from reports.results import load_results
-from suite.archives import open_archive
 from suite.errors import UserError
-from suite.records import Cell
-from suite.store import MAX_ARRAY_BYTES, MAX_CURVE_BYTES, RunDirectory
+from suite.storage.archives import open_archive
+from suite.storage.records import Cell
+from suite.storage.store import MAX_ARRAY_BYTES, MAX_CURVE_BYTES, RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 CELL = Cell("ppo", "CheetahRun", 0)

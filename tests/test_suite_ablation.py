@@ -28,8 +28,8 @@ from suite.ablation import (
 from suite.build import kept_policy, stored_policy
 from suite.errors import UserError
 from suite.protocol import load_protocol
-from suite.records import Cell
-from suite.store import RunDirectory
+from suite.storage.records import Cell
+from suite.storage.store import RunDirectory
 
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--seeds", "1")
 

@@ -22,9 +22,9 @@ from suite import cli
 from suite.actions import sample_actions
 from suite.build import kept_policy
 from suite.evaluate import kept_steps, run_episodes
-from suite.records import Cell
 from suite.samples import ActionSamples
-from suite.store import RunDirectory
+from suite.storage.records import Cell
+from suite.storage.store import RunDirectory
 
 TASK = "CheetahRun"
 

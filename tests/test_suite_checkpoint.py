@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from suite import checkpoint
 from suite.errors import UserError
+from suite.storage import checkpoint
 
 META = {"updates": 3, "name": "é", "ledger": {"train": 2**40}, "rows": [[1.5, None]]}
 

@@ -19,11 +19,11 @@ import pytest
 
 from suite import cli, evaluate, launch
 from suite.context import JobResult, RunContext
-from suite.leases import Lease, LeaseLost, Worker
 from suite.protocol import load_protocol
-from suite.records import Cell, Configuration, Divergence, Job, Ledger, Status
 from suite.request import make_request
-from suite.store import RunDirectory
+from suite.storage.leases import Lease, LeaseLost, Worker
+from suite.storage.records import Cell, Configuration, Divergence, Job, Ledger, Status
+from suite.storage.store import RunDirectory
 
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--algos", "ppo,gorl-fm", "--seeds", "2")
 

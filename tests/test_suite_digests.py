@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite import digests
 from suite.protocol import load_protocol
-from suite.records import Cell, Ledger, Status
-from suite.store import RunDirectory
+from suite.storage import digests
+from suite.storage.records import Cell, Ledger, Status
+from suite.storage.store import RunDirectory
 
 CELL = Cell("ppo", "CheetahRun", 0)
 

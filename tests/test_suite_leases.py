@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from suite import leases
-from suite.leases import Held, Lease, LeaseLost, Watch, Worker
+from suite.storage import leases
+from suite.storage.leases import Held, Lease, LeaseLost, Watch, Worker
 
 SECONDS = 60.0
 
@@ -243,7 +243,7 @@ def test_damaged_files_stop_nobody(tmp_path: Path, cell: Path, content: bytes) -
 
 OWNER = """
 import sys, time, pathlib
-from suite.leases import Worker, LeaseLost
+from suite.storage.leases import Worker, LeaseLost
 run, cell = map(pathlib.Path, sys.argv[1:])
 with Worker(run, seconds=1.0) as worker:
     lease = worker.acquire([cell])

@@ -12,9 +12,16 @@ from algorithms.registry import entries
 from reports.results import load_results
 from suite.errors import UserError
 from suite.protocol import load_protocol
-from suite.records import ADDED_HYPERPARAMETERS, Cell, Configuration, Ledger, Status, completed
 from suite.settings import hyperparameter_fields, hyperparameters
-from suite.store import RunDirectory
+from suite.storage.records import (
+    ADDED_HYPERPARAMETERS,
+    Cell,
+    Configuration,
+    Ledger,
+    Status,
+    completed,
+)
+from suite.storage.store import RunDirectory
 
 PROTOCOL = load_protocol("smoke")
 LITE = Path(__file__).resolve().parents[1] / "results" / "lite"

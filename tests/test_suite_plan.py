@@ -12,8 +12,8 @@ from algorithms.api import EnvSpec, Stage
 from algorithms.ppo import PPO
 from suite.plan import Plan, make_plan
 from suite.protocol import Protocol
-from suite.records import Cell, Configuration, Divergence, Ledger, Status
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Configuration, Divergence, Ledger, Status
+from suite.storage.store import RunDirectory
 
 PROTOCOL = Protocol(
     name="mine",

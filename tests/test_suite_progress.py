@@ -12,7 +12,7 @@ import pytest
 
 from suite import interrupt, text
 from suite.progress import Progress
-from suite.records import Job
+from suite.storage.records import Job
 
 JOB = Job("ppo", "CheetahRun", (0, 1, 4))
 

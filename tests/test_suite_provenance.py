@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from suite import provenance, resources
+from suite.storage import provenance, resources
 
 
 def test_names_of_people_and_hosts_and_secrets_stay_out(

@@ -28,9 +28,10 @@ import suite.build
 import suite.train
 from algorithms import registry
 from algorithms.api import EnvSpec
-from suite import cli, files
+from suite import cli
 from suite.protocol import Protocol, load_protocol
 from suite.request import Request
+from suite.storage import files
 from suite.train import Compiled
 
 HYPERPARAMETERS = {"poison_at": 3, "extra": 1}

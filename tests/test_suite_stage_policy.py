@@ -23,12 +23,12 @@ import suite.train
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
-from suite import checkpoint
 from suite.context import RunContext
 from suite.progress import Progress
 from suite.protocol import load_protocol
-from suite.records import Job
-from suite.store import RunDirectory
+from suite.storage import checkpoint
+from suite.storage.records import Job
+from suite.storage.store import RunDirectory
 from suite.train import Training, run_job
 
 EPISODE = 10

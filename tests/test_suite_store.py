@@ -16,8 +16,8 @@ import pytest
 
 from suite.errors import UserError
 from suite.protocol import Protocol, load_protocol
-from suite.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
-from suite.store import RunDirectory
+from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.storage.store import RunDirectory
 
 CELL = Cell("ppo", "CheetahRun", 1)
 JOB = Job("ppo", "CheetahRun", (0, 1, 2))
@@ -248,7 +248,7 @@ def test_the_same_configuration_and_new_cells_pass(run: RunDirectory) -> None:
 def other_process(run: RunDirectory) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds seeds 1 and 2."""
     program = (
-        "import sys, pathlib; from suite.store import RunDirectory, Job\n"
+        "import sys, pathlib; from suite.storage.store import RunDirectory, Job\n"
         "run = RunDirectory.open(pathlib.Path(sys.argv[1]))\n"
         "with run.locked(Job('ppo', 'CheetahRun', (1, 2))): print('held', flush=True); input()\n"
     )

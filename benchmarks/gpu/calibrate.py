@@ -33,14 +33,14 @@ from benchmarks.gpu import SCRATCH
 from benchmarks.gpu.common import checked, describe, options_parser, suitable_engines
 from envs.tasks import TASK_SETS
 from suite import text
-from suite.files import atomic_write, json_bytes, make_directory
 from suite.launch import launch
-from suite.provenance import provenance
-from suite.records import Cell, CurveRow
 from suite.request import make_request
 from suite.selection import parse_algorithms, parse_seeds
 from suite.status import cell_reports
-from suite.store import RunDirectory
+from suite.storage.files import atomic_write, json_bytes, make_directory
+from suite.storage.provenance import provenance
+from suite.storage.records import Cell, CurveRow
+from suite.storage.store import RunDirectory
 
 TASK = "CheetahRun"
 PUBLISHED_UPDATES = (1, 7, 14, 21, 27, 34, 41, 47, 54, 61)

@@ -27,11 +27,11 @@ from envs.vector import EnvState
 from suite import runtime, text
 from suite.build import build_algorithm, build_program
 from suite.errors import UserError, unknown
-from suite.files import atomic_write, json_bytes, make_directory
 from suite.program import Program, SeedState
 from suite.protocol import Protocol
-from suite.provenance import provenance
 from suite.settings import hyperparameters, protocol_settings
+from suite.storage.files import atomic_write, json_bytes, make_directory
+from suite.storage.provenance import provenance
 
 BANK_SIZE = 256
 """Start states per task and engine (B)."""

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suite.files import atomic_write, json_bytes, parse_json, read_bounded
+from suite.storage.files import atomic_write, json_bytes, parse_json, read_bounded
 
 NAME = "digests.json"
 

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from suite.archives import open_archive
 from suite.errors import UserError
-from suite.files import atomic_writer, make_directory, parse_json
+from suite.storage.archives import open_archive
+from suite.storage.files import atomic_writer, make_directory, parse_json
 
 logger = logging.getLogger(__name__)
 

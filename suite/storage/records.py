@@ -227,7 +227,7 @@ class RunRecord:
 
     Attributes:
         configuration: what ran.
-        provenance: on what it ran, once per start (see suite/provenance.py).
+        provenance: on what it ran, once per start (see suite/storage/provenance.py).
     """
 
     configuration: Configuration

@@ -40,14 +40,14 @@ ENVIRONMENT = (
 )
 """Variables that change results or speed; no others are recorded."""
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def provenance() -> dict[str, Any]:
     """Returns plain data for run.json; what cannot be found out is None.
 
     What a start used up is added as it goes on: `wall_seconds`, `compile_seconds`,
-    `peak_memory_bytes` and `device_peak_memory_bytes` (suite/resources.py).
+    `peak_memory_bytes` and `device_peak_memory_bytes` (suite/storage/resources.py).
     """
     return {
         "command": [Path(sys.argv[0]).name, *_anonymous(sys.argv[1:])],

@@ -9,12 +9,12 @@
                                     states.npz   some observations of the newest evaluation
                                     metrics.csv  training metrics, a row per chunk
                                     policy-0.npz what acts at the end of stage 0, and so on
-                                    digests.json of all of these (suite/digests.py)
+                                    digests.json of all of these (suite/storage/digests.py)
 
     RUN_DIR/TASK/ALGORITHM/seed-000.diverged-1/  the same of a run that was tried again
 
-No file belongs to two processes: a cell is leased while it trains (suite/leases.py), and only
-`protocol.json` is shared, which is never rewritten.
+No file belongs to two processes: a cell is leased while it trains (suite/storage/leases.py), and
+only `protocol.json` is shared, which is never rewritten.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from suite import digests
 from suite.errors import UserError, unknown
-from suite.files import (
+from suite.protocol import Mode, Protocol
+from suite.storage import digests
+from suite.storage.files import (
     atomic_write,
     exclusive_write,
     json_bytes,
@@ -43,9 +44,8 @@ from suite.files import (
     read_bounded,
     remove_leftovers,
 )
-from suite.leases import Lease, Regrouped, Worker, is_owned
-from suite.protocol import Mode, Protocol
-from suite.records import (
+from suite.storage.leases import Lease, Regrouped, Worker, is_owned
+from suite.storage.records import (
     Cell,
     Configuration,
     CurveRow,
@@ -497,7 +497,7 @@ class RunDirectory:
 
     def _read_arrays(self, path: Path, *names: str) -> tuple[np.ndarray, ...]:
         """Reads arrays of numbers; raises UserError where the file is damaged."""
-        from suite.archives import open_archive
+        from suite.storage.archives import open_archive
 
         try:
             content = io.BytesIO(self._content(path, MAX_ARRAY_BYTES))

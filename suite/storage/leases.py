@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from suite.errors import UserError
-from suite.files import (
+from suite.storage.files import (
     atomic_write,
     exclusive_write,
     json_bytes,
