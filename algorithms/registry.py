@@ -55,6 +55,11 @@ _ENTRIES = (
         {"generative_model": "diffusion"},
     ),
     Entry(
+        "gorl-identity",
+        StagedPPO,
+        "control: GoRL whose decoder stays the identity; its settings and restarts alone",
+    ),
+    Entry(
         "ppo-matched",
         PPO,
         "control: PPO with GoRL's stage-0 encoder settings for the whole budget",

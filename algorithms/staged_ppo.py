@@ -1,7 +1,7 @@
 """PPO whose networks restart at stage boundaries: GoRL's encoder (ALGORITHMS 2.4).
 
-On its own it is the control `ppo-matched-reset`, which tells the effect of the restarts
-from that of the decoder.
+On its own it is the control `gorl-identity`, and with other settings `ppo-matched-reset`: they
+tell the effect of the settings and restarts from that of the decoder.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class StagedPPO(PPO):
             shares down leaves over; the published runs dropped them (182 of 183).
         encoder_restart: `gaussian` makes the policy exactly N(0, I), the paper's reset to
             the prior; `fresh` is a random network, as the first release does; `warm`
-            keeps the policy.
+            keeps the policy with its observation statistics.
         keep_critic: keep the critic at a restart; the first release wipes it.
-        keep_statistics: keep the observation statistics; the first release wipes them.
+        keep_statistics: keep the observation statistics, as a warm restart always does; the first release wipes them.
         restart_envs: start the environments afresh too, as the first release does.
         stage_policy: the policy of a stage that goes on into the next one, its `last` or,
             as in the first release, its `best` by the noise-free evaluation. The run's
@@ -98,7 +98,8 @@ class StagedPPO(PPO):
     def advance(self, state: Learner, key: jax.Array) -> Learner:
         """Restarts the policy, and what is not kept; Adam's moments always restart."""
         stats = state.normalizer
-        if not self.keep_statistics:
+        # A policy that goes on would see other inputs if its statistics did not.
+        if not (self.keep_statistics or self.encoder_restart == "warm"):
             stats = normalizer.initial(self.env.obs_size)
         fresh = self._fresh(key, stats, state.stage + 1)
         policy = self._restarted_policy(state.networks.policy, fresh.networks.policy)

@@ -40,6 +40,7 @@ METHOD_STYLES: dict[str, Style] = {
     "gorl-diff": Style("#6341fa", (6, 1.2, 1.2, 1.2), "v"),
     "ppo-matched": Style("#7e588e", (1.2, 1.2), "P"),
     "ppo-matched-reset": Style("#d67d51", (3, 1, 1, 1, 1, 1), "X"),
+    "gorl-identity": Style("#2c7a6b", (4, 1, 1, 1), "*"),
 }
 
 _FURTHER_COLOURS = ("#2f8f5b", "#c2569b", "#5f7f1f", "#4f74c8", "#a8663a", "#0f8a8a")

@@ -148,9 +148,14 @@ class Program:
         adopted = self.algorithm.adopt(state.algorithm, policy, self._key(state, _ADVANCE))
         return state._replace(algorithm=adopted)
 
-    def restart_envs(self, state: SeedState) -> SeedState:
-        """Starts the environments afresh; steps not yet counted stay in the count."""
-        envs = self.envs.reset(self._key(state, _RESTART))
+    def restart_envs(self, state: SeedState, occasion: jax.Array) -> SeedState:
+        """Starts the environments afresh; steps not yet counted stay in the count.
+
+        Args:
+            state: of one seed.
+            occasion: [] tells restarts after the same update apart.
+        """
+        envs = self.envs.reset(jax.random.fold_in(self._key(state, _RESTART), occasion))
         return state._replace(envs=envs._replace(steps=state.envs.steps))
 
     def _best(self, state: State, score: jax.Array) -> Best:
@@ -200,7 +205,7 @@ class Compiled:
         self._reinstate = jax.jit(jax.vmap(program.reinstate), donate_argnums=0)
         self._advance = jax.jit(jax.vmap(program.advance), donate_argnums=0)
         self._adopt = jax.jit(jax.vmap(program.adopt))
-        self._restart_envs = jax.jit(jax.vmap(program.restart_envs))
+        self._restart_envs = jax.jit(jax.vmap(program.restart_envs, in_axes=(0, None)))
         self._finite = jax.jit(jax.vmap(_finite_leaves))
 
     def start(self, seeds: tuple[int, ...]) -> SeedState:
@@ -239,9 +244,9 @@ class Compiled:
         """Puts frozen parts of kept policies [S, ...] into the states before any step."""
         return self._run("adopt", self._adopt, state, policies)
 
-    def restart_envs(self, state: SeedState) -> SeedState:
+    def restart_envs(self, state: SeedState, occasion: int) -> SeedState:
         """Starts the environments afresh."""
-        return self._run("restart_envs", self._restart_envs, state)
+        return self._run("restart_envs", self._restart_envs, state, jnp.int32(occasion))
 
     def finite(self, state: SeedState) -> dict[str, jax.Array]:
         """Says of each float leaf of the algorithm's state which seeds are finite, [S] each."""

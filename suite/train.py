@@ -33,6 +33,9 @@ from suite.storage.provenance import provenance
 from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
 from suite.storage.resources import forget_peak, peak_device_memory, peak_memory
 
+_COLLECTION, _NEXT_STAGE = range(2)
+"""Occasions on which environments start afresh after one and the same update."""
+
 
 @dataclasses.dataclass
 class SeedRecord:
@@ -287,7 +290,7 @@ class Training:
                 state = self._collect(state, stage)
             state = self.program.advance(state)
             if stage.restart_envs or not stage.time_limits:
-                state = self.program.restart_envs(state)
+                state = self.program.restart_envs(state, _NEXT_STAGE)
         self.stage += 1
         self._freeze_diverged(state)
         return state
@@ -295,7 +298,7 @@ class Training:
     def _collect(self, state: SeedState, stage: Stage) -> SeedState:
         """Takes the stage's extra rollouts."""
         if not stage.time_limits:
-            state = self.program.restart_envs(state)
+            state = self.program.restart_envs(state, _COLLECTION)
         state = self.program.collect(state, stage.extra_rollouts)
         return self._count(state, "decoder_data_steps")
 

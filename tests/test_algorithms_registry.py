@@ -32,7 +32,7 @@ def documented(cls: type[Algorithm]) -> set[str]:
 
 def test_names() -> None:
     assert ALL == ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
-    assert CONTROLS == ("ppo-matched", "ppo-matched-reset")
+    assert CONTROLS == ("gorl-identity", "ppo-matched", "ppo-matched-reset")
     assert tuple(registry.entries())[:7] == NAMES
 
 
@@ -62,6 +62,7 @@ def test_published_settings() -> None:
         "dppo": (3e-4, 0.2),
         "gorl-fm": (1e-3, 0.15),
         "gorl-diff": (1e-3, 0.15),
+        "gorl-identity": (1e-3, 0.15),
         "ppo-matched": (1e-3, 0.15),
         "ppo-matched-reset": (1e-3, 0.15),
     }
