@@ -41,7 +41,8 @@ class StagedPPO(PPO):
             the prior; `fresh` is a random network, as the first release does; `warm`
             keeps the policy with its observation statistics.
         keep_critic: keep the critic at a restart; the first release wipes it.
-        keep_statistics: keep the observation statistics, as a warm restart always does; the first release wipes them.
+        keep_statistics: keep the observation statistics, as a warm restart always does; the
+            first release wipes them.
         restart_envs: start the environments afresh too, as the first release does.
         stage_policy: the policy of a stage that goes on into the next one, its `last` or,
             as in the first release, its `best` by the noise-free evaluation. The run's

@@ -6,6 +6,7 @@ The arms' protocols and hyper-parameters differ along the ablation's axes and no
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,25 +14,31 @@ from typing import Any
 
 import numpy as np
 
-from reports.analysis import Analysis
-from reports.entries import interval_rule, make_table, score_rule, text_entries
+from reports.analysis import LEVEL, Analysis
+from reports.entries import interval_rule, make_table, p_value_entry, score_rule, text_entries
+from reports.loading import load_results
 from reports.markup import Entry, Table, number
-from reports.results import (
-    MAX_RETURN,
-    Finding,
-    Results,
-    Run,
-    algorithm_order,
-    display_name,
-    load_results,
-)
+from reports.results import MAX_RETURN, Finding, Results, Run, algorithm_order, display_name
 from reports.scores import ScorePolicy
-from reports.statistics import Estimate
+from reports.statistics import Estimate, holm
 from suite.ablation import Ablation, Arm, value_text
 from suite.errors import UserError
 from suite.protocol import Protocol
 from suite.storage.records import Cell, completed
 from suite.storage.store import RunDirectory, is_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One arm of a method against the reference.
+
+    Attributes:
+        difference: of the IQM of final scores.
+        p_holm: of the permutation test, corrected for all comparisons of the ablation.
+    """
+
+    difference: Estimate
+    p_holm: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +98,30 @@ class Arms:
         """Returns whether a method was asked for, or has runs in an arm all the same."""
         label = self.label(method, arm)
         return method in self.ablation.algorithms or label in self.analysis.results.algorithms
+
+    @functools.cached_property
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """Every label that has a reference to be compared with, in the order of the tables."""
+        found = {}
+        for label, reference in self._compared():
+            difference = self.analysis.difference(label, reference)
+            p_value = self.analysis.difference_p(label, reference)
+            if difference is not None and p_value is not None:
+                found[label] = difference, p_value
+        adjusted = holm([p_value for _, p_value in found.values()])
+        return {
+            label: Comparison(difference, p_holm)
+            for (label, (difference, _)), p_holm in zip(found.items(), adjusted, strict=True)
+        }
+
+    def _compared(self) -> Iterator[tuple[str, str]]:
+        known = set(self.analysis.results.algorithms)
+        for method in self.methods:
+            reference = self.reference_of(method)
+            for arm in self.ablation.arms:
+                label = self.label(method, arm)
+                if label != reference and {label, reference} <= known:
+                    yield label, reference
 
     def has_runs(self, label: str, task: str) -> bool:
         """Returns whether there is any run of a label on a task."""
@@ -158,6 +189,7 @@ def results_table(arms: Arms) -> Table:
         *arms.tasks,
         "IQM",
         f"IQM less that of {arms.reference_name}",
+        "p (Holm)",
         *(name if len(arms.tasks) == 1 else f"{name}, {task}" for name, task in shown),
     ]
     rows = [
@@ -167,6 +199,7 @@ def results_table(arms: Arms) -> Table:
             *(_returns(arms, method, arm, task) for task in arms.tasks),
             _iqm(arms, method, arm),
             _difference(arms, method, arm),
+            _p_holm(arms, method, arm),
             *(_metric(arms, method, arm, task, name) for name, task in shown),
         ]
         for method in arms.methods
@@ -177,7 +210,9 @@ def results_table(arms: Arms) -> Table:
         "Final return, mean ± sample standard deviation over n runs, with what was expected and "
         f"is not there or did not end well; IQM of the scores and its difference from that of "
         f"{arms.reference_name}{', of the same method' if arms.ablation.axes else ''} "
-        f"[{interval_rule(arms.analysis)}]. {score_rule(arms.analysis)}"
+        f"[{interval_rule(arms.analysis)}]{_coverage(arms.analysis)}. p: permutation test, "
+        f"Holm-corrected for the {len(arms.comparisons)} differences of the table; claims rest on "
+        f"it, not on the intervals. {score_rule(arms.analysis)}"
     )
     if arms.ablation.metrics:
         listed = ", ".join(arms.ablation.metrics)
@@ -216,28 +251,17 @@ def headline(arms: Arms) -> str:
     """Returns which arms stand out from the reference arm, in one sentence or two."""
     if not arms.ablation.axes:
         return arms.analysis.headline()
-    found = dict(_differences(arms))
-    clear = [f"{name} {e}" for name, e in found.items() if e.has_interval and e.low * e.high > 0]
+    found = arms.comparisons
     if not found:
         return "No arm can be compared with another yet."
-    text = (
-        f"{len(clear)} of {len(found)} differences of the IQM from arm {arms.reference.name} have "
-        "an interval without 0"
-    )
-    listed = f": {'; '.join(clear)}" if clear else ""
-    return f"{text}{listed}. Intervals are nominal 95% ones, not corrected for their number."
-
-
-def _differences(arms: Arms) -> Iterator[tuple[str, Estimate]]:
-    known = set(arms.analysis.results.algorithms)
-    for method in arms.methods:
-        reference = arms.reference_of(method)
-        for arm in arms.ablation.arms:
-            label = arms.label(method, arm)
-            if label != reference and {label, reference} <= known:
-                estimate = arms.analysis.difference(label, reference)
-                if estimate is not None:
-                    yield display_name(label), estimate
+    clear = [
+        f"{display_name(label)} {comparison.difference}"
+        for label, comparison in found.items()
+        if comparison.p_holm < LEVEL
+    ]
+    text = f"{len(clear) or 'None'} of {len(found)} arms differ from arm {arms.reference.name}"
+    listed = f" in the IQM: {'; '.join(clear)}" if clear else " at this number of runs"
+    return f"{text}{listed} (Holm-corrected permutation tests at {LEVEL:g})."
 
 
 def _returns(arms: Arms, method: str, arm: Arm, task: str) -> Entry:
@@ -280,11 +304,24 @@ def _difference(arms: Arms, method: str, arm: Arm) -> Entry:
         return Entry("reference")
     if not set(labels) <= set(arms.analysis.results.algorithms):
         return Entry("incomplete")
-    estimate = arms.analysis.difference(*labels)
-    if estimate is None:
+    comparison = arms.comparisons.get(labels[0])
+    if comparison is None:
         return Entry("incomplete")
+    estimate = comparison.difference
     scored = [t for t in arms.tasks if all(_has_scores(arms, label, t) for label in labels)]
     return Entry(f"{estimate}{_partly(arms, scored)}", estimate.value)
+
+
+def _p_holm(arms: Arms, method: str, arm: Arm) -> Entry:
+    comparison = arms.comparisons.get(arms.label(method, arm))
+    return p_value_entry(comparison.p_holm) if comparison else Entry("")
+
+
+def _coverage(analysis: Analysis) -> str:
+    """Says how often such an interval of an IQM holds the truth, with a comma in front."""
+    rates = [analysis.coverage(label)[0] for label in analysis.algorithms]
+    known = [rate for rate in rates if not math.isnan(rate)]
+    return f", which holds the truth in {min(known):.0%} of simulations" if known else ""
 
 
 def _partly(arms: Arms, tasks: Sequence[str]) -> str:
@@ -302,12 +339,14 @@ def _metric(arms: Arms, method: str, arm: Arm, task: str, name: str) -> Entry:
         pairs = [(arms.last_metric(arm, run, name), run.run_id) for run in runs]
     except UserError:
         return Entry("damaged")
+    diverged = sum(run.state == "diverged" for run in arms.runs_of(method, arm, task))
     values = [value for value, _ in pairs if value is not None]
     if not values:
         return Entry("not recorded" if runs else "no finished run")
     mean, ids = float(np.mean(values)), tuple(run_id for _, run_id in pairs)
     spread = f" ± {np.std(values, ddof=1):.3g}" if len(values) > 1 else ""
-    return Entry(f"{mean:.4g}{spread}", mean, ids)
+    without = f" (without {diverged} diverged)" if diverged else ""
+    return Entry(f"{mean:.4g}{spread}{without}", mean, ids)
 
 
 def _method(label: str) -> str:

@@ -9,7 +9,7 @@ from reports.ablation_figures import ablation_curves
 from reports.drawing import Figure
 from reports.figures import make_figures
 from reports.html import stamp
-from reports.markup import Table, to_markdown
+from reports.markup import Table, to_text
 from reports.run_tables import cost, failures, hyperparameters, ledger, machines, runs
 from reports.tables import build_tables
 
@@ -48,5 +48,5 @@ def ablation_summary(arms: Arms) -> str:
     """Returns whether the runs may be compared, what stands out, and the table of results."""
     ablation = arms.ablation
     verdict = stamp(arms.analysis.results, scope(ablation), ablation.varied_protocol_fields)
-    table = to_markdown(ablation_tables(arms)[0])
+    table = to_text(ablation_tables(arms)[0])
     return f"{verdict.word} {verdict.text}\n{headline(arms)}\n\n{table}".rstrip()

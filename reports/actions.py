@@ -182,6 +182,7 @@ def _summary(samples: ActionSamples, findings: Sequence[Finding]) -> Table:
 def _summary_row(key: tuple[str, int, Side], group: Sequence[Finding]) -> tuple[Entry, ...]:
     algorithm, env_steps, side = key
     shapes = [each.shape for each in group]
+    tested = [each for each in group if not math.isnan(each.gaussian_p)]
     return (
         Entry(display_name(algorithm)),
         number(env_steps, 0),
@@ -191,7 +192,7 @@ def _summary_row(key: tuple[str, int, Side], group: Sequence[Finding]) -> tuple[
         number(float(np.median([np.abs(shape.skewness).max() for shape in shapes])), 2),
         number(float(np.median([_largest(shape.kurtosis) for shape in shapes])), 2),
         number(float(np.median([shape.correlation for shape in shapes])), 2),
-        _count(group, lambda each: each.gaussian_p < LEVEL),
+        _count(tested, lambda each: each.gaussian_p < LEVEL),
         _count(group, lambda each: each.joint.dip_p < LEVEL),
         _count(group, lambda each: each.own.dip_p < LEVEL),
         _count(group, lambda each: each.multimodal_dimensions > 0),
@@ -306,7 +307,7 @@ def _largest(values: np.ndarray) -> float:
 
 def _count(group: Sequence[Finding], holds: Callable[[Finding], bool]) -> Entry:
     count = sum(map(holds, group))
-    return Entry(f"{count} of {len(group)}", count / len(group))
+    return Entry(f"{count} of {len(group)}", count / len(group) if group else None)
 
 
 def _size(samples: ActionSamples) -> int:
@@ -319,8 +320,9 @@ def _test_note() -> str:
         "Multimodal: Hartigan's dip test along the first principal component of all policies' "
         "actions in the state (joint) or of this policy's (own), and in each dimension, "
         f"Holm-corrected over dimensions; all at {LEVEL:.0%}, no dip's p below .001. A Gaussian "
-        "of std above .71 has two modes after tanh, at the bounds: only modes before squashing are "
-        "the policy's own."
+        "of mean 0 and std above .71 has two modes after tanh, at the bounds: only modes before "
+        "squashing are the policy's own. A pair with a constant dimension, as there may be at the "
+        "bounds, cannot be tested for being Gaussian and does not count."
     )
 
 

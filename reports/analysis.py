@@ -332,16 +332,26 @@ class Analysis:
 
     def difference(self, first: str, second: str) -> Estimate | None:
         """Returns IQM(first) - IQM(second) of final scores on the tasks that both have."""
-        common = [
-            task
-            for task in self.results.tasks
-            if task in self._covered(first) and task in self._covered(second)
-        ]
-        if not common:
+        x, y = self._common_scores(first, second)
+        if not x:
             return None
-        x, y = ([self.scores_of(a, task).scores for task in common] for a in (first, second))
         counts = self._counts(first, _sizes(x)), self._counts(second, _sizes(y))
         return statistics.iqm_difference(x, y, *counts)
+
+    def difference_p(self, first: str, second: str) -> float | None:
+        """Returns the p-value of that difference, by the permutation test that claims rest on."""
+        x, y = self._common_scores(first, second)
+        if not x:
+            return None
+        generator = self._generator(f"{first} and {second}")
+        return statistics.permutation_test(x, y, self.repetitions, generator)
+
+    def _common_scores(self, first: str, second: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the final scores of two algorithms on the tasks that both have."""
+        covered = self._covered(first) & self._covered(second)
+        common = [task for task in self.results.tasks if task in covered]
+        x, y = ([self.scores_of(a, task).scores for task in common] for a in (first, second))
+        return x, y
 
     def _runs_each(self) -> str:
         sizes = [size for a in self.algorithms for size in self.runs_per_task(a)]

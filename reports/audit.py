@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reports.entries import plain
-from reports.results import FindingKind, Results, Run, display_name, load_results
+from reports.loading import load_results
+from reports.results import FindingKind, Results, Run, display_name
 from suite.ablation import SOURCE, is_ablation, read_ablation
 from suite.errors import UserError
 from suite.protocol import Protocol
@@ -73,6 +74,7 @@ def audit(results: Results, varied: Collection[str] = ()) -> tuple[Check, ...]:
     return (
         _cells(results),
         _finished(results),
+        _first_tries(results),
         _steps(results),
         _protocol(results),
         *_protocol_checks(results, varied),
@@ -170,6 +172,12 @@ def _finished(results: Results) -> Check:
     """Every run came to its end; a divergence is a result, not a fault of the comparison."""
     verdicts: Mapping[FindingKind, Word] = {"partial": "failed", "diverged": "warning"}
     return _from_findings(results, UNFINISHED, verdicts, "every run came to its end")
+
+
+def _first_tries(results: Results) -> Check:
+    """No seed was tried again after it had diverged, which only some methods may need."""
+    text = "every run is the first try of its seed"
+    return _from_findings(results, "first tries", {"retried": "warning"}, text)
 
 
 def _steps(results: Results) -> Check:

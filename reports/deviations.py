@@ -13,8 +13,8 @@ from suite.deviations import (
     Deviation,
     Resolved,
     load_deviations,
-    resolve,
     settings_text,
+    stored,
 )
 from suite.storage.records import completed
 
@@ -38,10 +38,10 @@ def deviations(results: Results) -> Table:
 
 
 def _row(deviation: Deviation, results: Results, labels: Sequence[str]) -> tuple[str, ...]:
-    known = resolve(COMPARED[0]).hyperparameters
-    # What concerns methods that are not installed here concerns all of them alike.
+    known = stored(COMPARED[0]).hyperparameters
+    # What concerns methods that are not built in concerns all of them alike.
     names = [name for name in dict.fromkeys(map(_name, labels)) if name in known] or [*known][:1]
-    presets = [settings_text(resolve(preset).shown(deviation, names)) for preset in COMPARED]
+    presets = [settings_text(stored(preset).shown(deviation, names)) for preset in COMPARED]
     methods = "all" if "all" in deviation.algorithms else ", ".join(map(display_name, labels))
     return (
         deviation.topic,
@@ -55,8 +55,8 @@ def _row(deviation: Deviation, results: Results, labels: Sequence[str]) -> tuple
 
 
 def _here(results: Results, labels: Sequence[str], field: str) -> str:
-    stored = {label: completed(settings_of(results, label)) for label in labels}
-    found = Resolved(results.protocol, stored)
+    settings = {label: completed(settings_of(results, label)) for label in labels}
+    found = Resolved(results.protocol, settings)
     return text.by_name({label: _value(found, label, field) for label in labels})
 
 

@@ -45,6 +45,11 @@ def estimate_entry(estimate: Estimate | None, runs: tuple[str, ...] = ()) -> Ent
     return Entry(str(estimate), estimate.value, runs) if estimate else Entry("", None, runs)
 
 
+def p_value_entry(p_value: float) -> Entry:
+    """Returns a p-value with four digits, as nothing smaller than a ten-thousandth is meant."""
+    return Entry("<0.0001" if p_value < 1e-4 else f"{p_value:.4f}", p_value)
+
+
 def spread(values: Sequence[float], runs: tuple[str, ...]) -> Entry:
     """Returns mean ± sample standard deviation, the mean alone for one value."""
     if not values:

@@ -13,6 +13,7 @@ from reports.entries import (
     interval_rule,
     left_out_note,
     make_table,
+    p_value_entry,
     score_rule,
 )
 from reports.markup import Entry, Table, number
@@ -95,8 +96,8 @@ def pairwise(analysis: Analysis) -> Table:
             Entry(display_name(pair.second), None, analysis.run_ids(pair.second)),
             estimate_entry(pair.difference),
             estimate_entry(pair.improvement),
-            Entry(_p_value(pair.p_value), pair.p_value),
-            Entry(_p_value(pair.p_holm), pair.p_holm),
+            p_value_entry(pair.p_value),
+            p_value_entry(pair.p_holm),
             Entry("yes" if pair.significant else "no"),
         )
         for pair in analysis.pairs
@@ -177,10 +178,6 @@ def times_to_threshold(analysis: Analysis) -> Table:
 def _published(reference: Reference, algorithm: str, task: str) -> Entry:
     value = reference.values.get((algorithm, task))
     return Entry(f"{value.mean:.2f} ± {value.std:.2f}", value.mean) if value else Entry("")
-
-
-def _p_value(p: float) -> str:
-    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def _ids_without(analysis: Analysis, algorithm: str, left_out: str) -> tuple[str, ...]:

@@ -451,7 +451,7 @@ def power(run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_
 def export(run_dirs: tuple[Path, ...], out: Path | None, tracker: str | None) -> None:
     """Write every evaluation of every run as one tidy table, or for an experiment tracker."""
     from reports.export import write_tidy
-    from reports.results import load_results
+    from reports.loading import load_results
 
     if tracker is not None:
         from reports.trackers import write_tracked
@@ -485,7 +485,7 @@ def actions(run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawn
     stored = _open_run(run_dir)
     runtime.prepare(cache)
     from reports.actions import write_actions
-    from reports.markup import to_markdown, to_records
+    from reports.markup import to_records, to_text
     from suite.actions import sample_actions
 
     samples = sample_actions(stored, **drawn)
@@ -496,7 +496,7 @@ def actions(run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawn
     if as_json:
         click.echo(_json({table.name: to_records(table) for table in tables}))
     else:
-        click.echo(to_markdown(tables[0]))
+        click.echo(to_text(tables[0]))
     click.echo(f"suite: {len(files)} files in {directory}", err=True)
 
 

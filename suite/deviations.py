@@ -2,13 +2,16 @@
 
 What the text and the code say stands in deviations.toml; what `paper` and `fair` do is
 looked up in the presets and the algorithms, so that the table cannot fall behind them.
-Nothing of the algorithms is imported before a value is looked up.
+Reports look it up in presets.json instead, which saves them the import of JAX: it holds what
+`resolve` gives, a test holds it to that, and `python -m suite.deviations > suite/presets.json`
+writes it again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import shutil
 import textwrap
 import tomllib
@@ -109,6 +112,26 @@ def resolve(preset: str) -> Resolved:
     return Resolved(protocol, values)
 
 
+@functools.cache
+def stored(preset: str) -> Resolved:
+    """Returns what `resolve` gives for the built-in algorithms, without importing them.
+
+    Args:
+        preset: one of `COMPARED`.
+    """
+    file = resources.files("suite") / "presets.json"
+    return Resolved(load_protocol(preset), json.loads(file.read_text(encoding="utf-8"))[preset])
+
+
+def presets_json() -> str:
+    """Returns suite/presets.json: by preset, algorithm and field."""
+    from algorithms.names import NAMES
+
+    values = {preset: resolve(preset).hyperparameters for preset in COMPARED}
+    built_in = {preset: {name: found[name] for name in NAMES} for preset, found in values.items()}
+    return json.dumps(built_in, indent=1)
+
+
 def rows(algorithm: str | None = None) -> list[dict[str, Any]]:
     """Returns the table as plain data.
 
@@ -191,3 +214,7 @@ def settings_text(values: Mapping[str, str]) -> str:
     """Returns fields and their values in one line: `clip = 0.15, later_clip = 0.3`."""
     pairs = (f"{field.removeprefix(_PROTOCOL)} = {value}" for field, value in values.items())
     return ", ".join(pairs) or "no switch"
+
+
+if __name__ == "__main__":
+    print(presets_json())

@@ -103,8 +103,11 @@ def test_gaussian_restart_is_the_prior(trained: Learner) -> None:
     np.testing.assert_allclose(policy.stddev(), 1.0, atol=2e-7)
 
 
-def test_warm_restart_keeps_the_policy(trained: Learner) -> None:
-    assert same(restarted(trained, encoder_restart="warm").networks.policy, trained.networks.policy)
+@pytest.mark.parametrize("keep", [True, False])
+def test_warm_restart_keeps_the_policy_and_what_it_sees(trained: Learner, keep: bool) -> None:
+    state = restarted(trained, encoder_restart="warm", keep_statistics=keep)
+    assert same(state.networks.policy, trained.networks.policy)
+    assert same(state.normalizer, trained.normalizer)
 
 
 def test_fresh_restart_is_a_random_network(trained: Learner) -> None:

@@ -22,7 +22,8 @@ from fuzzing import damage
 from generate import generate_runs, write_cell
 
 from reports.audit import audit
-from reports.results import Results, load_results
+from reports.loading import load_results
+from reports.results import Results
 from suite import interrupt
 from suite.cli import EXIT_INTERRUPTED, run_command
 from suite.errors import UserError

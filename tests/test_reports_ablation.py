@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from generate import generated_protocol, write_cell
 
-from reports.ablation import results_table
+from reports.ablation import headline, results_table
 from reports.report import Request, write_report
 from suite.ablation import Ablation, Axis, make_arms
+from suite.cli import run_command
 from suite.errors import UserError
 from suite.protocol import Protocol
 from suite.storage.records import Cell, Job
@@ -62,6 +63,17 @@ def report(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_the_terminal_gets_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, TIMING)
+    arguments = ["report", str(tmp_path), "--format", "tables", "--reps", "50"]
+    assert run_command(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line.split() for line in lines if line.split()[:2] == ["method", "arm"])
+    assert head[2:5] == [*TASKS, "IQM"]
+    assert [line.split()[:2] for line in lines].count(["GoRL(FM)", "before"]) == 1
+    assert not [line for line in lines if "\\" in line or line.startswith("|")]
+
+
 def final_returns(run: RunDirectory, algorithm: str, task: str) -> list[float]:
     cells = [Cell(algorithm, task, seed) for seed in SEEDS]
     rows = [[r for r in run.read_curve(c) if r.mode == "deterministic"] for c in cells]
@@ -87,6 +99,29 @@ def test_every_row_holds_the_numbers_of_its_runs(tmp_path: Path) -> None:
         assert (
             difference == "reference" if arm.name == "after" else difference.startswith("0.000 [")
         )
+
+
+def test_claims_rest_on_the_exact_permutation_test(tmp_path: Path) -> None:
+    """Three runs against three can never be told apart at 5%, however far they lie."""
+    ablation = make(tmp_path, TIMING, tasks=("CheetahRun",))
+    for arm in ablation.arms:
+        shutil.rmtree(tmp_path / arm.name / "WalkerWalk")
+    before = RunDirectory.open(tmp_path / "before")
+    worst = before.path / "CheetahRun" / "ppo"
+    shutil.rmtree(worst)
+    job = Job("ppo", "CheetahRun", SEEDS)
+    for cell in job.cells:
+        write_cell(before, cell, job, POINTS, state="diverged", evaluations=3)
+    rows = {(row["method"], row["arm"]): row for row in report(tmp_path)}
+    # Of the 20 ways to deal six runs into two threes, two are as far apart as these: p = .1, and
+    # .2 after Holm's correction for two comparisons. The other method's arms are equal: p = 1.
+    assert float(rows["PPO", "before"]["p (Holm)"]) == pytest.approx(0.2, abs=0.08)
+    assert float(rows["GoRL(FM)", "before"]["p (Holm)"]) == 1.0
+    difference = rows["PPO", "before"]["IQM less that of after"]
+    assert difference.startswith("-") and difference.endswith("]")
+    arms = Request((tmp_path,), repetitions=500).load_arms()
+    assert arms is not None
+    assert headline(arms).startswith("None of 2 arms differ from arm after")
 
 
 def test_another_reference_arm(tmp_path: Path) -> None:
@@ -151,7 +186,7 @@ def test_the_whole_report_is_the_same_twice_and_names_the_axis(tmp_path: Path) -
     assert "Comparable." in page and "but for protocol.normalizer_timing" in page
     assert "the solid line is arm after" in page
     summary = write_report(request, tmp_path / "two", ("tables",)).summary
-    assert "0 of 2 differences of the IQM from arm after" in summary
+    assert "None of 2 arms differ from arm after at this number of runs" in summary
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from generate import generate_runs
 
+from reports.analysis import Analysis
 from reports.audit import audit
 from reports.html import stamp
-from reports.results import load_results
+from reports.loading import load_results
+from reports.run_tables import failures
 from suite.ablation import Ablation, Axis
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.protocol import load_protocol
@@ -251,6 +253,27 @@ def test_a_missing_seed(run_dir: Path, audited: Callable[..., Audited]) -> None:
     result = audited(run_dir)
     assert result.failed == {"every cell"}
     assert result.text("every cell") == "missing: CheetahRun/fpo/seed-001"
+
+
+@pytest.mark.parametrize(("tries", "times"), [(1, "once"), (2, "2 times")])
+def test_a_seed_that_was_tried_again(
+    run_dir: Path, audited: Callable[..., Audited], tries: int, times: str
+) -> None:
+    """What `--retry-diverged` sets aside shows: who tries until it works, selects."""
+    assert audited(run_dir).checks["first tries"][0] == "ok"
+    cell = cell_path(run_dir)
+    for number in range(1, tries + 1):
+        shutil.copytree(cell, cell.with_name(f"{cell.name}.diverged-{number}"))
+    result = audited(run_dir)
+    assert result.code == 0
+    assert result.checks["first tries"][0] == "warning"
+    said = f"CheetahRun/fpo/seed-001 diverged {times} before and was started afresh"
+    assert said in result.text("first tries")
+    results = load_results([run_dir])
+    assert stamp(results).level == "warn"
+    rows = [[entry.text for entry in row] for row in failures(Analysis(results)).rows]
+    (row,) = [row for row in rows if row[0] == "retried"]
+    assert row[1].startswith("CheetahRun/fpo/seed-001#") and times in row[2]
 
 
 def test_a_seed_that_is_missing_everywhere(run_dir: Path, audited: Callable[..., Audited]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ from generate import SAMPLE_LOSS, generate_runs, generated_protocol
 
 from reports.analysis import Analysis
 from reports.deviations import NOT_RECORDED, deviations
+from reports.loading import load_results
 from reports.markup import Table
 from reports.report import Request, write_report
-from reports.results import load_results
 from suite import cli
 
 TASK = ("CheetahRun",)
@@ -64,6 +66,18 @@ def test_captions_and_page_say_which_mode_is_whose(path: Path, tmp_path: Path) -
     assert data["modes"] == ["published", "deterministic", "sample"]
     assert curves["published", 0] == curves["deterministic", 0] != curves["sample", 0]
     assert curves["published", 1] == curves["sample", 1] != curves["deterministic", 1]
+
+
+def test_a_report_does_without_jax(path: Path, tmp_path: Path) -> None:
+    """Its import alone takes longer than many a report, on a machine that may lack it."""
+    script = (
+        "import sys; from suite import cli; assert cli.run_command(sys.argv[1:]) == 0; "
+        "print(sorted({'jax', 'mujoco', 'flax'} & {*sys.modules}))"
+    )
+    arguments = ["report", path, "--out", tmp_path, "--format", "html,tables", "--reps", "50"]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
 
 
 def test_command_takes_the_mode(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

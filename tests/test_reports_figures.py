@@ -14,8 +14,9 @@ from reports.analysis import Analysis
 from reports.cost_figures import format_duration
 from reports.drawing import Figure, render
 from reports.figures import make_figures
+from reports.loading import load_results
 from reports.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
-from reports.results import METHODS, load_results
+from reports.results import METHODS
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
 

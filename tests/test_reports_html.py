@@ -16,9 +16,9 @@ from generate import generate_runs, write_cell
 
 from reports.figures import make_figures
 from reports.html import stamp
+from reports.loading import load_results
 from reports.palette import DARK_BACKGROUND
 from reports.report import PAGE, Request, write_report
-from reports.results import load_results
 from reports.tables import build_tables
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory

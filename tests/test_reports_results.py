@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 from generate import METHODS, generate_runs, generated_protocol, write_cell
 
-from reports.results import (
-    Results,
-    algorithm_order,
-    display_name,
-    load_results,
-)
+from reports.loading import load_results
+from reports.results import Results, algorithm_order, display_name
 from reports.scores import (
     Axis,
     ScorePolicy,

@@ -15,6 +15,7 @@ from generate import METHODS, SEED_SPREAD, TASKS, generate_runs, level, write_ce
 from rliable import metrics
 
 from reports.analysis import Analysis
+from reports.loading import load_results
 from reports.markup import (
     Entry,
     Table,
@@ -26,7 +27,6 @@ from reports.markup import (
     to_text,
 )
 from reports.published import Reference, load_reference
-from reports.results import load_results
 from reports.score_tables import final_returns
 from reports.scores import ScorePolicy
 from reports.tables import build_tables, write_tables

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from generate import generate_runs
 
-from reports.results import load_results
+from reports.loading import load_results
 from suite import cli
 from suite.storage.records import Cell, CurveRow
 from suite.storage.store import RunDirectory

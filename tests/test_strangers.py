@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from generate import generate_runs
 
-from reports.results import load_results
+from reports.loading import load_results
 from suite.errors import UserError
 from suite.storage.archives import open_archive
 from suite.storage.records import Cell

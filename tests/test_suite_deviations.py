@@ -10,10 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from algorithms.names import ALL
+from algorithms.names import ALL, NAMES
 from algorithms.registry import entries
 from suite import cli
-from suite.deviations import COMPARED, EVERY, load_deviations, render, resolve, rows
+from suite.deviations import (
+    COMPARED,
+    EVERY,
+    load_deviations,
+    presets_json,
+    render,
+    resolve,
+    rows,
+    stored,
+)
 from suite.protocol import Protocol
 from suite.settings import hyperparameter_fields
 from suite.switches import markdown, switches
@@ -85,6 +94,20 @@ def test_no_entry_types_a_value_that_only_the_code_should_know() -> None:
         for field, value in re.findall(r"\b(\w+)=(\w+)", deviation.reason):
             hints = {f: h for n in ALL for f, h in hyperparameter_fields(entries()[n].cls).items()}
             assert value in typing.get_args(hints[field])
+
+
+def test_the_stored_presets_are_not_stale() -> None:
+    """Reports read them; they show what the code resolves to, field by field."""
+    file = (ROOT / "suite" / "presets.json").read_text(encoding="utf-8")
+    command = "python -m suite.deviations > suite/presets.json"
+    assert file == f"{presets_json()}\n", f"write it again: {command}"
+    for preset in COMPARED:
+        assert stored(preset).protocol == resolve(preset).protocol
+        assert tuple(stored(preset).hyperparameters) == NAMES
+        for deviation in load_deviations():
+            names = [name for name in NAMES if deviation.algorithms[0] in (name, EVERY)]
+            shown = stored(preset).shown(deviation, names)
+            assert shown == resolve(preset).shown(deviation, names)
 
 
 @pytest.mark.parametrize("name", ["gorl-fm", "ppo"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from algorithms.registry import entries
-from reports.results import load_results
+from reports.loading import load_results
 from suite.errors import UserError
 from suite.protocol import load_protocol
 from suite.settings import hyperparameter_fields, hyperparameters

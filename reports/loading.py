@@ -1,0 +1,168 @@
+"""Reading run directories: every cell, whatever its state, and what is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from reports.cell_checks import Fault, contradictions, earlier_tries, file_faults, state_findings
+from reports.results import CURVE_COLUMNS, Finding, Results, Run, algorithm_order
+from reports.run_comparison import compare_runs, label_variants, without_duplicates
+from suite.errors import UserError
+from suite.protocol import Protocol
+from suite.storage.digests import Verdict
+from suite.storage.files import json_bytes
+from suite.storage.records import Cell, CurveRow, RunRecord, Status
+from suite.storage.store import RunDirectory
+
+
+def load_results(paths: Sequence[Path], refuse: bool = True) -> Results:
+    """Reads run directories.
+
+    Args:
+        paths: of the run directories.
+        refuse: whether to refuse protocols that are not comparable; else they become
+            findings of the kind `protocol`.
+
+    Raises:
+        UserError: one is no run directory, all are empty, or their protocols are not
+            comparable; the message names the fields that differ.
+    """
+    if not paths:
+        raise UserError("no run directory given; name at least one")
+    directories = [RunDirectory.open(path) for path in paths]
+    names = _directory_names([directory.path for directory in directories])
+    differing = list(_protocol_findings(directories, names))
+    stored = [
+        stored
+        for directory, name in zip(directories, names, strict=True)
+        for stored in _read_directory(directory, name)
+    ]
+    if not stored:
+        listed = ", ".join(str(path) for path in paths)
+        raise UserError(f"{listed}: no runs in it; start some with `suite run --out`")
+    findings = differing + [finding for _, found in stored for finding in found]
+    for finding in findings:
+        if refuse and finding.kind == "protocol":
+            raise UserError(f"{finding.text}; report them one by one")
+    runs, more = label_variants([run for run, _ in stored])
+    runs, duplicates = without_duplicates(runs)
+    runs.sort(key=lambda run: (algorithm_order(run.algorithm), run.task, run.seed))
+    results = Results(directories[0].protocol, tuple(names), tuple(runs), ())
+    findings += more + duplicates + list(compare_runs(results))
+    unique = sorted(set(findings), key=lambda each: (each.kind, each.where, each.text))
+    return dataclasses.replace(results, findings=tuple(unique))
+
+
+def _directory_names(paths: Sequence[Path]) -> list[str]:
+    """Returns each directory's own name, numbered where two are called the same."""
+    names = [path.resolve().name for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
+    ]
+
+
+def _protocol_findings(
+    directories: Sequence[RunDirectory], names: Sequence[str]
+) -> Iterator[Finding]:
+    for directory, name in zip(directories, names, strict=True):
+        yield from _differing(directories[0].protocol, directory.protocol, names[0], name)
+
+
+def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Iterator[Finding]:
+    fields = mine.differences(theirs)
+    if fields:
+        a, b = mine.to_dict(), theirs.to_dict()
+        listed = ", ".join(f"{field} ({a[field]} and {b[field]})" for field in fields)
+        text = f"{name} and {other} cannot be compared: their protocols differ in {listed}"
+        yield Finding("protocol", other, text)
+
+
+Stored = tuple[Run, list[Finding]]
+
+
+def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
+    for cell in sorted({*directory.cells(), *directory.incomplete_cells()}):
+        yield _read_cell(directory, name, cell)
+
+
+def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
+    """Reads one cell; a file that cannot be read or is contradicted makes it `damaged`."""
+    record: RunRecord | None = None
+    status: Status | None = None
+    rows: list[CurveRow] = []
+    damage: list[Fault] = []
+    try:
+        record = directory.read_run(cell)
+        status = directory.read_status(cell)
+        rows = _read_curve(directory, cell)
+        damage += contradictions(directory, cell, record, status, rows)
+    except UserError as error:
+        damage.append(("damaged", _without_parent(str(error), directory.path)))
+    differing = []
+    try:
+        differing = list(_protocol_of_cell(directory, name, cell, record))
+    except UserError as error:
+        damage.append(("damaged", str(error)))
+    files = _check_files(directory, cell)
+    # Digests say that something is wrong; what it is was said already, if it can be known.
+    if not damage:
+        damage += file_faults(directory, cell, record, status, files)
+    finite = [row for row in rows if math.isfinite(row.return_mean)]
+    run = Run(
+        run_id=f"{cell}#{_digest(record, rows)}",
+        directory=name,
+        algorithm=cell.algorithm,
+        task=cell.task,
+        seed=cell.seed,
+        state="damaged" if damage else status.state if status else "running",
+        record=record,
+        status=status,
+        curve=pd.DataFrame([tuple(vars(row).values()) for row in finite], columns=CURVE_COLUMNS),
+        files=files,
+    )
+    findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage]
+    findings += earlier_tries(run, directory.divergences_kept(cell))
+    return run, findings + list(state_findings(run, directory.protocol, len(rows) - len(finite)))
+
+
+def _protocol_of_cell(
+    directory: RunDirectory, name: str, cell: Cell, record: RunRecord | None
+) -> Iterator[Finding]:
+    if record is not None and record.configuration.protocol != directory.protocol.to_dict():
+        protocol = Protocol.from_dict(record.configuration.protocol, f"{cell}/run.json")
+        yield from _differing(directory.protocol, protocol, name, f"{name}/{cell}")
+
+
+def _check_files(directory: RunDirectory, cell: Cell) -> Verdict:
+    try:
+        return directory.check_digests(cell)
+    except UserError as error:
+        return Verdict(recorded=True, problem=_without_parent(str(error), directory.path))
+
+
+def _without_parent(message: str, directory: Path) -> str:
+    """Shortens paths to what follows the run directory, so that reports name no machine."""
+    return message.replace(f"{directory}/", "")
+
+
+def _read_curve(directory: RunDirectory, cell: Cell) -> list[CurveRow]:
+    """As `RunDirectory.read_curve`, but a last line without an end is an error too."""
+    rows = directory.read_curve(cell)
+    path = directory.cell_path(cell) / "curve.csv"
+    if rows and not path.read_bytes().endswith(b"\n"):
+        raise UserError(f"{path} is damaged (its last line is cut off); restore it")
+    return rows
+
+
+def _digest(record: RunRecord | None, rows: Sequence[CurveRow]) -> str:
+    """Returns 8 hex digits of what ran and what came out."""
+    configuration = dataclasses.asdict(record.configuration) if record else None
+    content = json_bytes(configuration) + repr(rows).encode()
+    return hashlib.sha256(content).hexdigest()[:8]
