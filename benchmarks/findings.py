@@ -13,14 +13,27 @@ from __future__ import annotations
 
 import re
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from reports.ablation import Arms, ablation_tables
 from reports.ablation_figures import ablation_curves
 from reports.drawing import render
-from reports.markup import Table, to_markdown
+from reports.entries import estimate_entry, make_table, p_value_entry
+from reports.markup import Entry, Table, to_markdown
 from reports.report import Request
+from reports.results import display_name
+from reports.statistics import (
+    REPETITIONS,
+    bootstrap_counts,
+    holm,
+    iqm_difference,
+    permutation_test,
+)
+from suite.ablation import Arm
 from suite.storage.files import atomic_write
 from suite.storage.store import RunDirectory
 
@@ -42,6 +55,63 @@ def results_table(name: str, mode: str = "deterministic") -> Table:
     return ablation_tables(load(name, mode))[0]
 
 
+EFFECTS = {
+    "legacy less cumulative": (
+        ("legacy-after", "legacy-before"),
+        ("cumulative-after", "cumulative-before"),
+    ),
+    "before less after": (
+        ("cumulative-before", "legacy-before"),
+        ("cumulative-after", "legacy-after"),
+    ),
+}
+"""Main effects of the normalizer's two switches: arms less arms, each beside its counterpart."""
+
+
+def effects_table() -> Table:
+    """Returns what each of the two switches does to each method, over both values of the other."""
+    arms = load("normalizer")
+    names = {arm.name: arm for arm in arms.ablation.arms}
+    found = {}
+    for method in arms.methods:
+        for effect, sides in EFFECTS.items():
+            x, y = (
+                [_scores(arms, method, names[name], task) for name in side for task in arms.tasks]
+                for side in sides
+            )
+            generator = np.random.default_rng([0, zlib.crc32(f"{method} {effect}".encode())])
+            counts = [bootstrap_counts([*map(len, s)], REPETITIONS, generator) for s in (x, y)]
+            p_value = permutation_test(x, y, REPETITIONS, generator)
+            found[method, effect] = iqm_difference(x, y, counts[0], counts[1]), p_value
+    adjusted = dict(zip(found, holm([p for _, p in found.values()]), strict=True))
+    rows = [
+        [
+            Entry(display_name(method)),
+            *(
+                entry
+                for effect in EFFECTS
+                for entry in (
+                    estimate_entry(found[method, effect][0]),
+                    p_value_entry(found[method, effect][1]),
+                    p_value_entry(adjusted[method, effect]),
+                )
+            ),
+        ]
+        for method in arms.methods
+    ]
+    columns = [f"{name}{each}" for name in EFFECTS for each in ("", ": p", ": p (Holm)")]
+    note = (
+        "Difference of the IQM of final noise-free scores [95% percentile interval], each arm "
+        "beside its counterpart with the other switch alike, so six runs against six. p: permutation "
+        f"test within counterparts; Holm: corrected for all {len(found)} of the table."
+    )
+    return make_table("effects", "Main effects", ["method", *columns], rows, note)
+
+
+def _scores(arms: Arms, method: str, arm: Arm, task: str) -> np.ndarray:
+    return arms.analysis.scores_of(arms.label(method, arm), task).scores
+
+
 def actions_table() -> Table:
     """Returns the summary of the action distributions of the methods' final policies."""
     from reports.actions import analyse, make_tables
@@ -58,7 +128,9 @@ def actions_table() -> Table:
 TABLES: Mapping[str, Callable[[], Table]] = {
     "normalizer": lambda: results_table("normalizer"),
     "normalizer-sampled": lambda: results_table("normalizer", "sample"),
+    "normalizer-effects": effects_table,
     "normalizer-hopper": lambda: results_table("normalizer-hopper"),
+    "statistics-restart": lambda: results_table("statistics-restart"),
     "controls": lambda: results_table("controls"),
     "actions": actions_table,
 }
