@@ -313,8 +313,11 @@ def _difference(arms: Arms, method: str, arm: Arm) -> Entry:
 
 
 def _p_holm(arms: Arms, method: str, arm: Arm) -> Entry:
-    comparison = arms.comparisons.get(arms.label(method, arm))
-    return p_value_entry(comparison.p_holm) if comparison else Entry("")
+    label = arms.label(method, arm)
+    if label == arms.reference_of(method):
+        return Entry("reference")
+    comparison = arms.comparisons.get(label)
+    return p_value_entry(comparison.p_holm) if comparison else Entry("incomplete")
 
 
 def _coverage(analysis: Analysis) -> str:

@@ -137,7 +137,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     "--lease-seconds",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(min=0.5),
+    type=click.FloatRange(min=0.5, max=86_400.0),
     help="Silence after which other processes take over what this one trains.",
 )
 def run(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping
 
 from suite import interrupt
 from suite.context import JobResult, RunContext
+from suite.errors import UserError
 from suite.plan import Plan
 from suite.progress import Progress
 from suite.request import Request
@@ -77,7 +79,7 @@ def launch(
             worker=worker,
             decoders=request.decoders,
         )
-        retry = _diverged(run, plan) if retry_diverged else ()
+        retry = _to_retry(run, plan) if retry_diverged else {}
         outcome = _Shift(request, context, worker, retry).work(wait)
     return dataclasses.replace(outcome, diverged=_diverged(run, request.plan(run)))
 
@@ -89,16 +91,20 @@ class _Shift:
         request: what to train.
         context: for the jobs.
         worker: this process.
-        retry: diverged cells to start afresh.
+        retry: diverged cells to start afresh, and how often each was before.
     """
 
     def __init__(
-        self, request: Request, context: RunContext, worker: Worker, retry: tuple[Cell, ...]
+        self,
+        request: Request,
+        context: RunContext,
+        worker: Worker,
+        retry: Mapping[Cell, int],
     ) -> None:
         self._request = request
         self._context = context
         self._worker = worker
-        self._retry = set(retry)
+        self._retry = dict(retry)
         self._tried: set[Job] = set()
         self._regrouped: set[Job] = set()
         self._told: list[Job] = []
@@ -136,7 +142,7 @@ class _Shift:
             except Regrouped:
                 # Another process was faster; the next plan knows, or something is wrong.
                 if job in self._regrouped:
-                    raise
+                    raise _dead_end(self._context.run, job) from None
                 self._regrouped.add(job)
                 continue
             except LeaseLost as error:
@@ -158,22 +164,25 @@ class _Shift:
 
     def _set_aside(self, plan: Plan) -> bool:
         """Puts away the diverged cells of finished jobs that are to be tried again."""
-        before = set(self._retry)
+        before = len(self._retry)
         for planned in plan.jobs:
-            for cell in sorted(before.intersection(planned.job.cells)):
+            for cell in sorted(self._retry.keys() & set(planned.job.cells)):
                 if planned.state == "done" and self._put_away(cell, planned.job):
-                    self._retry.discard(cell)
-        return self._retry != before
+                    del self._retry[cell]
+        return len(self._retry) != before
 
     def _put_away(self, cell: Cell, job: Job) -> bool:
-        """Sets a cell aside unless another process has just done so; says whether it is away."""
+        """Sets a cell aside unless another process has already; says whether that is settled."""
         run = self._context.run
+        # All of the job, or two processes that each put one cell away both leave the checkpoint.
+        members = [each for each in job.cells if each == cell or run.belongs(each, job)]
         try:
-            lease = self._worker.acquire([run.cell_path(cell)])
+            lease = self._worker.acquire([run.cell_path(each) for each in members])
         except Held:
             return False
         try:
-            if run.stored_job(cell) == job and _has_diverged(run, cell):
+            untouched = run.divergences_kept(cell) == self._retry[cell]
+            if untouched and run.stored_job(cell) == job and _has_diverged(run, cell):
                 aside = run.set_aside(cell, lease)
                 self._tried.discard(job)  # the new one is its equal if all seeds diverged
                 print(
@@ -184,9 +193,28 @@ class _Shift:
         return True
 
 
+def _dead_end(run: RunDirectory, job: Job) -> UserError:
+    """Says what to do about a job that older versions let another group take a seed of."""
+    left = [str(run.cell_path(cell)) for cell in job.cells if run.stored_job(cell) == job]
+    return UserError(
+        f"{job} cannot go on, since another group of seeds has trained one of them; move "
+        f"{' and '.join(left) or run.checkpoint_path(job)} away, and run the same command again"
+    )
+
+
+def _to_retry(run: RunDirectory, plan: Plan) -> dict[Cell, int]:
+    """Returns the diverged cells, and how often each was started afresh before."""
+    # Counted first: a cell that another process puts away meanwhile must look as if it had changed.
+    kept = {cell: run.divergences_kept(cell) for cell in _cells(plan)}
+    return {cell: kept[cell] for cell in _diverged(run, plan)}
+
+
 def _diverged(run: RunDirectory, plan: Plan) -> tuple[Cell, ...]:
-    cells = [cell for planned in plan.jobs for cell in planned.job.cells]
-    return tuple(cell for cell in dict.fromkeys(cells) if _has_diverged(run, cell))
+    return tuple(cell for cell in _cells(plan) if _has_diverged(run, cell))
+
+
+def _cells(plan: Plan) -> list[Cell]:
+    return list(dict.fromkeys(cell for planned in plan.jobs for cell in planned.job.cells))
 
 
 def _has_diverged(run: RunDirectory, cell: Cell) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from algorithms.api import MODES, Algorithm
@@ -146,8 +146,8 @@ def make_plan(
 ) -> Plan:
     """Groups cells into jobs and reckons what each takes.
 
-    Seeds that belong to a stored job stay with it, and bring its other seeds along; the
-    rest of the seeds forms one new job.
+    Seeds that belong to a stored job stay with it, and bring its other seeds along, also where
+    only another seed's run.json tells so; the rest of the seeds forms one new job.
 
     Args:
         protocol: what all jobs share.
@@ -158,26 +158,38 @@ def make_plan(
         run: where jobs may be stored already.
     """
     statuses = _statuses(run)
+    started = run.cells() if run else []
     planned = [
         _planned(protocol, algorithms[job.algorithm], job, engine, statuses, run)
         for task in tasks
         for name in algorithms
-        for job in _jobs(name, task, seeds, run)
+        for job in _jobs(name, task, seeds, run, started)
     ]
     return Plan(protocol, engine, tuple(planned))
 
 
-def _jobs(algorithm: str, task: str, seeds: Sequence[int], run: RunDirectory | None) -> list[Job]:
-    stored = {seed: run.stored_job(Cell(algorithm, task, seed)) if run else None for seed in seeds}
-    old = {job.seeds: job for job in stored.values() if job is not None}
-    new = tuple(seed for seed in seeds if stored[seed] is None and not _holds(old, seed, run))
-    return [*old.values(), *([Job(algorithm, task, new)] if new else [])]
+def _jobs(
+    algorithm: str,
+    task: str,
+    seeds: Sequence[int],
+    run: RunDirectory | None,
+    started: Sequence[Cell],
+) -> list[Job]:
+    if run is None:
+        return [Job(algorithm, task, tuple(seeds))]
+    siblings = [cell for cell in started if (cell.algorithm, cell.task) == (algorithm, task)]
+    stored = {cell: job for cell in siblings if (job := run.stored_job(cell)) is not None}
+    cells = [Cell(algorithm, task, seed) for seed in seeds]
+    jobs = {cell: stored.get(cell) or _holder(stored.values(), cell, run) for cell in cells}
+    old = dict.fromkeys(job for job in jobs.values() if job is not None)
+    new = tuple(cell.seed for cell, job in jobs.items() if job is None)
+    return [*old, *([Job(algorithm, task, new)] if new else [])]
 
 
-def _holds(jobs: Mapping[tuple[int, ...], Job], seed: int, run: RunDirectory | None) -> bool:
-    """Returns whether a stored job has the seed though its own run.json is not there yet."""
-    holders = [job for seeds, job in jobs.items() if seed in seeds]
-    return any(run and run.belongs(Cell(job.algorithm, job.task, seed), job) for job in holders)
+def _holder(jobs: Iterable[Job], cell: Cell, run: RunDirectory) -> Job | None:
+    """Returns the stored job that has a cell whose own run.json is not there yet."""
+    holders = (job for job in jobs if cell in job.cells and run.belongs(cell, job))
+    return next(holders, None)
 
 
 def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:

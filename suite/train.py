@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,10 +28,21 @@ from suite.errors import UserError
 from suite.evaluate import describe_starts, kept_steps, start_states
 from suite.program import Compiled, SeedState, seed_slice
 from suite.progress import JobLine
+from suite.selection import format_seeds
 from suite.storage import checkpoint
 from suite.storage.leases import Lease
 from suite.storage.provenance import provenance
-from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.storage.records import (
+    Cell,
+    Configuration,
+    CurveRow,
+    Divergence,
+    Job,
+    Ledger,
+    Status,
+    origin,
+    origin_differences,
+)
 from suite.storage.resources import forget_peak, peak_device_memory, peak_memory
 
 _COLLECTION, _NEXT_STAGE = range(2)
@@ -140,6 +152,7 @@ class Training:
         self._earlier = Clock()
         self._steps_before = 0
         self._starts: Mapping[str, Any] | None = None
+        self._configurations: list[Configuration] = []
         forget_peak()
 
     @property
@@ -202,22 +215,50 @@ class Training:
         path = self.context.run.checkpoint_path(self.job)
         if path.exists() or checkpoint.previous_path(path).exists():
             template = self.program.abstract_start(self.job.seeds)
-            state, meta = checkpoint.load(path, template)
+            state, meta = checkpoint.load(path, template, self._saving())
+            self._configure(state)
             try:
                 self._restore(meta)
+                self._check_origin(path, meta)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise UserError(
                     f"{path} does not say how far its run was ({error!r}); go on with the "
                     "version that wrote it, or use another directory"
                 ) from None
-            self._describe(state)
+            self._describe()
             # A crash may have come between the checkpoint and the files that follow from it.
             with self._saving():
                 self._publish(state)
         else:
+            self._check_unfinished(path)
             state = self._adopt(self.program.start(self.job.seeds))
-            self._describe(state)
+            self._configure(state)
+            self._describe()
         return state
+
+    def _check_unfinished(self, path: Path) -> None:
+        """Refuses to start anew over results that the lost checkpoint would have kept."""
+        statuses = {cell.seed: self.context.run.read_status(cell) for cell in self.job.cells}
+        finished = tuple(seed for seed, each in statuses.items() if each and each.finished)
+        if finished:
+            raise UserError(
+                f"{path} is missing, and without it finished seeds ({format_seeds(finished)}) "
+                "would be overwritten; restore the checkpoint, or use another --out"
+            )
+
+    def _check_origin(self, path: Path, meta: Mapping[str, Any]) -> None:
+        """Refuses a checkpoint that another configuration made; older versions do not say."""
+        stored = meta.get("origin")
+        if stored is None:
+            return
+        for before, now in zip(stored, map(origin, self._configurations), strict=True):
+            differing = origin_differences(before, now)
+            if differing:
+                raise UserError(
+                    f"{path} is of another configuration, which differs in "
+                    f"{', '.join(differing)}; go on with that one, delete the checkpoint and its "
+                    ".prev to train these seeds afresh, or choose another directory with --out"
+                )
 
     def _adopt(self, state: SeedState) -> SeedState:
         """Puts decoders of another run into a new state, where the context names one."""
@@ -240,16 +281,20 @@ class Training:
         self.clock = Clock(**meta["clock"])
         self._steps_before = max(record.ledger.env_steps for record in self.records)
 
-    def _describe(self, state: SeedState) -> None:
-        """Writes run.json of every seed."""
+    def _configure(self, state: SeedState) -> None:
+        """Notes the configuration of every seed."""
         parameters = jax.eval_shape(self.algorithm.parameters, state.algorithm)
         count = parameter_count(parameters) // len(self.job.seeds)
+        self._configurations = [self._configuration(cell, count) for cell in self.job.cells]
+
+    def _describe(self) -> None:
+        """Writes run.json of every seed."""
         facts = provenance()
         if self._lease is not None:
             facts["worker"] = self._lease.token
         with self._saving():
-            for cell in self.job.cells:
-                self.context.run.write_run(self._configuration(cell, count), facts)
+            for configuration in self._configurations:
+                self.context.run.write_run(configuration, facts)
 
     def _configuration(self, cell: Cell, parameters: int) -> Configuration:
         protocol, decoders = self.context.protocol, self.context.decoders
@@ -379,6 +424,7 @@ class Training:
             "evaluated": self.evaluated,
             "clock": dataclasses.asdict(self.clock),
             "records": [dataclasses.asdict(record) for record in self.records],
+            "origin": [origin(each) for each in self._configurations],
         }
         with self._saving():
             checkpoint.save(self.context.run.checkpoint_path(self.job), state, meta)

@@ -79,13 +79,21 @@ def is_result(path: Path) -> bool:
 
 
 def assert_readable(run: Path) -> None:
-    """Reads every file of every cell as the reports do."""
+    """Reads every file of every cell as the reports do, and compares it with its digest."""
     directory = RunDirectory.open(run)
     for cell in directory.cells():
         directory.read_run(cell)
         directory.read_status(cell)
         directory.read_curve(cell)
         directory.read_episodes(cell)
+        assert not directory.check_digests(cell).faults
+
+
+def seconds_of_a_job(run: Path) -> float:
+    """Returns how long the first job took to train, without compiling."""
+    directory = RunDirectory.open(run)
+    curve = directory.read_curve(directory.cells()[0])
+    return curve[-1].train_seconds + curve[-1].eval_seconds
 
 
 def starts(run: Path) -> dict[str, list[str]]:

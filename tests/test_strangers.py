@@ -6,6 +6,8 @@ import ast
 import io
 import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -18,7 +20,7 @@ from generate import generate_runs
 from reports.loading import load_results
 from suite.errors import UserError
 from suite.storage.archives import open_archive
-from suite.storage.records import Cell
+from suite.storage.records import Cell, Job
 from suite.storage.store import MAX_ARRAY_BYTES, MAX_CURVE_BYTES, RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,6 +193,53 @@ def test_cells_that_lead_outside_are_neither_read_nor_written(
     with pytest.raises(UserError, match="leads out of the run directory"):
         run.write_metrics(CELL, [])
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
+
+
+@pytest.mark.parametrize("link", [".workers", "CheetahRun", "CheetahRun/ppo"])
+def test_leases_are_not_taken_outside(run: RunDirectory, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    (run.path / link).rename(outside) if (run.path / link).exists() else outside.mkdir()
+    (run.path / link).symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    for job in (Job("ppo", "CheetahRun", (0, 1)), Job("ppo", "CheetahRun", (7,))):
+        with pytest.raises(UserError, match="leads out of the run directory"), run.locked(job):
+            pass
+    assert sorted(outside.rglob("*")) == before
+
+
+READER = """
+import pathlib, sys
+from suite.storage.leases import Worker, is_owned
+run, cell = map(pathlib.Path, sys.argv[1:])
+print(is_owned(run, cell))
+with Worker(run) as worker:
+    worker.acquire([cell])
+"""
+
+
+@pytest.mark.parametrize(
+    ("pipe", "error"),
+    [
+        ("CheetahRun/ppo/seed-000/.lease-000003", ""),
+        ("CheetahRun/ppo/seed-000/.lock", "is no regular file; delete it"),
+        (".workers/aa.json", ""),
+    ],
+)
+def test_pipes_stop_nobody(run: RunDirectory, pipe: str, error: str) -> None:
+    path = run.path / pipe
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    command = [sys.executable, "-c", READER, str(run.path), str(run.cell_path(CELL))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n"
+    assert done.returncode == bool(error) and error in done.stderr
+
+
+def test_a_lock_that_is_a_link_is_not_followed(run: RunDirectory, tmp_path: Path) -> None:
+    (run.cell_path(CELL) / ".lock").symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match=r"\.lock is no regular file"):
+        run.locked(Job("ppo", "CheetahRun", (0,))).__enter__()
+    assert not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize("name", ["seed-0", "seed-0000", "seed-00x", "seed-²³¹", f"seed-{10**30}"])

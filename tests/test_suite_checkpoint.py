@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,36 @@ def test_truncation_falls_back_to_the_previous_and_says_so(
     np.testing.assert_array_equal(loaded["a"], np.zeros(99))
     assert "job.ckpt is damaged" in caplog.text
     assert "job.ckpt.prev" in caplog.text
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_kill_after_a_fallback_leaves_a_good_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """Dies in the save after it, between keeping the former file and replacing it."""
+    template = {"a": jnp.zeros(99)}
+    for updates in (1, 2):
+        checkpoint.save(path, template, {"updates": updates})
+    if lost:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    left = path.read_bytes() if path.exists() else None
+    assert checkpoint.load(path, template)[1] == {"updates": 1}
+    assert (path.read_bytes() if path.exists() else None) == left  # a reader changes nothing
+    assert checkpoint.load(path, template, contextlib.nullcontext())[1] == {"updates": 1}
+    replace = os.replace
+
+    def die_at_the_last(source: Path, target: Path) -> None:
+        if target == path:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die_at_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(path, template, {"updates": 2})
+    assert checkpoint.load(path, template)[1] == {"updates": 1}
 
 
 def set_format(path: Path, number: int | None) -> None:

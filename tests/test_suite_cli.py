@@ -19,8 +19,11 @@ import pytest
 
 from suite import cli, evaluate, launch
 from suite.context import JobResult, RunContext
+from suite.progress import Progress
 from suite.protocol import load_protocol
 from suite.request import make_request
+from suite.storage import store
+from suite.storage.files import move
 from suite.storage.leases import Lease, LeaseLost, Worker
 from suite.storage.records import Cell, Configuration, Divergence, Job, Ledger, Status
 from suite.storage.store import RunDirectory
@@ -291,6 +294,73 @@ def test_a_seed_that_diverges_again_is_kept_again(
     kept = sorted(path.parent.name for path in directory.glob("seed-000.*/run.json"))
     assert kept == ["seed-000.diverged-1", "seed-000.diverged-2"]
     assert len(RunDirectory.open(tmp_path / "runs" / "smoke").cells()) == 4
+
+
+def test_two_that_retry_at_once_leave_no_checkpoint_behind(
+    suite: Suite, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one process puts seed 0 away, another tries to put seed 1 away."""
+    training.diverge = (0, 1)
+    suite("run", *SMOKE)
+    run = RunDirectory.open(tmp_path / "runs" / "smoke")
+    job = Job("ppo", "CheetahRun", (0, 1))
+    run.checkpoint_path(job).write_bytes(b"diverged")
+    with Worker(run.path) as one, Worker(run.path) as two:
+        shifts = [putting_away(run, worker, dict.fromkeys(job.cells, 0)) for worker in (one, two)]
+        settled = []
+
+        def moving(path: Path, target: Path) -> None:
+            monkeypatch.setattr(store, "move", move)
+            settled.append(shifts[1]._put_away(job.cells[1], job))
+            move(path, target)
+
+        monkeypatch.setattr(store, "move", moving)
+        assert shifts[0]._put_away(job.cells[0], job)
+        assert settled == [False]
+        assert shifts[1]._put_away(job.cells[1], job)
+    directory = run.path / "CheetahRun" / "ppo"
+    found = [path.parent.name for path in directory.rglob("*.ckpt")]
+    assert found == ["seed-001.diverged-1"]
+
+
+def test_what_another_process_tried_again_is_not_put_away(
+    suite: Suite, training: FakeTraining, tmp_path: Path
+) -> None:
+    training.diverge = (0, 1)
+    suite("run", *SMOKE)
+    run = RunDirectory.open(tmp_path / "runs" / "smoke")
+    job = Job("ppo", "CheetahRun", (0, 1))
+    with Worker(run.path) as late:
+        shift = putting_away(run, late, dict.fromkeys(job.cells, 0))
+        suite("run", *SMOKE, "--retry-diverged")
+        assert all(shift._put_away(cell, job) for cell in job.cells)
+    assert [run.divergences_kept(cell) for cell in job.cells] == [1, 1]
+
+
+def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch._Shift:
+    request = make_request("ppo", "CheetahRun", "2", "smoke", "native", run.path, ())
+    context = RunContext(
+        request.protocol, run, request.engine, request.hyperparameters, Progress(), worker
+    )
+    return launch._Shift(request, context, worker, retry)
+
+
+def test_a_seed_taken_by_another_group_is_no_riddle(
+    suite: Suite, training: FakeTraining, tmp_path: Path
+) -> None:
+    """As older versions could leave it, when a run died before seed 1 had its run.json."""
+    suite("run", *SMOKE)
+    run = RunDirectory.open(tmp_path / "runs" / "smoke")
+    alone = run.cell_path(Cell("ppo", "CheetahRun", 1)) / "run.json"
+    alone.write_text(alone.read_text().replace('"seeds_together": [\n   0,', '"seeds_together": ['))
+    begun = run.cell_path(Cell("ppo", "CheetahRun", 0))
+    (begun / "status.json").unlink()
+    result = suite("run", *SMOKE, "--lease-seconds", "0.5")
+    assert result.code == cli.EXIT_USER_ERROR
+    assert "ppo/seed-000 away, and run the same command again" in result.err
+    begun.rename(tmp_path / "away")
+    assert suite("run", *SMOKE).code == 0
+    assert [job.seeds for job in training.jobs] == [(0, 1), (0, 1), (0,)]
 
 
 @pytest.fixture

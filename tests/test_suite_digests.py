@@ -92,6 +92,73 @@ def test_a_save_that_was_cut_off_is_no_damage(
     assert run.check_digests(CELL) == digests.Verdict(recorded=True)
 
 
+@pytest.mark.parametrize("survivors", range(5))
+def test_a_first_save_that_was_cut_off_is_no_damage(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    """Files that were never written are not missing, but those written before the last are."""
+    left = iter(range(survivors))
+    replace = os.replace
+
+    def die_after_some(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die_after_some)
+        with pytest.raises(KeyboardInterrupt):
+            save(run, 1)
+    order = ("curve.csv", "metrics.csv", "episodes.npz", "status.json")
+    late = order[survivors - 1 :] if survivors else ()
+    verdict = run.check_digests(CELL)
+    assert verdict.faults == ()
+    assert verdict.unsaved == tuple(sorted(late))
+    if survivors > 2:
+        (run.cell_path(CELL) / "curve.csv").unlink()
+        assert run.check_digests(CELL).missing == ("curve.csv",)
+    save(run, 1)
+    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+
+
+def test_two_saves_cut_off_in_a_row_are_no_damage(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second, of another file, must not forget what the first was about to replace."""
+    save(run, 1)
+    curve = run.cell_path(CELL) / "curve.csv"
+
+    def die_after_the_digests(source: Path, target: Path) -> None:
+        if target.name != "digests.json":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    replace = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die_after_the_digests)
+        with pytest.raises(KeyboardInterrupt):
+            save(run, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run.write_curve(CELL, [])
+    verdict = run.check_digests(CELL)
+    assert verdict.faults == ()
+    assert verdict.unsaved == ("episodes.npz", "metrics.csv", "status.json")
+    curve.write_bytes(b"edited")
+    assert run.check_digests(CELL).changed == ("curve.csv",)
+    save(run, 2)
+    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+
+
+def test_what_a_completed_save_replaced_is_an_edit(run: RunDirectory) -> None:
+    save(run, 1)
+    metrics = run.cell_path(CELL) / "metrics.csv"
+    old = metrics.read_bytes()
+    save(run, 2)
+    run.write_curve(CELL, [])
+    metrics.write_bytes(old)
+    assert run.check_digests(CELL).changed == ("metrics.csv",)
+
+
 def test_kept_files_are_recorded_with_the_next_save(run: RunDirectory) -> None:
     save(run, 1)
     kept = run.policy_path(CELL, 0)

@@ -83,19 +83,18 @@ def kill_in_turn(command: list[str], out: Path, moments: tuple[Moment, ...]) -> 
         killing.assert_readable(out)
 
 
-def kill_at_random(command: list[str], out: Path, seed: int) -> bool:
-    """Kills a run from outside, soon after its first line; returns whether it was alive."""
+def kill_at_random(command: list[str], out: Path, seed: int, seconds: float) -> None:
+    """Kills a run from outside, within the first 0.3 of the `seconds` that it certainly takes."""
     process = killing.start(command)
     assert process.stderr is not None
     for line in process.stderr:
         if "compiling" in line:
             break
-    time.sleep(random.Random(seed).uniform(0.0, 2.0))
-    alive = process.poll() is None
+    time.sleep(random.Random(seed).uniform(0.0, 0.3) * seconds)
     process.kill()
-    killing.finish(process)
+    code, errors = killing.finish(process)
+    assert code == -signal.SIGKILL, f"it had ended before: {errors}"
     killing.assert_readable(out)
-    return alive
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_if_never_killed(
@@ -108,6 +107,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_never_killed(
     newest.write_bytes(newest.read_bytes()[:1000])
     code, errors = killing.finish(killing.start(command))
     assert code == 0, errors
+    killing.assert_readable(out)
     said = [line for line in errors.splitlines() if "ckpt" in line]
     assert len(said) == 1
     assert said[0].startswith(f"suite: {newest} is damaged (")
@@ -124,10 +124,12 @@ def test_kills_at_many_moments_change_nothing(
 ) -> None:
     whole, broken = uninterrupted(protocol, algorithm, tmp_path / "whole"), tmp_path / "broken"
     command = killing.arguments(protocol, algorithm, broken)
-    killed = [kill_at_random(command, broken, seed) for seed in RANDOM_SEEDS]
-    kill_in_turn(command, broken, MOMENTS[algorithm] if any(killed) else ())
+    for seed in RANDOM_SEEDS:
+        kill_at_random(command, broken, seed, killing.seconds_of_a_job(whole))
+    kill_in_turn(command, broken, MOMENTS[algorithm])
     code, errors = killing.finish(killing.start(command))
     assert code == 0, errors
+    killing.assert_readable(broken)
     assert killing.results(broken) == killing.results(whole)
     assert not list(broken.rglob("*.tmp"))
 

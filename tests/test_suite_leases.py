@@ -241,6 +241,26 @@ def test_damaged_files_stop_nobody(tmp_path: Path, cell: Path, content: bytes) -
         assert (cell / ".lease-000008").exists()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "allowed"),
+    [
+        (0.5, 0.5), (3600, 3600.0), (1e300, 60.0),
+        pytest.param(10**400, 60.0, id="huge"), (0, 60.0), (-1, 60.0),
+        (float("nan"), 60.0), (float("inf"), 60.0), ("9", 60.0), (None, 60.0),
+    ],
+)  # fmt: skip
+def test_absurd_seconds_count_as_the_default(
+    tmp_path: Path, clock: FakeClock, seconds: object, allowed: float
+) -> None:
+    with Worker(tmp_path, clock=clock) as worker:
+        (tmp_path / ".workers" / "far.json").write_text(json.dumps({"seconds": seconds}))
+        for share in (0.0, 0.25, 0.5, 0.75):  # of the time; the longest step is a quarter
+            clock.now = 1000.0 + share * allowed
+            assert not worker.is_dead("far")
+        clock.now = 1000.0 + allowed
+        assert worker.is_dead("far")
+
+
 OWNER = """
 import sys, time, pathlib
 from suite.storage.leases import Worker, LeaseLost

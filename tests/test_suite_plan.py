@@ -104,6 +104,14 @@ def test_stored_seeds_keep_their_group_and_the_rest_forms_one_job(run: RunDirect
     ]
 
 
+def test_a_seed_without_files_stays_in_the_job_that_names_it(run: RunDirectory) -> None:
+    """A kill right after seed 0's run.json; then seed 1 alone is asked for."""
+    store(run, (0, 1), 0)
+    assert [each.job.seeds for each in plan(run, seeds=(1,)).jobs] == [(0, 1)]
+    assert [each.job.seeds for each in plan(run, seeds=(1, 2)).jobs] == [(0, 1), (2,)]
+    assert [each.job.seeds for each in plan(run, seeds=(0, 1)).jobs] == [(0, 1)]
+
+
 def test_diverged_seeds_count_as_finished(run: RunDirectory) -> None:
     diverged = dataclasses.replace(DONE, state="diverged", divergence=Divergence(80, "x"))
     store(run, (0, 1), 0, diverged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from suite.errors import UserError
 from suite.protocol import Protocol, load_protocol
+from suite.storage import files
 from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
 from suite.storage.store import RunDirectory
 
@@ -75,6 +77,23 @@ def test_protocol_is_written_once(run: RunDirectory, protocol: Protocol) -> None
     assert again.protocol == protocol
     assert snapshot(run.path) == before
     assert RunDirectory.open(run.path).protocol == protocol
+
+
+def test_creation_disturbs_nobody_who_is_at_it_too(
+    tmp_path: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two others create and open the directory while this one's protocol.json is half done."""
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(files.os, "link", link)
+        for _ in range(2):
+            RunDirectory.create(tmp_path / "shared", protocol)
+        link(source, target)
+
+    monkeypatch.setattr(files.os, "link", late)
+    assert RunDirectory.create(tmp_path / "shared", protocol).protocol == protocol
+    assert set(snapshot(tmp_path / "shared")) == {"protocol.json"}
 
 
 def test_another_protocol_is_refused_by_field(run: RunDirectory, protocol: Protocol) -> None:
@@ -236,6 +255,50 @@ def test_another_configuration_is_refused(
     assert named in str(caught.value)
     assert str(CELL) in str(caught.value)
     assert snapshot(run.path) == before
+
+
+def test_a_cell_of_another_protocol_is_refused(run: RunDirectory, protocol: Protocol) -> None:
+    """Whether protocol.json was edited or lost."""
+    run.write_run(configuration(run), {})
+    other = dataclasses.replace(protocol, total_steps=2 * protocol.total_steps)
+    pattern = f"{CELL} was run by another protocol, which differs in total_steps"
+    record = {"fingerprint": other.fingerprint(), "protocol": other.to_dict()}
+    (run.path / "protocol.json").write_text(json.dumps(record))
+    edited = RunDirectory.create(run.path, other)
+    with pytest.raises(UserError, match=pattern):
+        edited.check_configuration(CELL, SAME, "native")
+    (run.path / "protocol.json").unlink()
+    with pytest.raises(UserError, match=pattern):
+        RunDirectory.create(run.path, other)
+    assert not (run.path / "protocol.json").exists()
+    RunDirectory.create(run.path, protocol).check_configuration(CELL, SAME, "native")
+
+
+STARTS = {"sha256": "0" * 16, "projection": 12.5}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "named"),
+    [
+        ({}, {"model_hash": "cd"}, "model_hash (ab there, cd now)"),
+        ({"eval_starts": STARTS}, {"eval_starts": {**STARTS, "projection": 13.0}}, "13.0"),
+        ({"eval_starts": {"sha256": "1"}}, {"eval_starts": STARTS}, "eval_starts"),
+        ({"eval_starts": STARTS}, {"eval_starts": {"sha256": "1", "projection": 12.5001}}, None),
+        ({}, {"eval_starts": STARTS}, None),  # an older version recorded none
+    ],
+)
+def test_another_model_or_other_starts_are_refused(
+    run: RunDirectory, before: dict[str, Any], now: dict[str, Any], named: str | None
+) -> None:
+    run.write_run(configuration(run, **before), {})
+    files = snapshot(run.path)
+    if named is None:
+        run.write_run(configuration(run, **now), {})
+        return
+    with pytest.raises(UserError) as caught:
+        run.write_run(configuration(run, **now), {})
+    assert named in str(caught.value)
+    assert snapshot(run.path) == files
 
 
 def test_the_same_configuration_and_new_cells_pass(run: RunDirectory) -> None:

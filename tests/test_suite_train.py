@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -257,6 +258,69 @@ def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
         for name in ("states.npz", "policy-0.npz", "policy-1.npz"):
             files = [(c.run.cell_path(cell) / name).read_bytes() for c in (whole, broken)]
             assert files[0] == files[1]
+
+
+def test_a_checkpoint_is_bound_to_what_made_it(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody deletes the directories of the cells, and the checkpoint stays behind."""
+    job, context = prepare(tmp_path)
+    run_job(job, context)
+    curves = [_without_times(context.run, cell) for cell in job.cells]
+    _delete_cells(context.run, job)
+    _, other = prepare(tmp_path, poison_at=99)
+    with pytest.raises(UserError, match=r"job-000-001\.ckpt .* poison_at \(-1 there, 99 now\)"):
+        run_job(job, other)
+    assert not context.run.cells()
+    run_job(job, context)  # what made it brings the cells back
+    assert [_without_times(context.run, cell) for cell in job.cells] == curves
+
+    _delete_cells(context.run, job)
+    load = checkpoint.load
+
+    def load_older(*arguments: Any) -> tuple[Any, dict[str, Any]]:
+        state, meta = load(*arguments)
+        return state, {name: fact for name, fact in meta.items() if name != "origin"}
+
+    monkeypatch.setattr(suite.train.checkpoint, "load", load_older)
+    run_job(job, other)
+    assert context.run.is_finished(job)
+
+
+def test_finished_seeds_are_not_overwritten_without_their_checkpoint(
+    tmp_path: Path, prepare: Prepare
+) -> None:
+    job, context = prepare(tmp_path)
+    run_job(job, context)
+    context.run.checkpoint_path(job).unlink()
+    checkpoint.previous_path(context.run.checkpoint_path(job)).unlink()
+    shutil.rmtree(context.run.cell_path(job.cells[1]))
+    kept = context.run.cell_path(job.cells[0])
+    before = {path.name: path.read_bytes() for path in kept.glob("[!.]*")}
+    with pytest.raises(UserError, match=r"job-000-001\.ckpt is missing.* finished seeds \(0\)"):
+        run_job(job, context)
+    assert {path.name: path.read_bytes() for path in kept.glob("[!.]*")} == before
+
+
+def test_going_on_from_the_checkpoint_before_mends_the_newest(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, context = prepare(tmp_path)
+    monkeypatch.setattr(suite.train.interrupt, "requested", _every_second_call())
+    for _ in range(2):
+        assert run_job(job, context).interrupted
+    path = context.run.checkpoint_path(job)
+    path.write_bytes(path.read_bytes()[:-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(suite.train.interrupt, "requested", lambda: True)
+        run_job(job, context)
+    assert path.read_bytes() == checkpoint.previous_path(path).read_bytes()
+    assert checkpoint.read_meta(path)["updates"] == 0
+
+
+def _delete_cells(run: RunDirectory, job: Job) -> None:
+    for cell in job.cells:
+        shutil.rmtree(run.cell_path(cell))
 
 
 def test_a_diverged_seed_is_frozen_and_the_others_are_untouched(

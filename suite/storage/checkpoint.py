@@ -12,7 +12,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from suite.errors import UserError
 from suite.storage.archives import open_archive
-from suite.storage.files import atomic_writer, make_directory, parse_json
+from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +87,17 @@ def save(path: Path, tree: Any, meta: Mapping[str, Any], keep_previous: bool = T
         np.savez(file, **entries)
 
 
-def load(path: Path, template: Any) -> tuple[Any, dict[str, Any]]:
+def load(
+    path: Path, template: Any, mending: AbstractContextManager[None] | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Reads a checkpoint; if it is damaged, the one before it, with a logged warning.
 
     Args:
         path: as given to `save`.
         template: a pytree of the same structure, its leaves arrays or
             `jax.ShapeDtypeStruct`s.
+        mending: entered while the one before takes the place of a damaged one, which the next
+            save would else keep in its place; by default nothing is written.
 
     Returns:
         The tree and the facts. Leaves are JAX arrays, or NumPy arrays and numbers where
@@ -102,10 +107,13 @@ def load(path: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         UserError: no good file is left, it is of another format, or it does not fit the
             template.
     """
-    content = _read_newest(path, _read_all)
+    source, content = _read_newest(path, _read_all)
     pairs, structure = jax.tree_util.tree_flatten_with_path(template)
     expected = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
     _check_fit(path, content.leaves, expected)
+    if mending is not None and source != path:
+        with mending:
+            keep_copy(source, path)
     leaves = [
         _from_numpy(array, stored, like)
         for array, stored, (_, like) in zip(content.arrays, content.leaves, pairs, strict=True)
@@ -119,7 +127,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no good file is left.
     """
-    return _read_newest(path, _read_facts).meta
+    return _read_newest(path, _read_facts)[1].meta
 
 
 def previous_path(path: Path) -> Path:
@@ -127,11 +135,11 @@ def previous_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.prev")
 
 
-def _read_newest(path: Path, read: Any) -> _Content:
+def _read_newest(path: Path, read: Callable[[Path], _Content]) -> tuple[Path, _Content]:
+    """Returns the file that was good, and what it holds."""
     previous = previous_path(path)
     try:
-        content: _Content = read(path)
-        return content
+        return path, read(path)
     except (_Damaged, FileNotFoundError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
     try:
@@ -142,7 +150,7 @@ def _read_newest(path: Path, read: Any) -> _Content:
             "delete the job's files to start it again"
         ) from None
     logger.warning("%s is %s; going on from %s", path, reason, previous.name)
-    return content
+    return previous, content
 
 
 def _read_facts(path: Path) -> _Content:

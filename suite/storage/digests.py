@@ -1,9 +1,10 @@
 """Digests of a cell's files, by which an edit, a flipped byte or a missing file is noticed.
 
-    CELL/digests.json   {"files": {NAME: SHA-256}, "before": {NAME: SHA-256}}
+    CELL/digests.json   {"files": {NAME: SHA-256}, "before": {NAME: SHA-256}, "new": [NAME]}
 
 It is written before the files that it speaks of: `files` says what they are about to
-become, `before` what they were. A file that is still as before was not reached by a save
+become, `before` what they were, and `new` lists those that were not there, in the order in
+which they are written. A file that is still as before was not reached by a save
 that was cut off, which the next start completes; a file that is neither was changed by
 somebody else. A digest is no signature: who edits a file can edit its digest as well.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +38,7 @@ class Verdict:
 
     Attributes:
         recorded: whether there are digests; older versions kept none.
-        unsaved: as they were before a save that was cut off.
+        unsaved: as they were before a save that was cut off, or not there if they were not then.
         changed: neither what was written last nor what it replaced.
         missing: recorded, but not there.
         unknown: there, but not recorded.
@@ -71,16 +73,20 @@ def announce(directory: Path, contents: Mapping[str, bytes]) -> None:
         OSError: digests.json cannot be written.
     """
     try:
-        known = _load(directory)[0]
+        known, earlier, _ = _load(directory)
     except (FileNotFoundError, ValueError):
-        known = {}
+        known, earlier = {}, {}
     present = {path.name: path for path in directory.iterdir() if _is_covered(path)}
     known = {name: digest for name, digest in known.items() if name in present}
     unrecorded = {name for name in present if name not in known or _KEPT.fullmatch(name)}
     known.update({name: _digest_file(present[name]) for name in unrecorded - contents.keys()})
-    before = {name: _digest_file(present[name]) for name in contents if name in present}
+    # A save may be cut off before the next one has completed what an earlier one left.
+    watched = {name for name in present if name in contents or name in earlier}
+    found = {name: _digest_file(present[name]) for name in watched}
+    before = {name: d for name, d in found.items() if name in contents or d == earlier[name]}
     after = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    record = {"files": {**known, **after}, "before": before}
+    new = [name for name in contents if name not in present]
+    record = {"files": {**known, **after}, "before": before, "new": new}
     atomic_write(directory / NAME, json_bytes(record))
 
 
@@ -93,14 +99,17 @@ def check(directory: Path) -> Verdict:
     # Files first: a save that is under way has announced whatever of it was read here.
     found = {path.name: _digest_file(path) for path in directory.iterdir() if _is_covered(path)}
     try:
-        files, before = _load(directory)
+        files, before, new = _load(directory)
     except FileNotFoundError:
         return Verdict(recorded=False)
     except ValueError as error:
         return Verdict(recorded=True, problem=f"is damaged ({error})")
     different = [name for name in files if name in found and found[name] != files[name]]
     unsaved = {name for name in different if found[name] == before.get(name)}
-    absent = [name for name in files if name not in found]
+    # What was written after a file that is absent cannot be there if the save did not reach it.
+    late = set(itertools.takewhile(lambda name: name not in found, reversed(new)))
+    absent = {name for name in files if name not in found} - late
+    unsaved |= late & files.keys()
     return Verdict(
         recorded=True,
         unsaved=tuple(sorted(unsaved)),
@@ -119,15 +128,23 @@ def _is_covered(path: Path) -> bool:
     return not hidden and path.is_file() and not path.is_symlink()
 
 
-def _load(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the digests after and before the last save; raises ValueError for nonsense."""
+def _load(directory: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Returns the digests after and before the last save, and what was new in it.
+
+    Raises:
+        ValueError: it is nonsense.
+        OSError: it cannot be read.
+    """
     path = directory / NAME
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise ValueError("not a file")
     record = parse_json(read_bounded(path, MAX_BYTES))
     if not isinstance(record, dict):
         raise ValueError("not an object")
-    return _table(record.get("files")), _table(record.get("before"))
+    new = record.get("new", [])  # older versions did not list it
+    if not isinstance(new, list) or not all(isinstance(name, str) for name in new):
+        raise ValueError("what was new is no list of names")
+    return _table(record.get("files")), _table(record.get("before")), new
 
 
 def _table(table: Any) -> dict[str, str]:

@@ -9,9 +9,12 @@ import math
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from suite.errors import UserError
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What os.link fails with on file systems without hard links, as some shared folders are."""
@@ -89,15 +92,27 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     """Reads a file that may come from a stranger.
 
     Raises:
-        ValueError: it is larger than `max_bytes`.
+        ValueError: it is larger than `max_bytes`, or no regular file.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        content = b"" if size > max_bytes else file.read(size)
-    if size > max_bytes:
-        raise ValueError(f"more than {max_bytes:,} bytes, far more than any run writes")
-    return content
+    # Opening a pipe would otherwise wait for somebody who writes to it.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("not a regular file")
+        if found.st_size > max_bytes:
+            raise ValueError(f"more than {max_bytes:,} bytes, far more than any run writes")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(found.st_size)
+    finally:
+        os.close(handle)
+
+
+def check_inside(path: Path, run_path: Path) -> None:
+    """Raises UserError if links lead from `path` out of the run directory."""
+    if not path.resolve().is_relative_to(run_path.resolve()):
+        raise UserError(f"{path} leads out of the run directory; put a copy in place of the link")
 
 
 def parse_json(content: bytes) -> Any:

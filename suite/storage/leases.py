@@ -30,6 +30,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from suite.errors import UserError
 from suite.storage.files import (
     atomic_write,
+    check_inside,
     exclusive_write,
     json_bytes,
     make_directory,
@@ -43,6 +44,9 @@ DEFAULT_SECONDS = 60.0
 
 _BEATS = 6
 """Signs of life within those seconds, so that a few lost ones do no harm."""
+
+_SHORTEST, _LONGEST = 0.5, 86_400.0
+"""Bounds on the seconds that a process may ask for; a damaged sign may hold any number."""
 
 _MUTEX_ATTEMPTS = 20
 _MUTEX_PAUSE = 0.02
@@ -133,6 +137,7 @@ class Worker:
     ) -> None:
         self.token = secrets.token_hex(8)
         self.seconds = seconds
+        self._run_path = run_path
         self._directory = run_path / ".workers"
         self._watch = Watch(clock)
         self._counter = 0
@@ -144,8 +149,10 @@ class Worker:
         """Shows the first sign of life.
 
         Raises:
+            UserError: links lead out of the run directory.
             OSError: the run directory cannot be written.
         """
+        check_inside(self._directory, self._run_path)
         make_directory(self._directory)
         # Locked before others can see the counter, or they would take this process for dead.
         self._lock = open(_lock_path(self._directory, self.token), "ab")
@@ -185,8 +192,11 @@ class Worker:
 
         Raises:
             Held: another process owns one of them, and is not known to be dead.
+            UserError: one of them leads out of the run directory.
             OSError: a cell cannot be written.
         """
+        for cell in cells:
+            check_inside(cell, self._run_path)
         lease = Lease(self.token)
         try:
             # One order for all: of two that want overlapping cells, one gets all of its own.
@@ -320,7 +330,7 @@ def is_owned(run_path: Path, cell: Path) -> bool:
 @contextlib.contextmanager
 def _mutex(cell: Path, attempts: int | None = _MUTEX_ATTEMPTS) -> Iterator[None]:
     """Holds a cell's lock; waits for it, or raises Held after some attempts."""
-    with open(cell / ".lock", "ab") as lock:
+    with _open_lock(cell / ".lock") as lock:
         left = attempts
         while not _lock(lock, wait=attempts is None):
             left = (left or 0) - 1
@@ -328,6 +338,13 @@ def _mutex(cell: Path, attempts: int | None = _MUTEX_ATTEMPTS) -> Iterator[None]
                 raise _held(cell)
             time.sleep(_MUTEX_PAUSE)
         yield
+
+
+def _open_lock(path: Path) -> BinaryIO:
+    # Opening a pipe would wait for its reader, and opening a link write where it leads.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is no regular file; delete it")
+    return open(path, "ab")
 
 
 def _lock(file: BinaryIO, wait: bool = False) -> bool:
@@ -345,6 +362,8 @@ def _lock(file: BinaryIO, wait: bool = False) -> bool:
 def _is_locked(path: Path) -> bool | None:
     """Returns whether some process holds the lock of a file; None where that cannot be told."""
     try:
+        if not path.is_file():  # opening a pipe would wait for its writer
+            return None
         with open(path, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -395,7 +414,9 @@ def _read_sign(path: Path) -> Any:
 def _allowed_silence(sign: Any) -> float:
     """Returns the seconds that the process itself asked for, so that all judge it alike."""
     seconds = sign.get("seconds") if sign else None
-    return float(seconds) if isinstance(seconds, int | float) else DEFAULT_SECONDS
+    if isinstance(seconds, int | float) and _SHORTEST <= seconds <= _LONGEST:
+        return float(seconds)
+    return DEFAULT_SECONDS
 
 
 def _has_left(directory: Path, token: str) -> bool:

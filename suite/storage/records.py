@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
+import operator
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from suite.selection import format_seeds
+from suite.storage.files import json_bytes
 
 State = Literal["running", "done", "diverged"]
 FINISHED: tuple[State, ...] = ("done", "diverged")
@@ -219,6 +223,64 @@ def completed(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         if beside in hyperparameters
     }
     return {**added, **hyperparameters}
+
+
+def hyperparameter_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lists the hyper-parameters that differ, after those of now passed through JSON."""
+    stored, now = completed(stored), json.loads(json_bytes(dict(now)))
+    return [
+        f"{name} ({stored.get(name, 'unset')} there, {now.get(name, 'unset')} now)"
+        for name in sorted({*stored, *now})
+        if name not in stored or name not in now or stored[name] != now[name]
+    ]
+
+
+MODEL = ("model_hash", "eval_starts")
+"""What of a configuration is known only once the task is loaded."""
+
+ORIGIN = ("seeds_together", "hyperparameters", "engine", "fingerprint", "decoder", *MODEL)
+"""What of a configuration every number of a cell depends on."""
+
+_ROUNDING = 1e-4
+"""Of the projection of start states, relative: what different rounding may change."""
+
+
+def origin(configuration: Configuration, fields: Sequence[str] = ORIGIN) -> dict[str, Any]:
+    """Returns some fields of a configuration, as JSON gives them back."""
+    plain = json.loads(json_bytes(dataclasses.asdict(configuration)))
+    return {name: plain[name] for name in fields}
+
+
+def origin_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lists what differs between two origins, of the fields that both have."""
+    found = []
+    for name in (each for each in now if each in stored):
+        if name == "hyperparameters":
+            found += hyperparameter_differences(stored[name], now[name])
+        elif not _SAME.get(name, operator.eq)(stored[name], now[name]):
+            found.append(f"{name} ({stored[name]} there, {now[name]} now)")
+    return found
+
+
+def _same_starts(stored: Any, now: Any) -> bool:
+    """Compares start states; what an older version did not record differs from nothing."""
+    if not stored or not now or stored == now:
+        return True
+    try:
+        return math.isclose(stored["projection"], now["projection"], rel_tol=_ROUNDING)
+    except (KeyError, TypeError):
+        return False
+
+
+def _same_decoder(stored: Any, now: Any) -> bool:
+    """Compares decoders by their content: the run they came from may have been renamed."""
+    return bool(stored == now or (stored and now and stored["digest"] == now["digest"]))
+
+
+_SAME: Mapping[str, Callable[[Any, Any], bool]] = {
+    "eval_starts": _same_starts,
+    "decoder": _same_decoder,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,6 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from suite.protocol import Mode, Protocol
 from suite.storage import digests
 from suite.storage.files import (
     atomic_write,
+    check_inside,
     exclusive_write,
     json_bytes,
     keep_copy,
@@ -46,14 +46,17 @@ from suite.storage.files import (
 )
 from suite.storage.leases import Lease, Regrouped, Worker, is_owned
 from suite.storage.records import (
+    MODEL,
     Cell,
     Configuration,
     CurveRow,
     Job,
     RunRecord,
     Status,
-    completed,
     from_plain,
+    hyperparameter_differences,
+    origin,
+    origin_differences,
 )
 
 if TYPE_CHECKING:
@@ -102,9 +105,8 @@ class RunDirectory:
         """
         make_directory(path)
         record = {"fingerprint": protocol.fingerprint(), "protocol": protocol.to_dict()}
-        if (path / "protocol.json").exists():
-            remove_leftovers(path, "protocol.json")
-        else:
+        if not (path / "protocol.json").exists():
+            cls(path, protocol)._check_orphans()
             exclusive_write(path / "protocol.json", json_bytes(record))
         run = cls.open(path)
         run.check_protocol(protocol)
@@ -199,14 +201,33 @@ class RunDirectory:
         record = self.read_run(cell)
         if record is None:
             return
+        self._check_same_protocol(cell, record.configuration)
         stored = record.configuration
-        differing = _differences(stored.hyperparameters, hyperparameters)
+        differing = hyperparameter_differences(stored.hyperparameters, hyperparameters)
         if stored.engine != engine:
             differing.append(f"engine ({stored.engine} there, {engine} now)")
         if differing:
             raise UserError(
                 f"{self.path}/{cell} was run with another configuration, which differs in "
                 f"{', '.join(differing)}; choose other seeds, or another directory with --out"
+            )
+
+    def _check_orphans(self) -> None:
+        """Refuses to rule by this protocol what another one ran whose protocol.json is lost."""
+        for cell in self.cells():
+            record = self.read_run(cell)
+            if record is not None:
+                self._check_same_protocol(cell, record.configuration)
+
+    def _check_same_protocol(self, cell: Cell, stored: Configuration) -> None:
+        """Refuses a cell of another protocol, as a replaced or edited protocol.json leaves it."""
+        theirs = Protocol.from_dict(stored.protocol, f"{self.cell_path(cell)}/run.json")
+        fields = theirs.differences(self.protocol)
+        if fields:
+            raise UserError(
+                f"{self.path}/{cell} was run by another protocol, which differs in "
+                f"{', '.join(fields)}; restore protocol.json and go on by it, or choose another "
+                "directory with --out"
             )
 
     @contextlib.contextmanager
@@ -226,6 +247,7 @@ class RunDirectory:
             with Worker(self.path) as alone, self.locked(job, alone) as lease:
                 yield lease
             return
+        self._check_inside(self.checkpoint_path(job).parent)
         lease = worker.acquire([self.cell_path(cell) for cell in job.cells])
         try:
             self._check_group(job)
@@ -288,9 +310,21 @@ class RunDirectory:
         return aside
 
     def write_run(self, configuration: Configuration, provenance: Mapping[str, Any]) -> None:
-        """Writes run.json; on a further start of the same cell adds its provenance."""
+        """Writes run.json; on a further start of the same cell adds its provenance.
+
+        Raises:
+            UserError: it was started with another model or from other start states.
+        """
         cell = Cell(configuration.algorithm, configuration.task, configuration.seed)
         before = self.read_run(cell)
+        if before is not None:
+            fields = (origin(each, MODEL) for each in (before.configuration, configuration))
+            differing = origin_differences(*fields)
+            if differing:
+                raise UserError(
+                    f"{self.path}/{cell} was run with another {', '.join(differing)}; go on with "
+                    "the versions that run.json names, or choose another directory with --out"
+                )
         record = RunRecord(configuration, ((*before.provenance,) if before else ()) + (provenance,))
         self._write_json(cell, "run.json", record)
 
@@ -490,10 +524,7 @@ class RunDirectory:
         return read_bounded(path, max_bytes)
 
     def _check_inside(self, path: Path) -> None:
-        if not path.resolve().is_relative_to(self.path.resolve()):
-            raise UserError(
-                f"{path} leads out of the run directory; put a copy in place of the link"
-            )
+        check_inside(path, self.path)
 
     def _read_arrays(self, path: Path, *names: str) -> tuple[np.ndarray, ...]:
         """Reads arrays of numbers; raises UserError where the file is damaged."""
@@ -564,16 +595,9 @@ def _curve_row(row: Mapping[str, Any], types: Mapping[str, type]) -> CurveRow:
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     other = (
-        "it, and its states are played again" if path.name == _STATES else "the cell's directory"
+        "it, and its states are played again"
+        if path.name == _STATES
+        else "the cell's directory, which the job's checkpoint brings back; to train it afresh "
+        "delete that checkpoint and the directories of all the job's seeds"
     )
     return UserError(f"{path} is damaged ({reason}); restore it, or delete {other}")
-
-
-def _differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
-    """Lists the hyper-parameters that differ, after requested ones passed through JSON."""
-    stored, now = completed(stored), json.loads(json_bytes(dict(requested)))
-    return [
-        f"{name} ({stored.get(name, 'unset')} there, {now.get(name, 'unset')} now)"
-        for name in sorted({*stored, *now})
-        if name not in stored or name not in now or stored[name] != now[name]
-    ]
