@@ -102,8 +102,8 @@ def effects_table() -> Table:
     columns = [f"{name}{each}" for name in EFFECTS for each in ("", ": p", ": p (Holm)")]
     note = (
         "Difference of the IQM of final noise-free scores [95% percentile interval], each arm "
-        "beside its counterpart with the other switch alike, so six runs against six. p: permutation "
-        f"test within counterparts; Holm: corrected for all {len(found)} of the table."
+        "beside its counterpart with the other switch alike, so six runs against six. p: "
+        f"permutation test within counterparts; Holm: corrected for all {len(found)} of the table."
     )
     return make_table("effects", "Main effects", ["method", *columns], rows, note)
 
