@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from reports.analysis import Analysis
-from reports.audit import UNFINISHED, audit, failed
+from reports.audit import failed
+from reports.audit_checks import UNFINISHED, audit
 from reports.drawing import INK, Figure
 from reports.markup import Entry, Table
 from reports.palette import algorithm_styles

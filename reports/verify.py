@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.audit import MAX_NAMED, Check
+from reports.agreement import MAX_NAMED, Check
 from reports.report import PAGE, PARTS, REQUEST, Request, write_report
 from reports.scores import ScorePolicy
 from suite.errors import UserError

@@ -21,7 +21,7 @@ import pytest
 from fuzzing import damage
 from generate import generate_runs, write_cell
 
-from reports.audit import audit
+from reports.audit_checks import audit
 from reports.loading import load_results
 from reports.results import Results
 from suite import interrupt

@@ -15,7 +15,7 @@ import pytest
 from generate import generate_runs
 
 from reports.analysis import Analysis
-from reports.audit import audit
+from reports.audit_checks import audit
 from reports.html import stamp
 from reports.loading import load_results
 from reports.run_tables import failures
