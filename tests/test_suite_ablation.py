@@ -390,7 +390,17 @@ def test_seeds_without_a_decoder_are_left_out(
         ("normalizer", ["PPO", "FPO", "DPPO", "GoRL(FM)", "GoRL(Diff)"]),
         ("kl", ["GoRL(FM)", "GoRL(Diff)"]),
         ("stages", ["GoRL(FM)", "GoRL(Diff)"]),
-        ("controls", ["PPO", "GoRL(FM)", "GoRL(Diff)", "PPO matched", "PPO matched, reset"]),
+        (
+            "controls",
+            [
+                "PPO",
+                "GoRL(FM)",
+                "GoRL(Diff)",
+                "GoRL, identity decoder",
+                "PPO matched",
+                "PPO matched, reset",
+            ],
+        ),
     ],
 )
 def test_whole_presets(trained: Trained, name: str, methods: list[str]) -> None:
