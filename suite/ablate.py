@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -104,6 +105,9 @@ class AblationOutcome:
 def run_ablation(prepared: Prepared) -> AblationOutcome:
     """Trains what is not finished yet, source first.
 
+    What other processes are training is left to them until nothing else is to be had, and only
+    then waited for; but the source's decoders are needed before anything else.
+
     Raises:
         UserError: the directory holds another ablation, or see `launch`.
         OSError: a file cannot be written; what was stored before is untouched.
@@ -112,10 +116,15 @@ def run_ablation(prepared: Prepared) -> AblationOutcome:
         pass  # every arm is checked before the first one is trained
     prepared.ablation.write(prepared.out)
     diverged: list[str] = []
-    for name, request in prepared.requests():
+    turns = deque((name, request, name == SOURCE) for name, request in prepared.requests())
+    while turns:
+        name, request, wait = turns.popleft()
         for part in _trainable(name, request):
             print(f"suite: {prepared.ablation.name}, {name}", file=sys.stderr)
-            outcome = launch(part)
+            outcome = launch(part, wait)
+            if outcome.held:
+                turns.append((name, part, True))
+                continue
             diverged += [f"{name}/{cell}" for cell in outcome.diverged]
             if outcome.interrupted:
                 return AblationOutcome(tuple(diverged), interrupted=True)

@@ -424,6 +424,30 @@ def test_what_another_process_lets_go_of_is_taken_up(
     assert result.err.splitlines().count(waiting) == 1
 
 
+def test_an_arm_that_another_process_trains_is_waited_for_last(
+    suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ablate = ("ablate", "normalizer", *SMOKE, "--algos", "ppo", "--out", "out")
+    seen: list[str] = []
+
+    def train(job: Job, context: RunContext) -> JobResult:
+        result = training(job, context)
+        seen.append(context.run.path.name)
+        if len(seen) == 3:
+            theirs.release()
+        return result
+
+    monkeypatch.setattr(launch, "run_job", train)
+    with Worker(tmp_path / "out" / "cumulative-after") as other:
+        cell = tmp_path / "out" / "cumulative-after" / "CheetahRun" / "ppo" / "seed-001"
+        theirs = other.acquire([cell])
+        guard = threading.Timer(60.0, theirs.release)  # or a wrong order would wait for ever
+        guard.start()
+        assert suite(*ablate).code == 0
+        guard.cancel()
+    assert seen == ["cumulative-before", "legacy-after", "legacy-before", "cumulative-after"]
+
+
 def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
     suite: Suite, training: FakeTraining, held: Lease, tmp_path: Path
 ) -> None:
