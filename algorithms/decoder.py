@@ -53,14 +53,21 @@ class Experience(NamedTuple):
     action: jax.Array
     written: jax.Array
 
-    def add(self, obs: jax.Array, action: jax.Array) -> Experience:
-        """Writes a rollout, obs [T, N, O] and action [T, N, A], over the oldest slot."""
+    def add(self, obs: jax.Array, action: jax.Array, keep: jax.Array | bool = True) -> Experience:
+        """Writes a rollout, obs [T, N, O] and action [T, N, A], over the oldest slot.
+
+        Args:
+            obs: what was observed.
+            action: pre-tanh.
+            keep: [] if it is false, nothing changes.
+        """
         slot = self.written % self.obs.shape[0]
-        return Experience(
-            self.obs.at[slot].set(obs.reshape(self.obs.shape[1:])),
-            self.action.at[slot].set(action.reshape(self.action.shape[1:])),
-            self.written + 1,
-        )
+
+        # Only a slot is chosen between: a choice between rings would copy the whole of one.
+        def write(ring: jax.Array, new: jax.Array) -> jax.Array:
+            return ring.at[slot].set(jnp.where(keep, new.reshape(ring.shape[1:]), ring[slot]))
+
+        return Experience(write(self.obs, obs), write(self.action, action), self.written + keep)
 
     @property
     def filled(self) -> jax.Array:

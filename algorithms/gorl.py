@@ -166,8 +166,9 @@ class GoRL(StagedPPO):
         return state._replace(learner=learner), metrics
 
     def record(self, state: GoRLState, rollout: Rollout) -> GoRLState:
-        """Keeps a rollout's observations and pre-tanh actions for the next fit."""
-        experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"])
+        """Keeps a rollout's observations and pre-tanh actions for the next fit, if there is one."""
+        another_fit = state.learner.stage + 1 < len(self.stages())
+        experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"], another_fit)
         return state._replace(experience=experience)
 
     def advance(self, state: GoRLState, key: jax.Array) -> GoRLState:  # type: ignore[override]
@@ -175,9 +176,8 @@ class GoRL(StagedPPO):
         fit_key, encoder_key = jax.random.split(key)
         decoder = self.fit(state.experience, fit_key, self._fit_start(state))
         learner = super().advance(state.learner, encoder_key)
-        # Nothing from before the refit may reach the next one.
-        experience = state.experience._replace(written=jnp.int32(0))
-        return GoRLState(learner, decoder, experience)
+        # Nothing from before the refit may reach the next one, and zeros take no room in a file.
+        return GoRLState(learner, decoder, jax.tree.map(jnp.zeros_like, state.experience))
 
     def adopt(self, state: GoRLState, policy: GoRLState, key: jax.Array) -> GoRLState:
         """Takes the decoder, with the encoder as after a refit: restarted, in a later stage."""

@@ -104,6 +104,18 @@ def test_where_decoder_data_comes_from(data: str) -> None:
     )
 
 
+def test_nothing_is_recorded_in_the_last_stage() -> None:
+    algorithm = make("gorl-fm")
+    state = init(algorithm, jax.random.key(0))
+    rollout = play(algorithm, state, jax.random.key(1))
+    for stage, written in enumerate([1, 1, 1, 0]):
+        learner = state.learner._replace(stage=jnp.int32(stage))
+        kept = algorithm.record(state._replace(learner=learner), rollout).experience
+        assert int(kept.written) == written
+        assert kept.written.dtype == state.experience.written.dtype
+        assert all(np.any(leaf) == bool(written) for leaf in kept)
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_advance_refits_and_restarts(name: str) -> None:
     algorithm = make(name, encoder_restart="gaussian")
@@ -113,7 +125,7 @@ def test_advance_refits_and_restarts(name: str) -> None:
         state = algorithm.record(state, rollout)
     after = compiled(GoRL.advance)(algorithm, state, jax.random.key(3))
     assert int(after.learner.stage) == 1
-    assert int(after.experience.written) == 0
+    assert not any(np.any(leaf) for leaf in after.experience)
     np.testing.assert_allclose(
         after.decoder.schedule, algorithm.decoder_model.schedule(), rtol=1e-5
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -192,6 +193,34 @@ def test_a_kill_after_a_fallback_leaves_a_good_one(
     assert checkpoint.load(path, template)[1] == {"updates": 1}
 
 
+def test_large_zeros_take_no_room_and_come_back(path: Path) -> None:
+    size = 1 << 19
+    big: dict[str, Any] = {
+        "first": jnp.zeros((4, size), jnp.bfloat16),
+        "minus": jnp.full(size, -0.0),
+        "one": jnp.zeros(size).at[-1].set(1e-45),  # the least that float32 can hold
+        "small": jnp.zeros(9),
+        "last": np.zeros((2, size), bool),
+    }
+    checkpoint.save(path, big, META)
+    loaded, meta = checkpoint.load(path, big)
+    assert bits(loaded) == bits(big) and meta == META == checkpoint.read_meta(path)
+    assert path.stat().st_size < big["minus"].nbytes + big["one"].nbytes + 10_000
+
+
+def test_the_room_that_zeros_take_is_promised_by_the_program_not_by_the_file(path: Path) -> None:
+    checkpoint.save(path, {"a": jnp.zeros(1 << 19)}, META)
+    with zipfile.ZipFile(path) as archive:
+        manifest = np.load(archive.open("manifest.npy"))
+    claim = manifest.tobytes().replace(str(1 << 19).encode(), b"9" * 15)
+    facts = json.loads(claim)["facts"]
+    forged = json.dumps({**json.loads(claim), "sha256": hashlib.sha256(facts.encode()).hexdigest()})
+    with open(path, "wb") as file:
+        np.savez(file, manifest=np.frombuffer(forged.encode(), np.uint8))
+    with pytest.raises(UserError, match=r"leaf \['a'\] is float32\[999999999999999\], expected"):
+        checkpoint.load(path, {"a": jnp.zeros(1 << 19)})
+
+
 def set_format(path: Path, number: int | None) -> None:
     """Rewrites the number of the file's format, or takes it out as older files lack it."""
     with np.load(path) as archive:
@@ -208,8 +237,9 @@ def set_format(path: Path, number: int | None) -> None:
 def test_a_file_of_another_format_is_refused_and_one_without_a_number_read(path: Path) -> None:
     for updates in (1, 2):
         checkpoint.save(path, {"a": jnp.zeros(9)}, {"updates": updates})
-    set_format(path, None)
-    assert checkpoint.load(path, {"a": jnp.zeros(9)})[1] == {"updates": 2}
+    for older in (1, None):
+        set_format(path, older)
+        assert checkpoint.load(path, {"a": jnp.zeros(9)})[1] == {"updates": 2}
     set_format(path, 7)
     for read in (checkpoint.read_meta, lambda p: checkpoint.load(p, {"a": jnp.zeros(9)})):
         with pytest.raises(UserError, match=r"format 7 .* go on with the version that wrote it"):

@@ -2,8 +2,9 @@
 
 The file is an uncompressed npz archive without pickles: one entry per leaf, and a JSON
 manifest with each leaf's path, shape and dtype, the caller's facts, and a SHA-256 digest
-over all of it. The file that a save replaces is kept beside it with the ending `.prev`
-and takes over if the newest turns out damaged.
+over all of it. Large arrays of zeros, such as a buffer in which nothing was recorded yet, are
+only named. The file that a save replaces is kept beside it with the ending `.prev` and takes
+over if the newest turns out damaged.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +28,14 @@ from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Of the file; one more with every change that older programs cannot read. Files without a
-number are of format 1."""
+FORMAT = 2
+"""Of the file; one more with every change that older programs cannot read. Files of format 1,
+and those without a number, which are older still, have no array left out."""
+
+_READABLE = (1, FORMAT)
+
+_LARGE = 1 << 20
+"""Bytes from which an array of zeros is left out of the file."""
 
 _MANIFEST = "manifest"
 _PLAIN = "array"
@@ -50,7 +56,10 @@ class _Leaf(NamedTuple):
 
 
 class _Content(NamedTuple):
+    """A file's leaves and facts; `zeros` are the indices of those left out of the file."""
+
     leaves: list[_Leaf]
+    zeros: frozenset[int]
     arrays: list[np.ndarray]
     meta: dict[str, Any]
 
@@ -77,10 +86,16 @@ def save(path: Path, tree: Any, meta: Mapping[str, Any], keep_previous: bool = T
     pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
     leaves = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
     arrays = [_to_numpy(leaf) for _, leaf in pairs]
-    facts = json.dumps({"leaves": leaves, "meta": meta}, sort_keys=True)
-    digest = _digest(facts, arrays)
+    zeros = [
+        index
+        for index, (leaf, array) in enumerate(zip(leaves, arrays, strict=True))
+        if leaf.kind == _PLAIN and _is_large_zero(array)
+    ]
+    facts = json.dumps({"leaves": leaves, "zeros": zeros, "meta": meta}, sort_keys=True)
+    kept = {index: array for index, array in enumerate(arrays) if index not in zeros}
+    digest = _digest(facts, kept.values())
     manifest = json.dumps({"format": FORMAT, "facts": facts, "sha256": digest})
-    entries: dict[str, Any] = {_entry(index): array for index, array in enumerate(arrays)}
+    entries: dict[str, Any] = {_entry(index): array for index, array in kept.items()}
     entries[_MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
     make_directory(path.parent)
     with atomic_writer(path, previous=previous_path(path) if keep_previous else None) as file:
@@ -169,15 +184,20 @@ def _read_all(path: Path) -> _Content:
         try:
             with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
                 manifest = _parse_manifest(path, archive)
-                leaves, _, meta = _parse_facts(manifest["facts"])
-                arrays = [archive[_entry(index)] for index in range(len(leaves))]
+                content = _parse_facts(manifest["facts"])
+                stored = {
+                    index: archive[_entry(index)]
+                    for index in range(len(content.leaves))
+                    if index not in content.zeros
+                }
+                zeros = {index: _zeros(content.leaves[index]) for index in content.zeros}
         except UserError:
             raise
         except Exception as error:
             raise _as_damage(error) from None
-    if _digest(manifest["facts"], arrays) != manifest["sha256"]:
+    if _digest(manifest["facts"], stored.values()) != manifest["sha256"]:
         raise _Damaged("its digest does not fit")
-    return _Content(leaves, arrays, meta)
+    return content._replace(arrays=[array for _, array in sorted({**stored, **zeros}.items())])
 
 
 def _as_damage(error: Exception) -> _Damaged:
@@ -188,9 +208,10 @@ def _as_damage(error: Exception) -> _Damaged:
 def _parse_manifest(path: Path, archive: Any) -> dict[str, str]:
     manifest: dict[str, str] = parse_json(archive[_MANIFEST].tobytes())
     found = manifest.get("format", 1)
-    if found != FORMAT:
+    if found not in _READABLE:
         raise UserError(
-            f"{path} has format {found} of another version of this program, which reads {FORMAT}; "
+            f"{path} has format {found} of another version of this program, which reads "
+            f"{' and '.join(map(str, _READABLE))}; "
             "go on with the version that wrote it, or choose another directory with --out"
         )
     return manifest
@@ -201,14 +222,24 @@ def _parse_facts(facts: str) -> _Content:
     leaves = [
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]
-    return _Content(leaves, [], parsed["meta"])
+    return _Content(leaves, frozenset(parsed.get("zeros", ())), [], parsed["meta"])
 
 
 def _entry(index: int) -> str:
     return f"leaf{index:06d}"
 
 
-def _digest(facts: str, arrays: Sequence[np.ndarray]) -> str:
+def _is_large_zero(array: np.ndarray) -> bool:
+    # By bits, since -0.0 is no zero here.
+    return array.nbytes >= _LARGE and not np.ascontiguousarray(array).view(np.uint8).any()
+
+
+def _zeros(leaf: _Leaf) -> np.ndarray:
+    """Returns zeros that take no memory, however many a file claims there to be."""
+    return np.broadcast_to(np.zeros((), jnp.dtype(leaf.dtype)), leaf.shape)
+
+
+def _digest(facts: str, arrays: Iterable[np.ndarray]) -> str:
     digest = hashlib.sha256(facts.encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
