@@ -612,13 +612,14 @@ def test_output_into_a_closed_pipe_is_no_error() -> None:
     assert result.stderr == ""
 
 
-def cache_settings(*arguments: str, **environment: str) -> list[Any]:
+def jax_settings(*arguments: str, **environment: str) -> list[Any]:
     program = (
         "import json, sys; from suite import runtime\n"
         "runtime.prepare('--no-cache' not in sys.argv)\n"
         "import jax; c = jax.config\n"
         "print(json.dumps([c.jax_enable_compilation_cache, c.jax_compilation_cache_dir,\n"
-        "                  c.jax_persistent_cache_min_compile_time_secs]))\n"
+        "                  c.jax_persistent_cache_min_compile_time_secs,\n"
+        "                  c.jax_default_matmul_precision]))\n"
     )
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_"))}
     result = python("-c", program, *arguments, env={**inherited, **environment})
@@ -629,6 +630,12 @@ def cache_settings(*arguments: str, **environment: str) -> list[Any]:
 
 def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
     expected = str(tmp_path / "gorl-suite" / "jax")
-    assert cache_settings(XDG_CACHE_HOME=str(tmp_path)) == [True, expected, 0.0]
-    assert cache_settings(JAX_COMPILATION_CACHE_DIR="/elsewhere")[1] == "/elsewhere"
-    assert cache_settings("--no-cache")[0] is False
+    assert jax_settings(XDG_CACHE_HOME=str(tmp_path))[:3] == [True, expected, 0.0]
+    assert jax_settings(JAX_COMPILATION_CACHE_DIR="/elsewhere")[1] == "/elsewhere"
+    assert jax_settings("--no-cache")[0] is False
+
+
+@pytest.mark.parametrize("cache", [(), ("--no-cache",)])
+def test_products_are_whole_float32_unless_told_otherwise(cache: tuple[str, ...]) -> None:
+    assert jax_settings(*cache)[3] == "highest"
+    assert jax_settings(*cache, JAX_DEFAULT_MATMUL_PRECISION="tensorfloat32")[3] == "tensorfloat32"
