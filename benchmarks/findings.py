@@ -68,15 +68,20 @@ EFFECTS = {
 """Main effects of the normalizer's two switches: arms less arms, each beside its counterpart."""
 
 
-def effects_table() -> Table:
-    """Returns what each of the two switches does to each method, over both values of the other."""
-    arms = load("normalizer")
+def effects_table(name: str, mode: str = "deterministic") -> Table:
+    """Returns what each of the two switches does to each method, over both values of the other.
+
+    Args:
+        name: of an ablation under results/ with the arms of `EFFECTS`.
+        mode: of the evaluations.
+    """
+    arms = load(name, mode)
     names = {arm.name: arm for arm in arms.ablation.arms}
     found = {}
     for method in arms.methods:
         for effect, sides in EFFECTS.items():
             x, y = (
-                [_scores(arms, method, names[name], task) for name in side for task in arms.tasks]
+                [_scores(arms, method, names[arm], task) for arm in side for task in arms.tasks]
                 for side in sides
             )
             generator = np.random.default_rng([0, zlib.crc32(f"{method} {effect}".encode())])
@@ -101,8 +106,8 @@ def effects_table() -> Table:
     ]
     columns = [f"{name}{each}" for name in EFFECTS for each in ("", ": p", ": p (Holm)")]
     note = (
-        "Difference of the IQM of final noise-free scores [95% percentile interval], each arm "
-        "beside its counterpart with the other switch alike, so six runs against six. p: "
+        f"Difference of the IQM of final scores in the mode {mode} [95% percentile interval], each "
+        "arm beside its counterpart with the other switch alike, so six runs against six. p: "
         f"permutation test within counterparts; Holm: corrected for all {len(found)} of the table."
     )
     return make_table("effects", "Main effects", ["method", *columns], rows, note)
@@ -128,7 +133,8 @@ def actions_table() -> Table:
 TABLES: Mapping[str, Callable[[], Table]] = {
     "normalizer": lambda: results_table("normalizer"),
     "normalizer-sampled": lambda: results_table("normalizer", "sample"),
-    "normalizer-effects": effects_table,
+    "normalizer-effects": lambda: effects_table("normalizer"),
+    "normalizer-effects-sampled": lambda: effects_table("normalizer", "sample"),
     "normalizer-hopper": lambda: results_table("normalizer-hopper"),
     "statistics-restart": lambda: results_table("statistics-restart"),
     "controls": lambda: results_table("controls"),

@@ -111,3 +111,12 @@ def test_long_samples_are_compared_with_shorter_ones(monkeypatch: pytest.MonkeyP
 def test_two_separate_modes_have_the_smallest_p_value() -> None:
     sample = draw("two", 200, np.random.default_rng(5))
     assert dip_p_value(dip(sample), 200) == 1 / (NULL_REPETITIONS + 1)
+
+
+@pytest.mark.parametrize(("apart", "seen"), [(2.2, 0), (2.8, 20)])
+def test_how_far_apart_two_modes_must_be_to_be_seen(apart: float, seen: int) -> None:
+    """Two equal Gaussians have two modes from 2 stds on; 10,000 draws do not show them at once."""
+    rng = np.random.default_rng(6)
+    side = np.where(np.arange(10_000) % 2, apart / 2, -apart / 2)
+    samples = [rng.normal(size=side.size) + side for _ in range(20)]
+    assert sum(dip_p_value(dip(sample), sample.size) < 0.05 for sample in samples) == seen
