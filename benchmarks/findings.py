@@ -136,6 +136,8 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "normalizer-effects": lambda: effects_table("normalizer"),
     "normalizer-effects-sampled": lambda: effects_table("normalizer", "sample"),
     "normalizer-hopper": lambda: results_table("normalizer-hopper"),
+    "normalizer-hopper-effects": lambda: effects_table("normalizer-hopper"),
+    "controls-hopper": lambda: results_table("controls-hopper"),
     "statistics-restart": lambda: results_table("statistics-restart"),
     "controls": lambda: results_table("controls"),
     "actions": actions_table,
