@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.agreement import MAX_NAMED, Check
+from reports.agreement import Check, listed
 from reports.report import PAGE, PARTS, REQUEST, Request, write_report
 from reports.scores import ScorePolicy
 from suite.errors import UserError
@@ -91,9 +91,7 @@ def _compare(report: Path, again: Path) -> Check:
         if difference := _difference(name, theirs[name], ours[name]):
             wrong.append(difference)
     if wrong:
-        more = len(wrong) - MAX_NAMED
-        listed = [*wrong[:MAX_NAMED], *([f"and {more} more"] if more > 0 else [])]
-        return Check(NAME, "failed", "; ".join(listed))
+        return Check(NAME, "failed", listed(wrong, "; "))
     return Check(NAME, "ok", f"all {len(ours)} files were made again, byte for byte")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,22 @@ def save(run: RunDirectory, updates: int) -> None:
         run.write_metrics(CELL, [{"env_steps": updates}])
         run.write_episodes(CELL, np.arange(updates), np.zeros((updates, 2, 2)))
         run.write_status(CELL, Status("running", updates, 4, Ledger(updates)))
+
+
+@contextlib.contextmanager
+def dying_after(monkeypatch: pytest.MonkeyPatch, survivors: int) -> Iterator[None]:
+    """Only so many files reach the disk; at the next one the process dies."""
+    left = iter(range(survivors))
+    replace = os.replace
+
+    def die_after_some(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die_after_some)
+        yield
 
 
 def test_digests_are_those_of_the_files(run: RunDirectory) -> None:
@@ -67,16 +85,7 @@ def test_a_save_that_was_cut_off_is_no_damage(
 ) -> None:
     """Of the five files of a save, digests first, only some reach the disk."""
     save(run, 1)
-    left = iter(range(survivors))
-    replace = os.replace
-
-    def die_after_some(source: Path, target: Path) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die_after_some)
+    with dying_after(monkeypatch, survivors):
         if survivors == 5:
             save(run, 2)
         else:
@@ -97,18 +106,8 @@ def test_a_first_save_that_was_cut_off_is_no_damage(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, survivors: int
 ) -> None:
     """Files that were never written are not missing, but those written before the last are."""
-    left = iter(range(survivors))
-    replace = os.replace
-
-    def die_after_some(source: Path, target: Path) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die_after_some)
-        with pytest.raises(KeyboardInterrupt):
-            save(run, 1)
+    with dying_after(monkeypatch, survivors), pytest.raises(KeyboardInterrupt):
+        save(run, 1)
     order = ("curve.csv", "metrics.csv", "episodes.npz", "status.json")
     late = order[survivors - 1 :] if survivors else ()
     verdict = run.check_digests(CELL)
