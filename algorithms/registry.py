@@ -27,6 +27,9 @@ GORL_STAGE_0: Mapping[str, Any] = {
 }
 """Settings of GoRL's encoder while its decoder is the identity (ALGORITHMS 0, control 2)."""
 
+BRAX: Mapping[str, Any] = {"learning_rate": 1e-3, "clip": 0.3}
+"""What Brax's tuned settings for these tasks set otherwise than `PPO` (ALGORITHMS 9)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -78,6 +81,12 @@ _ENTRIES = (
             "keep_critic": False,
             "keep_statistics": False,
         },
+    ),
+    Entry(
+        "ppo-brax",
+        PPO,
+        "control: PPO with the settings that MuJoCo Playground ships for Brax",
+        BRAX,
     ),
 )
 

@@ -39,7 +39,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     ),
     "observations": ("normalizer", "normalizer_timing"),
     "rewards and time limits": ("truncation", "discount", "task_discount"),
-    "training starts": ("starts", "bank_size", "random_phase"),
+    "training starts": ("starts", "bank_size", "random_phase", "restart_interval"),
     "evaluation rule": ("eval_interval", "eval_episodes", "eval_seed"),
 }
 """Fields of the protocol by what they rule."""

@@ -25,6 +25,7 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "gorl-identity": "GoRL, identity decoder",
     "ppo-matched": "PPO matched",
     "ppo-matched-reset": "PPO matched, reset",
+    "ppo-brax": "PPO, Brax's settings",
 }
 """The five methods and their controls, in the order of every table and figure."""
 

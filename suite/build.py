@@ -47,7 +47,7 @@ def build_program(algorithm: Algorithm, task: Task, protocol: Protocol) -> Progr
         bank_size=protocol.bank_size,
         random_phase=protocol.random_phase,
     )
-    return Program(algorithm, envs)
+    return Program(algorithm, envs, protocol.restart_interval)
 
 
 def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm, Task, State]:

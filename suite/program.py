@@ -57,6 +57,9 @@ class SeedState(NamedTuple):
 # What a key is for; folded into the seed's key.
 _INIT, _ENVS, _TRAIN, _EVALUATE, _COLLECT, _ADVANCE, _RESTART = range(7)
 
+_BY_RULE = 2
+"""An occasion of `Program.restart_envs`, after those of the training loop."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -65,10 +68,12 @@ class Program:
     Attributes:
         algorithm: what learns.
         envs: what it learns in.
+        restart_interval: updates after which the environments start afresh; 0 is never.
     """
 
     algorithm: Algorithm
     envs: VectorEnv
+    restart_interval: int = 0
 
     def start(self, seed: jax.Array) -> SeedState:
         """Returns the state before any step, for a seed number []."""
@@ -169,7 +174,15 @@ class Program:
         envs, rollout = self._roll_out(state, rollout_key)
         algorithm, metrics = self.algorithm.update(state.algorithm, rollout, update_key)
         updated = state._replace(algorithm=algorithm, envs=envs, updates=state.updates + 1)
-        return updated, metrics
+        return self._restarted(updated), metrics
+
+    def _restarted(self, state: SeedState) -> SeedState:
+        """Starts the environments afresh after an update where the reset rule says so."""
+        if not self.restart_interval:
+            return state
+        fresh = self.restart_envs(state, jnp.int32(_BY_RULE))
+        due = state.updates % self.restart_interval == 0
+        return state._replace(envs=_choose(due, fresh.envs, state.envs))
 
     def _roll_out(self, state: SeedState, key: jax.Array) -> tuple[EnvState, Rollout]:
         def step(envs: EnvState, key: jax.Array) -> tuple[EnvState, Rollout]:

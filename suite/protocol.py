@@ -25,10 +25,14 @@ from suite.errors import UserError, unknown
 if TYPE_CHECKING:
     from algorithms.api import Pipeline
 
-PRESETS: tuple[str, ...] = ("paper", "fair", "lite", "smoke")
+PRESETS: tuple[str, ...] = ("paper", "fair", "brax", "lite", "smoke")
 
 _DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 """Fields that two comparable runs may differ in."""
+
+_ADDED: Mapping[str, Any] = {"restart_interval": 0}
+"""Fields that came after runs had been stored, and what those did: at this value a field is left
+out of the fingerprint, so that it stays theirs."""
 
 Mode = Literal["deterministic", "sample"]
 
@@ -67,6 +71,8 @@ class Protocol:
             `bank_size`; `own`, the environment's own first state every time.
         bank_size: start states in the bank, per seed.
         random_phase: whether environments start at random points of an episode.
+        restart_interval: updates after which all environments start afresh from new start
+            states, as Brax's `num_resets_per_eval` has it; 0 is never.
         eval_interval: updates between evaluations; 0 and the end are always evaluated.
         eval_episodes: episodes per evaluation and mode.
         eval_seed: seed of the start states, common to all evaluations and algorithms.
@@ -98,6 +104,7 @@ class Protocol:
     starts: Literal["bank", "own"] = "bank"
     bank_size: int = 4096
     random_phase: bool = True
+    restart_interval: int = 0
     eval_episodes: int = 128
     eval_seed: int = 0
     published_mode: Mapping[str, Mode] = dataclasses.field(
@@ -112,6 +119,8 @@ class Protocol:
         for field in _POSITIVE:
             if getattr(self, field) < 1:
                 raise UserError(f"{field} = {getattr(self, field)}: must be at least 1")
+        if self.restart_interval < 0:
+            raise UserError(f"restart_interval = {self.restart_interval}: must be at least 0")
         if not 0 <= self.eval_seed < 2**31:
             raise UserError(f"eval_seed = {self.eval_seed}: must be between 0 and 2^31 - 1")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -181,7 +190,12 @@ class Protocol:
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits that are equal exactly for comparable protocols."""
-        text = json.dumps(self._comparable(), sort_keys=True, separators=(",", ":"))
+        fields = {
+            name: value
+            for name, value in self._comparable().items()
+            if name not in _ADDED or value != _ADDED[name]
+        }
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: Protocol) -> list[str]:

@@ -172,6 +172,7 @@ def test_every_choice_is_a_switch_with_its_flag_and_its_ways() -> None:
     assert restart.presets == {
         "paper": "fresh",
         "fair": "gaussian",
+        "brax": "gaussian",
         "lite": "gaussian",
         "smoke": "gaussian",
     }

@@ -104,6 +104,7 @@ def test_fingerprint_sees_all_that_must_be_equal_and_nothing_else() -> None:
         "num_epochs": 3,
         "normalizer": "legacy",
         "normalizer_timing": "before",
+        "restart_interval": 1,
         "truncation": "masked",
         "starts": "own",
         "bank_size": 7,
