@@ -23,6 +23,11 @@ class Encoder(Protocol[EncoderState]):
     and `stage` is an encoder, `StagedPPO` for one.
     """
 
+    @property
+    def evaluations_per_action(self) -> int:
+        """Network forward passes needed for one latent."""
+        ...
+
     def init(self, key: jax.Array) -> EncoderState:
         """Returns a fresh state in the first stage; z ~ N(0, I) is what decoders expect."""
         ...
@@ -32,7 +37,7 @@ class Encoder(Protocol[EncoderState]):
     ) -> tuple[jax.Array, Extras]:
         """Chooses latents [N, A] for obs [N, O], not squashed, and notes what `update` needs.
 
-        The extra `pre_tanh` is the decoder's output and must not be among the notes.
+        The extra `pre_tanh` is the decoder's output; a note of that name is refused.
         """
         ...
 

@@ -123,7 +123,7 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     @property
     def evaluations_per_action(self) -> int:
         """Policy-network forward passes needed for one action: encoder and decoder."""
-        return 1 + self.decoder_model.evaluations
+        return self.encoder.evaluations_per_action + self.decoder_model.evaluations
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages; with `extra` data each but the last ends with further rollouts."""
@@ -165,8 +165,15 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     def act(
         self, state: GoRLState[EncoderState], obs: jax.Array, key: jax.Array, mode: Mode
     ) -> tuple[jax.Array, Extras]:
-        """Decodes the encoder's latents; the environment sees tanh of the result."""
+        """Decodes the encoder's latents; the environment sees tanh of the result.
+
+        Raises:
+            ValueError: the encoder notes something as `pre_tanh`.
+        """
         latent, extras = self.encoder.draw(state.learner, obs, key, mode)
+        if "pre_tanh" in extras:
+            name = type(self.encoder).__name__
+            raise ValueError(f"{name}.draw: pre_tanh is the decoder's output")
         pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
         if mode == "sample":
             extras = {**extras, "pre_tanh": pre_tanh}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from tiny import PIPELINE, SETTINGS, SPEC, compiled, init, play
 
 from algorithms.api import Extras, Metrics, Mode, Rollout, Stage
@@ -30,6 +31,8 @@ class Elitist:
 
     size: int
     spread: float
+    note: str = "latent"
+    evaluations_per_action: int = 0
 
     def init(self, key: jax.Array) -> BestLatent:
         """Begins at zero."""
@@ -43,7 +46,7 @@ class Elitist:
         if mode == "deterministic":
             return latent, {}
         latent += self.spread * jax.random.normal(key, latent.shape)
-        return latent, {"latent": latent}
+        return latent, {self.note: latent}
 
     def update(
         self, state: BestLatent, rollout: Rollout, key: jax.Array
@@ -91,14 +94,16 @@ class ElitistGoRL(EncoderDecoder[BestLatent]):
 
     Attributes:
         spread: std of the noise.
+        note: name of the extra that holds the latent.
     """
 
     spread: float = 0.7
+    note: str = "latent"
 
     @property
     def encoder(self) -> Elitist:
-        """From its own hyper-parameter."""
-        return Elitist(self.env.action_size, self.spread)
+        """From its own hyper-parameters."""
+        return Elitist(self.env.action_size, self.spread, self.note)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +163,7 @@ def test_another_encoder_learns_on_the_latents_of_a_decoder_that_is_refitted() -
     assert "spread" in names and not names & {"clip", "stage_shares", "actor_hidden"}
     assert [(s.updates, s.extra_rollouts) for s in algorithm.stages()] == [(4, 1), (2, 0)]
 
+    assert algorithm.evaluations_per_action == algorithm.decoder_steps == 10
     state = init(algorithm, jax.random.key(0))
     rollout = play(algorithm, state, jax.random.key(1))
     latents = np.asarray(rollout.extras["latent"])
@@ -181,6 +187,13 @@ def test_another_encoder_learns_on_the_latents_of_a_decoder_that_is_refitted() -
     action, extras = algorithm.act(adopted, rollout.obs[0], jax.random.key(5), "sample")
     decoded = after.decoder.decode(algorithm.decoder_model, rollout.obs[0], extras["latent"])
     np.testing.assert_allclose(algorithm.unsquashed(action, extras), decoded, rtol=1e-5)
+
+
+def test_an_encoder_cannot_hide_the_decoders_output() -> None:
+    algorithm = with_tiny_settings(ElitistGoRL, note="pre_tanh")
+    state = init(algorithm, jax.random.key(0))
+    with pytest.raises(ValueError, match=r"Elitist\.draw: pre_tanh"):
+        algorithm.act(state, jnp.zeros((2, SPEC.obs_size)), jax.random.key(1), "sample")
 
 
 def test_another_decoder_is_fitted_and_decodes() -> None:
