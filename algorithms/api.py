@@ -13,12 +13,17 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 import jax
 
-State = Any
-"""A pytree; each algorithm defines its own."""
+State = TypeVar("State")
+"""What an algorithm learns: a pytree of its own, such as a NamedTuple of arrays."""
+
+Tree = TypeVar("Tree")
+
+PyTree = Any
+"""Arrays in tuples, dicts and the like, of whatever structure: Python has no type for it."""
 
 Extras = Mapping[str, jax.Array]
 Metrics = Mapping[str, jax.Array]
@@ -114,15 +119,27 @@ class Stage(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Algorithm(abc.ABC):
-    """Base class of every method. Subclasses add hyper-parameter fields.
+class Settings:
+    """What a method is built from. Subclasses add hyper-parameter fields.
 
     `env` and `pipeline` come from the harness; every other field is a
     hyper-parameter that `--set ALGORITHM.FIELD=VALUE` may change.
+
+    Hyper-parameters that two methods share are a subclass of their own, with fields and
+    no more: a method has them by inheritance, and a method that holds another one as its
+    part builds that part from them with `settings_of`.
     """
 
     env: EnvSpec
     pipeline: Pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm(Settings, abc.ABC, Generic[State]):
+    """Base class of every method, generic in its state: `class Mine(Algorithm[MyState])`.
+
+    A method is its settings and pure functions over a state; it holds nothing that changes.
+    """
 
     @abc.abstractmethod
     def init(self, key: jax.Array) -> State:
@@ -150,7 +167,7 @@ class Algorithm(abc.ABC):
         """Learns from one rollout; metrics are scalars."""
 
     @abc.abstractmethod
-    def parameters(self, state: State) -> Any:
+    def parameters(self, state: State) -> PyTree:
         """Returns the trained networks' parameters within a state, a pytree."""
 
     def stages(self) -> tuple[Stage, ...]:
@@ -185,16 +202,17 @@ class Algorithm(abc.ABC):
         Raises:
             ValueError: the method has no such part.
         """
+        del state, policy, key
         raise ValueError(f"{type(self).__name__} has nothing that could come from another run")
 
-    def candidate(self, state: State) -> Any:
+    def candidate(self, state: State) -> PyTree:
         """Returns the part of a state, a pytree, that is kept for `Stage.select_by`."""
         return state
 
-    def reinstate(self, state: State, candidate: Any) -> State:
+    def reinstate(self, state: State, candidate: PyTree) -> State:
         """Puts a candidate of the same stage back into the state at the stage's end."""
         del state
-        return candidate
+        return cast(State, candidate)
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
         """Returns what a sampled action was before it was squashed into [-1, 1].
@@ -215,6 +233,16 @@ class Algorithm(abc.ABC):
         return 1
 
 
-def emptied(tree: Any) -> Any:
+def emptied(tree: Tree) -> Tree:
     """Returns a pytree of the same structure without its arrays: each leaf becomes None."""
-    return jax.tree.map(lambda _: None, tree)
+    return cast(Tree, jax.tree.map(lambda _: None, tree))
+
+
+def settings_of(cls: type[Settings], whole: Settings) -> dict[str, Any]:
+    """Returns every field of `cls`, with the values that `whole` has.
+
+    Args:
+        cls: of a part that a method holds, say GoRL's encoder.
+        whole: the method; it has at least the fields of `cls`.
+    """
+    return {field.name: getattr(whole, field.name) for field in dataclasses.fields(cls)}

@@ -4,18 +4,62 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from algorithms.diffusion import Diffusion
-from algorithms.flow import Flow
 from algorithms.networks import Params
 
-Model = Flow | Diffusion
 VALIDATION_SHARE = 0.1
+
+
+class DecoderModel(Protocol):
+    """What can be fitted as a decoder: a map from (observation, latent) to pre-tanh action.
+
+    Its latents are N(0, I) while it is fitted. `Flow` and `Diffusion` are such models.
+    Observations are normalized by the caller.
+    """
+
+    @property
+    def obs_size(self) -> int:
+        """O."""
+        ...
+
+    @property
+    def action_size(self) -> int:
+        """A, of actions and of latents."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations per action."""
+        ...
+
+    def init(self, key: jax.Array) -> Params:
+        """Returns fresh parameters."""
+        ...
+
+    def schedule(self) -> jax.Array:
+        """Returns the constants [K] that decoding needs, such as times; K may be 0."""
+        ...
+
+    def identity(self, key: jax.Array) -> tuple[Params, jax.Array]:
+        """Returns parameters and schedule whose `decode` returns its latent, or nearly so."""
+        ...
+
+    def decode(
+        self, params: Params, schedule: jax.Array, obs: jax.Array, latent: jax.Array, /
+    ) -> jax.Array:
+        """Returns pre-tanh actions [N, A] for obs [N, O] and latents [N, A], without noise."""
+        ...
+
+    def loss(
+        self, params: Params, obs: jax.Array, action: jax.Array, draws: int, key: jax.Array
+    ) -> jax.Array:
+        """Returns the loss [] of a fit to actions [B, A], with `draws` noises for each."""
+        ...
 
 
 class Decoder(NamedTuple):
@@ -34,7 +78,7 @@ class Decoder(NamedTuple):
     std: jax.Array
     validation_loss: jax.Array
 
-    def decode(self, model: Model, obs: jax.Array, latent: jax.Array) -> jax.Array:
+    def decode(self, model: DecoderModel, obs: jax.Array, latent: jax.Array) -> jax.Array:
         """Pre-tanh actions [N, A] for obs [N, O] and latents [N, A]."""
         normalized = (obs - self.mean) / (self.std + 1e-8)
         return model.decode(self.params, self.schedule, normalized, latent)
@@ -104,7 +148,7 @@ class Split(NamedTuple):
 class Fit:
     """How a decoder is fitted; see `GoRL` for the fields' sources."""
 
-    model: Model
+    model: DecoderModel
     learning_rate: float
     batch_size: int
     epochs: int
@@ -217,7 +261,7 @@ class Fit:
             stale_epochs=jnp.where(better, 0, before.stale_epochs + 1),
         )
         stopped = before.stale_epochs >= self.patience
-        return jax.tree.map(lambda a, b: jnp.where(stopped, a, b), before, after)
+        return cast(_Progress, jax.tree.map(lambda a, b: jnp.where(stopped, a, b), before, after))
 
 
 class _Progress(NamedTuple):

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
-from algorithms.fpo import FlowPolicy
+from algorithms.flow_policy import FlowPolicy
 from algorithms.networks import Params
-from algorithms.ppo_core import Learner, Strength, clip_fraction, clipped_surrogate
+from algorithms.ppo_core import Coefficients, Learner, clip_fraction, clipped_surrogate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +70,11 @@ class DPPO(FlowPolicy):
         obs: jax.Array,
         extras: Extras,
         advantage: jax.Array,
-        strength: Strength,
+        coefficients: Coefficients,
         key: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
         """Mean over the K steps of clipped surrogates that share the action's advantage."""
         del key
         ratio = jnp.exp(self.log_likelihood(policy, obs, extras["path"]) - extras["log_prob"])
-        metrics = {"clip_fraction": clip_fraction(ratio, strength.clip)}
-        return clipped_surrogate(ratio, advantage[..., None], strength.clip), metrics
+        metrics = {"clip_fraction": clip_fraction(ratio, coefficients.clip)}
+        return clipped_surrogate(ratio, advantage[..., None], coefficients.clip), metrics

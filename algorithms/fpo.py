@@ -9,46 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
-from algorithms.flow import Flow
+from algorithms.flow_policy import FlowPolicy
 from algorithms.networks import Params
-from algorithms.ppo_core import Learner, OnPolicy, Strength, clip_fraction, clipped_surrogate
+from algorithms.ppo_core import Coefficients, Learner, clip_fraction, clipped_surrogate
 
 MAX_LOG_RATIO = 3.0
 """Bound on the per-pair log-ratio, as in the reference code."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FlowPolicy(OnPolicy):
-    """Base of the methods whose policy is a flow over the pre-tanh action.
-
-    Attributes:
-        flow_steps: Euler steps from noise to action (ALGORITHMS 2.2).
-        output_scale: factor on the velocity network's output; .25 keeps the first policy
-            close to N(0, I) (ALGORITHMS 2.2).
-    """
-
-    flow_steps: int = 10
-    output_scale: float = 0.25
-
-    @property
-    def flow(self) -> Flow:
-        """The policy's flow."""
-        return Flow(
-            self.env.obs_size,
-            self.env.action_size,
-            self.actor_hidden,
-            self.flow_steps,
-            self.output_scale,
-        )
-
-    def init_policy(self, key: jax.Array) -> Params:
-        """Returns fresh parameters of the velocity network."""
-        return self.flow.init(key)
-
-    @property
-    def evaluations_per_action(self) -> int:
-        """Policy-network forward passes needed for one action."""
-        return self.flow.evaluations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +65,7 @@ class FPO(FlowPolicy):
         obs: jax.Array,
         extras: Extras,
         advantage: jax.Array,
-        strength: Strength,
+        coefficients: Coefficients,
         key: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
         """Clipped surrogate on FPO's ratio; no entropy term."""
@@ -108,8 +74,11 @@ class FPO(FlowPolicy):
             policy, obs, extras["pre_tanh"], extras["noise"], extras["time"]
         )
         ratio = loss_ratio(extras["loss"], loss, self.ratio)
-        metrics = {"clip_fraction": clip_fraction(ratio, strength.clip), "flow_loss": loss.mean()}
-        return clipped_surrogate(ratio, advantage[..., None], strength.clip), metrics
+        metrics = {
+            "clip_fraction": clip_fraction(ratio, coefficients.clip),
+            "flow_loss": loss.mean(),
+        }
+        return clipped_surrogate(ratio, advantage[..., None], coefficients.clip), metrics
 
 
 def loss_ratio(old: jax.Array, new: jax.Array, form: Literal["averaged", "per-pair"]) -> jax.Array:

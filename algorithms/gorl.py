@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from algorithms.api import Extras, Metrics, Mode, Rollout, Stage, emptied
-from algorithms.decoder import Decoder, Experience, Fit, Model
+from algorithms.api import (
+    Algorithm,
+    Extras,
+    Metrics,
+    Mode,
+    PyTree,
+    Rollout,
+    Stage,
+    emptied,
+    settings_of,
+)
+from algorithms.decoder import Decoder, DecoderModel, Experience, Fit
 from algorithms.diffusion import Diffusion
+from algorithms.encoder import Encoder, EncoderState
 from algorithms.flow import Flow
 from algorithms.networks import Params
 from algorithms.ppo_core import Learner
-from algorithms.staged_ppo import StagedPPO
+from algorithms.staged_ppo import StagedPPO, StagedPPOSettings
 
 
-class GoRLState(NamedTuple):
+class GoRLState(NamedTuple, Generic[EncoderState]):
     """State of a GoRL agent.
 
     Attributes:
-        learner: the encoder and its critic.
+        learner: the encoder's state; for `StagedPPO` with its critic.
         decoder: frozen within a stage.
         experience: what the next decoder will be fitted on.
     """
 
-    learner: Learner
+    learner: EncoderState
     decoder: Decoder
     experience: Experience
 
 
 @dataclasses.dataclass(frozen=True)
-class GoRL(StagedPPO):
-    """PPO on the latent z of a decoder g(s, z) that is refitted between stages.
+class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
+    """An encoder's latents z, through a decoder g(s, z) that is refitted between stages.
 
-    The decoder starts as the identity. After each stage a new one is fitted, from noise
-    z ~ N(0, I) independent of the encoder's, to the actions of that stage; the encoder
-    then restarts. The deterministic mode decodes the encoder's mean.
+    This is all of GoRL but the choice of its encoder, which a subclass names. The decoder
+    starts as the identity. After each stage a new one is fitted, from noise z ~ N(0, I)
+    independent of the encoder's, to the actions of that stage; the encoder then restarts.
+    The deterministic mode decodes the encoder's.
 
     Attributes:
         generative_model: `flow` is GoRL(FM), `diffusion` is GoRL(Diff).
@@ -81,7 +94,12 @@ class GoRL(StagedPPO):
     decoder_validation_batches: int = 50
 
     @property
-    def decoder_model(self) -> Model:
+    @abc.abstractmethod
+    def encoder(self) -> Encoder[EncoderState]:
+        """What optimizes the policy over latents."""
+
+    @property
+    def decoder_model(self) -> DecoderModel:
         """The generative model, without parameters."""
         kind = Flow if self.generative_model == "flow" else Diffusion
         return kind(
@@ -105,47 +123,57 @@ class GoRL(StagedPPO):
     @property
     def evaluations_per_action(self) -> int:
         """Policy-network forward passes needed for one action: encoder and decoder."""
-        return 1 + self.decoder_model.evaluations
+        return self.encoder.evaluations_per_action + self.decoder_model.evaluations
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages; with `extra` data each but the last ends with further rollouts."""
         if not self.refits:
             return (Stage(self.pipeline.updates),)
-        stages = super().stages()
+        stages = self.encoder.stages()
         if self.decoder_data == "recent":
             return stages
         rollouts, limits = self.decoder_rollouts, self.decoder_time_limits
         extra = [each._replace(extra_rollouts=rollouts, time_limits=limits) for each in stages]
         return (*extra[:-1], stages[-1])
 
-    def candidate(self, state: GoRLState) -> Any:  # type: ignore[override]
-        """The encoder's and the critic's networks and statistics; the decoder is frozen."""
-        return super().candidate(state.learner)
+    def candidate(self, state: GoRLState[EncoderState]) -> PyTree:
+        """The encoder's candidate; the decoder is frozen."""
+        return self.encoder.candidate(state.learner)
 
-    def reinstate(self, state: GoRLState, candidate: Any) -> GoRLState:  # type: ignore[override]
-        """Puts networks and statistics back; what was recorded stays the newest."""
-        return state._replace(learner=super().reinstate(state.learner, candidate))
+    def reinstate(
+        self, state: GoRLState[EncoderState], candidate: PyTree
+    ) -> GoRLState[EncoderState]:
+        """Puts the encoder's candidate back; what was recorded stays the newest."""
+        return state._replace(learner=self.encoder.reinstate(state.learner, candidate))
 
-    def init(self, key: jax.Array) -> GoRLState:  # type: ignore[override]
+    def init(self, key: jax.Array) -> GoRLState[EncoderState]:
         """Returns a fresh encoder in front of the identity."""
         encoder_key, decoder_key = jax.random.split(key)
         experience = self.fit.empty(self.decoder_rollouts, self.pipeline.steps_per_update)
-        return GoRLState(super().init(encoder_key), self.fit.identity(decoder_key), experience)
+        learner = self.encoder.init(encoder_key)
+        return GoRLState(learner, self.fit.identity(decoder_key), experience)
 
-    def parameters(self, state: GoRLState) -> Params:  # type: ignore[override]
-        """Returns the encoder's, the critic's and the decoder's parameters."""
-        return state.learner.networks, state.decoder.params
+    def parameters(self, state: GoRLState[EncoderState]) -> PyTree:
+        """Returns the encoder's and the decoder's parameters."""
+        return self.encoder.parameters(state.learner), state.decoder.params
 
-    def policy(self, state: GoRLState) -> GoRLState:  # type: ignore[override]
-        """Returns the encoder and the decoder, without critic, optimizer and experience."""
-        learner = super().policy(state.learner)
+    def policy(self, state: GoRLState[EncoderState]) -> GoRLState[EncoderState]:
+        """Returns the encoder's policy and the decoder, without the experience."""
+        learner = self.encoder.policy(state.learner)
         return state._replace(learner=learner, experience=emptied(state.experience))
 
-    def act(  # type: ignore[override]
-        self, state: GoRLState, obs: jax.Array, key: jax.Array, mode: Mode
+    def act(
+        self, state: GoRLState[EncoderState], obs: jax.Array, key: jax.Array, mode: Mode
     ) -> tuple[jax.Array, Extras]:
-        """Decodes the encoder's sample or mean; the environment sees tanh of the result."""
-        latent, extras = self.draw(state.learner, obs, key, mode)
+        """Decodes the encoder's latents; the environment sees tanh of the result.
+
+        Raises:
+            ValueError: the encoder notes something as `pre_tanh`.
+        """
+        latent, extras = self.encoder.draw(state.learner, obs, key, mode)
+        if "pre_tanh" in extras:
+            name = type(self.encoder).__name__
+            raise ValueError(f"{name}.draw: pre_tanh is the decoder's output")
         pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
         if mode == "sample":
             extras = {**extras, "pre_tanh": pre_tanh}
@@ -155,39 +183,51 @@ class GoRL(StagedPPO):
         """Returns the decoder's output [N, A]."""
         return extras["pre_tanh"]
 
-    def update(  # type: ignore[override]
-        self, state: GoRLState, rollout: Rollout, key: jax.Array
-    ) -> tuple[GoRLState, Metrics]:
-        """PPO on the latents; no gradient passes through the decoder."""
-        learner, metrics = super().update(state.learner, rollout, key)
+    def update(
+        self, state: GoRLState[EncoderState], rollout: Rollout, key: jax.Array
+    ) -> tuple[GoRLState[EncoderState], Metrics]:
+        """Updates the encoder on the latents; no gradient passes through the decoder."""
+        learner, metrics = self.encoder.update(state.learner, rollout, key)
         if self.decoder_data == "recent" and self.refits:
             state = self.record(state, rollout)
         metrics = {**metrics, "decoder_loss": state.decoder.validation_loss}
         return state._replace(learner=learner), metrics
 
-    def record(self, state: GoRLState, rollout: Rollout) -> GoRLState:
+    def record(self, state: GoRLState[EncoderState], rollout: Rollout) -> GoRLState[EncoderState]:
         """Keeps a rollout's observations and pre-tanh actions for the next fit, if there is one."""
-        another_fit = state.learner.stage + 1 < len(self.stages())
+        another_fit = self.encoder.stage(state.learner) + 1 < len(self.stages())
         experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"], another_fit)
         return state._replace(experience=experience)
 
-    def advance(self, state: GoRLState, key: jax.Array) -> GoRLState:  # type: ignore[override]
+    def advance(self, state: GoRLState[EncoderState], key: jax.Array) -> GoRLState[EncoderState]:
         """Fits a new decoder and restarts the encoder."""
         fit_key, encoder_key = jax.random.split(key)
         decoder = self.fit(state.experience, fit_key, self._fit_start(state))
-        learner = super().advance(state.learner, encoder_key)
+        learner = self.encoder.advance(state.learner, encoder_key)
         # Nothing from before the refit may reach the next one, and zeros take no room in a file.
         return GoRLState(learner, decoder, jax.tree.map(jnp.zeros_like, state.experience))
 
-    def adopt(self, state: GoRLState, policy: GoRLState, key: jax.Array) -> GoRLState:
+    def adopt(
+        self, state: GoRLState[EncoderState], policy: GoRLState[EncoderState], key: jax.Array
+    ) -> GoRLState[EncoderState]:
         """Takes the decoder, with the encoder as after a refit: restarted, in a later stage."""
-        learner = super().advance(state.learner, key)
+        learner = self.encoder.advance(state.learner, key)
         return state._replace(learner=learner, decoder=policy.decoder)
 
-    def _fit_start(self, state: GoRLState) -> Callable[[Params], Params]:
+    def _fit_start(self, state: GoRLState[EncoderState]) -> Callable[[Params], Params]:
         if self.decoder_start == "fresh":
             return lambda new: new
-        fitted = state.learner.stage > 0
+        fitted = self.encoder.stage(state.learner) > 0
         return lambda new: jax.tree.map(
             lambda old, fresh: jnp.where(fitted, old, fresh), state.decoder.params, new
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class GoRL(EncoderDecoder[Learner], StagedPPOSettings):
+    """GoRL as published: its encoder is PPO in stages, with the settings of `StagedPPO`."""
+
+    @property
+    def encoder(self) -> StagedPPO:
+        """PPO on the latents; its deterministic mode is the Gaussian's mean."""
+        return StagedPPO(**settings_of(StagedPPO, self))

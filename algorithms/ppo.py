@@ -11,12 +11,19 @@ import jax.numpy as jnp
 from algorithms.api import Extras, Metrics, Mode
 from algorithms.distributions import gaussian, log_tanh_jacobian
 from algorithms.networks import MLP, Params
-from algorithms.ppo_core import Learner, OnPolicy, Strength, clip_fraction, clipped_surrogate
+from algorithms.ppo_core import (
+    Coefficients,
+    Learner,
+    OnPolicy,
+    OnPolicySettings,
+    clip_fraction,
+    clipped_surrogate,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class PPO(OnPolicy):
-    """PPO on a diagonal Gaussian over the pre-tanh action; deterministic mode is its mean.
+class PPOSettings(OnPolicySettings):
+    """Hyper-parameters of Gaussian PPO.
 
     Attributes:
         learning_rate: 3e-4, the FPO repository's tuned baseline (ALGORITHMS 1.5).
@@ -37,6 +44,11 @@ class PPO(OnPolicy):
     latent_penalty: float = 0.0
     penalty_form: Literal["code", "kl"] = "code"
 
+
+@dataclasses.dataclass(frozen=True)
+class PPO(PPOSettings, OnPolicy):
+    """PPO on a diagonal Gaussian over the pre-tanh action; deterministic mode is its mean."""
+
     @property
     def actor(self) -> MLP:
         return MLP(self.actor_hidden, 2 * self.env.action_size)
@@ -45,9 +57,9 @@ class PPO(OnPolicy):
         """Returns fresh parameters of the Gaussian's network."""
         return self.actor.create(key, self.env.obs_size)
 
-    def strength(self, stage: jax.Array) -> Strength:
+    def coefficients(self, stage: jax.Array) -> Coefficients:
         """The settings in force; the latent penalty comes from the hyper-parameters."""
-        return super().strength(stage)._replace(latent_penalty=jnp.float32(self.latent_penalty))
+        return super().coefficients(stage)._replace(latent_penalty=jnp.float32(self.latent_penalty))
 
     def act(
         self, state: Learner, obs: jax.Array, key: jax.Array, mode: Mode
@@ -76,7 +88,7 @@ class PPO(OnPolicy):
         obs: jax.Array,
         extras: Extras,
         advantage: jax.Array,
-        strength: Strength,
+        coefficients: Coefficients,
         key: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
         """Clipped surrogate, entropy bonus and latent penalty.
@@ -90,12 +102,12 @@ class PPO(OnPolicy):
             entropy += jnp.sum(log_tanh_jacobian(now.sample(seed=key)), axis=-1)
         penalty = latent_penalty(now.mean(), now.stddev(), self.penalty_form)
         loss = (
-            clipped_surrogate(ratio, advantage, strength.clip)
+            clipped_surrogate(ratio, advantage, coefficients.clip)
             - self.entropy_cost * jnp.mean(entropy)
-            + strength.latent_penalty * penalty
+            + coefficients.latent_penalty * penalty
         )
         return loss, {
-            "clip_fraction": clip_fraction(ratio, strength.clip),
+            "clip_fraction": clip_fraction(ratio, coefficients.clip),
             "entropy": jnp.mean(entropy),
             "mean_abs": jnp.mean(jnp.abs(now.mean())),
             "std": jnp.mean(now.stddev()),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from algorithms import normalizer
-from algorithms.api import Algorithm, Extras, Metrics, Pipeline, Rollout, emptied
+from algorithms.api import Algorithm, Extras, Metrics, Pipeline, Rollout, Settings, emptied
 from algorithms.networks import MLP, Params
 from algorithms.normalizer import Normalizer
 from algorithms.returns import Chunks, Returns, chunk_returns, cut_into_chunks
@@ -42,7 +42,7 @@ class Learner(NamedTuple):
     stage: jax.Array
 
 
-class Strength(NamedTuple):
+class Coefficients(NamedTuple):
     """Settings that may change between stages, hence run-time values, [] each."""
 
     clip: jax.Array
@@ -74,8 +74,8 @@ def minibatch_indices(key: jax.Array, chunks: int, pipeline: Pipeline) -> jax.Ar
 
 
 @dataclasses.dataclass(frozen=True)
-class OnPolicy(Algorithm):
-    """Shared hyper-parameters and update of the on-policy methods (ALGORITHMS 1.3, 1.5).
+class OnPolicySettings(Settings):
+    """Hyper-parameters of the on-policy methods (ALGORITHMS 1.3, 1.5).
 
     Attributes:
         learning_rate: Adam's, constant; b1 .9, b2 .999, eps 1e-8.
@@ -97,6 +97,11 @@ class OnPolicy(Algorithm):
     actor_hidden: tuple[int, ...] = (32, 32, 32, 32)
     critic_hidden: tuple[int, ...] = (256, 256, 256, 256, 256)
 
+
+@dataclasses.dataclass(frozen=True)
+class OnPolicy(OnPolicySettings, Algorithm[Learner]):
+    """Update of the on-policy methods (ALGORITHMS 1.3, 1.5)."""
+
     @abc.abstractmethod
     def init_policy(self, key: jax.Array) -> Params:
         """Returns fresh policy parameters."""
@@ -108,7 +113,7 @@ class OnPolicy(Algorithm):
         obs: jax.Array,
         extras: Extras,
         advantage: jax.Array,
-        strength: Strength,
+        coefficients: Coefficients,
         key: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
         """Loss of a minibatch: obs [M, L, O] normalized, advantage [M, L] standardized."""
@@ -140,10 +145,12 @@ class OnPolicy(Algorithm):
         networks = Networks(self.init_policy(policy_key), critic)
         return Learner(networks, self.optimizer.init(networks), stats, stage)
 
-    def strength(self, stage: jax.Array) -> Strength:
+    def coefficients(self, stage: jax.Array) -> Coefficients:
         """The settings in force in `stage`; the same in all stages unless overridden."""
         del stage
-        return Strength(jnp.float32(self.clip), jnp.float32(self.max_grad_norm), jnp.float32(0.0))
+        return Coefficients(
+            jnp.float32(self.clip), jnp.float32(self.max_grad_norm), jnp.float32(0.0)
+        )
 
     def update(self, state: Learner, rollout: Rollout, key: jax.Array) -> tuple[Learner, Metrics]:
         """Advances the statistics and takes the epochs of minibatch steps on `rollout`."""
@@ -157,7 +164,7 @@ class OnPolicy(Algorithm):
         chunks = cut_into_chunks(rollout, self.pipeline.chunk_length)
         order_key, loss_key = jax.random.split(key)
         order = minibatch_indices(order_key, chunks.reward.shape[0], self.pipeline)
-        strength = self.strength(state.stage)
+        coefficients = self.coefficients(state.stage)
 
         def gradient_step(
             carry: tuple[Networks, optax.OptState], step: tuple[jax.Array, jax.Array]
@@ -166,9 +173,9 @@ class OnPolicy(Algorithm):
             picked, step_key = step
             batch = jax.tree.map(lambda x: x[picked], chunks)
             gradient, metrics = jax.grad(self._loss, has_aux=True)(
-                networks, state.normalizer, batch, strength, step_key
+                networks, state.normalizer, batch, coefficients, step_key
             )
-            gradient, norm = limit_norm(gradient, strength.max_grad_norm)
+            gradient, norm = limit_norm(gradient, coefficients.max_grad_norm)
             change, optimizer = self.optimizer.update(gradient, optimizer)
             networks = optax.apply_updates(networks, change)
             return (networks, optimizer), {**metrics, "gradient_norm": norm}
@@ -185,13 +192,13 @@ class OnPolicy(Algorithm):
         networks: Networks,
         stats: Normalizer,
         batch: Chunks,
-        strength: Strength,
+        coefficients: Coefficients,
         key: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
         obs = stats(batch.obs)
         returns, values = self._returns(networks.critic, stats, obs, batch)
         policy_loss, metrics = self.policy_loss(
-            networks.policy, obs, batch.extras, standardize(returns.advantage), strength, key
+            networks.policy, obs, batch.extras, standardize(returns.advantage), coefficients, key
         )
         error = (returns.target - values) * returns.weight
         value_loss = self.value_cost * jnp.mean(jnp.square(error))

@@ -36,7 +36,7 @@ class Entry:
     """A named algorithm: a class and the hyper-parameters that differ from its defaults."""
 
     name: str
-    cls: type[Algorithm]
+    cls: type[Algorithm[Any]]
     description: str
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -7,7 +7,7 @@ tell the effect of the settings and restarts from that of the decoder.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,13 @@ from algorithms.api import Stage
 from algorithms.distributions import standard_normal_bias
 from algorithms.networks import Params, constant_output
 from algorithms.normalizer import Normalizer
-from algorithms.ppo import PPO
-from algorithms.ppo_core import Learner, Networks, Strength
+from algorithms.ppo import PPO, PPOSettings
+from algorithms.ppo_core import Coefficients, Learner, Networks
 
 
 @dataclasses.dataclass(frozen=True)
-class StagedPPO(PPO):
-    """PPO in stages, with other settings after the first.
+class StagedPPOSettings(PPOSettings):
+    """Hyper-parameters of PPO in stages.
 
     Attributes:
         learning_rate: 1e-3, GoRL's encoder (ALGORITHMS 1.5).
@@ -65,6 +65,11 @@ class StagedPPO(PPO):
     restart_envs: bool = False
     stage_policy: Literal["last", "best"] = "last"
 
+
+@dataclasses.dataclass(frozen=True)
+class StagedPPO(StagedPPOSettings, PPO):
+    """PPO in stages, with other settings after the first; an `Encoder`."""
+
     def stages(self) -> tuple[Stage, ...]:
         """Returns the stages with their updates; see `stage_shares`."""
         updates = stage_updates(self.pipeline.updates, self.stage_shares, self.spend_remainder)
@@ -73,28 +78,33 @@ class StagedPPO(PPO):
             stages[:-1] = [stage._replace(select_by="deterministic") for stage in stages[:-1]]
         return tuple(stages)
 
+    def stage(self, state: Learner) -> jax.Array:
+        """Returns the index [] of the stage being trained."""
+        return state.stage
+
     def candidate(self, state: Learner) -> tuple[Networks, Normalizer]:
         """The networks and statistics; Adam's moments do not survive the stage."""
         return state.networks, state.normalizer
 
-    def reinstate(self, state: Learner, candidate: Any) -> Learner:
+    def reinstate(self, state: Learner, candidate: tuple[Networks, Normalizer]) -> Learner:
         """Puts networks and statistics back."""
         networks, stats = candidate
         return state._replace(networks=networks, normalizer=stats)
 
-    def strength(self, stage: jax.Array) -> Strength:
+    def coefficients(self, stage: jax.Array) -> Coefficients:
         """The settings in force in `stage`."""
-        first = Strength(
+        first = Coefficients(
             jnp.float32(self.clip),
             jnp.float32(self.max_grad_norm),
             jnp.float32(self.latent_penalty),
         )
-        later = Strength(
+        later = Coefficients(
             jnp.float32(self.later_clip),
             jnp.float32(self.later_max_grad_norm),
             jnp.float32(self.later_latent_penalty),
         )
-        return jax.tree.map(lambda a, b: jnp.where(stage == 0, a, b), first, later)
+        chosen = [jnp.where(stage == 0, a, b) for a, b in zip(first, later, strict=True)]
+        return Coefficients(*chosen)
 
     def advance(self, state: Learner, key: jax.Array) -> Learner:
         """Restarts the policy, and what is not kept; Adam's moments always restart."""

@@ -189,4 +189,6 @@ def _error(frame: Any, message: str) -> int | None:
     arguments = _ErrorArgs(
         struct_size=ctypes.sizeof(_ErrorArgs), message=message.encode(), code=_INTERNAL_ERROR
     )
-    return _ErrorCreate(frame.api.contents.error_create)(ctypes.byref(arguments))
+    create = _ErrorCreate(frame.api.contents.error_create)
+    address: int | None = create(ctypes.byref(arguments))
+    return address

@@ -162,7 +162,8 @@ class _BoundBatch:
             else:
                 self._batch.forward()
         except SimulationError as error:
-            return error.ids
+            failed: np.ndarray = error.ids
+            return failed
         return []
 
     def store(self, state: np.ndarray, derived: np.ndarray) -> None:

@@ -23,7 +23,8 @@ from envs.api import Task, TaskState
 
 # Playground reports at import on standard output what optional parts it lacks.
 with open(os.devnull, "w") as _devnull, contextlib.redirect_stdout(_devnull):
-    from mujoco_playground._src import dm_control_suite, mjx_env
+    from mujoco_playground._src import dm_control_suite
+    from mujoco_playground._src import mjx_env as mjx_env  # for envs.native too
 
 _STATE_FIELDS = (
     "time",
@@ -99,7 +100,8 @@ class PlaygroundTask(Task):
     @property
     def substeps(self) -> int:
         """Physics steps per control step."""
-        return self._env.n_substeps
+        substeps: int = self._env.n_substeps
+        return substeps
 
     def reset(self, key: jax.Array) -> TaskState:
         """Draws a start state as the task defines it."""

@@ -8,7 +8,7 @@ touch each other.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -143,7 +143,7 @@ class VectorEnv:
         if self.starts == "own":
             return bank
         entries = jax.random.randint(key, (self.num_envs,), 0, self.bank_size)
-        return jax.tree.map(lambda leaf: leaf[entries], bank)
+        return cast(TaskState, jax.tree.map(lambda leaf: leaf[entries], bank))
 
 
 def _mend(task: TaskState, before: TaskState) -> tuple[TaskState, jax.Array]:

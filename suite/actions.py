@@ -10,13 +10,13 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Algorithm, State
+from algorithms.api import MODES, Algorithm, PyTree, State
 from envs.api import Task
 from envs.engines import AUTO
 from suite.build import kept_policy, stored_policy
@@ -42,7 +42,7 @@ class _Stored:
     def __str__(self) -> str:
         return f"{self.cell} stage {'newest' if self.stage is None else self.stage}"
 
-    def load(self, run: RunDirectory, engine: str = "") -> tuple[Algorithm, Task, State]:
+    def load(self, run: RunDirectory, engine: str = "") -> tuple[Algorithm[Any], Task, PyTree]:
         """Reads it; raises UserError if it is damaged. See `kept_policy` for `engine`."""
         if self.stage is None:
             return stored_policy(run, self.cell)
@@ -194,7 +194,7 @@ def _draw(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sample(
-    algorithm: Algorithm, samples: int, state: State, obs: jax.Array, keys: jax.Array
+    algorithm: Algorithm[State], samples: int, state: State, obs: jax.Array, keys: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Draws actions [K, N, A] before and after the squash in states obs [K, O], keys [K]."""
 

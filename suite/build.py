@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from algorithms import registry
-from algorithms.api import Algorithm, EnvSpec, State
+from algorithms.api import Algorithm, EnvSpec, PyTree
 from envs.api import Task
 from envs.engines import load_task
 from envs.vector import VectorEnv
@@ -22,14 +22,14 @@ from suite.storage.store import RunDirectory
 
 def build_algorithm(
     name: str, hyperparameters: Mapping[str, Any], task: Task, protocol: Protocol
-) -> Algorithm:
+) -> Algorithm[Any]:
     """Returns the named algorithm, fitted to a task's sizes and a protocol's pipeline."""
     spec = EnvSpec(task.obs_size, task.action_size, protocol.discount_for(task.name))
     cls = registry.lookup(name).cls
     return cls(env=spec, pipeline=protocol.pipeline(), **hyperparameters)
 
 
-def build_program(algorithm: Algorithm, task: Task, protocol: Protocol) -> Program:
+def build_program(algorithm: Algorithm[Any], task: Task, protocol: Protocol) -> Program:
     """Returns the computation of one seed.
 
     Raises:
@@ -50,7 +50,7 @@ def build_program(algorithm: Algorithm, task: Task, protocol: Protocol) -> Progr
     return Program(algorithm, envs, protocol.restart_interval)
 
 
-def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm, Task, State]:
+def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, PyTree]:
     """Loads the newest policy of a cell.
 
     Raises:
@@ -67,7 +67,7 @@ def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm, Task, State
 
 def kept_policy(
     run: RunDirectory, cell: Cell, stage: int, engine: str = ""
-) -> tuple[Algorithm, Task, State]:
+) -> tuple[Algorithm[Any], Task, PyTree]:
     """Loads the policy that a cell had at the end of a stage.
 
     Args:
@@ -107,7 +107,7 @@ def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
 
 def _stored_algorithm(
     run: RunDirectory, configuration: Configuration, engine: str = ""
-) -> tuple[Algorithm, Task]:
+) -> tuple[Algorithm[Any], Task]:
     task = load_task(configuration.task, engine or configuration.engine)
     values = as_hyperparameters(configuration.hyperparameters)
     return build_algorithm(configuration.algorithm, values, task, run.protocol), task

@@ -79,7 +79,7 @@ def describe_starts(starts: TaskState) -> dict[str, Any]:
 
 
 def run_episodes(
-    algorithm: Algorithm,
+    algorithm: Algorithm[State],
     task: Task,
     state: State,
     starts: TaskState,

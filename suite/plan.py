@@ -138,7 +138,7 @@ class Plan:
 
 def make_plan(
     protocol: Protocol,
-    algorithms: Mapping[str, Algorithm],
+    algorithms: Mapping[str, Algorithm[Any]],
     tasks: Sequence[str],
     seeds: Sequence[int],
     engine: str,
@@ -201,7 +201,7 @@ def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:
 
 def _planned(
     protocol: Protocol,
-    algorithm: Algorithm,
+    algorithm: Algorithm[Any],
     job: Job,
     engine: str,
     statuses: Mapping[Cell, Status],

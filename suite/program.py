@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Algorithm, Metrics, Rollout, State
+from algorithms.api import MODES, Algorithm, Metrics, PyTree, Rollout
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.evaluate import Episodes, run_episodes
@@ -28,7 +28,7 @@ class Best(NamedTuple):
         score: [] mean return of its evaluation, -inf before the stage's first.
     """
 
-    candidate: Any
+    candidate: PyTree
     score: jax.Array
 
 
@@ -47,7 +47,7 @@ class SeedState(NamedTuple):
             that it costs nothing then.
     """
 
-    algorithm: State
+    algorithm: PyTree
     envs: EnvState
     key: jax.Array
     updates: jax.Array
@@ -71,7 +71,7 @@ class Program:
         restart_interval: updates after which the environments start afresh; 0 is never.
     """
 
-    algorithm: Algorithm
+    algorithm: Algorithm[Any]
     envs: VectorEnv
     restart_interval: int = 0
 
@@ -144,7 +144,7 @@ class Program:
         advanced = self.algorithm.advance(state.algorithm, self._key(state, _ADVANCE))
         return state._replace(algorithm=advanced)
 
-    def adopt(self, state: SeedState, policy: State) -> SeedState:
+    def adopt(self, state: SeedState, policy: PyTree) -> SeedState:
         """Puts what stays frozen, out of another run's kept policy, into the state before any step.
 
         Raises:
@@ -163,7 +163,7 @@ class Program:
         envs = self.envs.reset(jax.random.fold_in(self._key(state, _RESTART), occasion))
         return state._replace(envs=envs._replace(steps=state.envs.steps))
 
-    def _best(self, state: State, score: jax.Array) -> Best:
+    def _best(self, state: PyTree, score: jax.Array) -> Best:
         return Best(self.algorithm.candidate(state), score)
 
     def _key(self, state: SeedState, purpose: int) -> jax.Array:
@@ -253,7 +253,7 @@ class Compiled:
         """Enters the next stage; `state` must not be used any more."""
         return self._run("advance", self._advance, state)
 
-    def adopt(self, state: SeedState, policies: State) -> SeedState:
+    def adopt(self, state: SeedState, policies: PyTree) -> SeedState:
         """Puts frozen parts of kept policies [S, ...] into the states before any step."""
         return self._run("adopt", self._adopt, state, policies)
 

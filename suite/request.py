@@ -51,7 +51,7 @@ class Request:
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     hyperparameters: Mapping[str, Mapping[str, Any]]
-    algorithms: Mapping[str, Algorithm]
+    algorithms: Mapping[str, Algorithm[Any]]
     notice: str | None = None
     decoders: Decoders | None = None
 
@@ -163,7 +163,7 @@ def _hyperparameters(
     }
 
 
-def _instance(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Algorithm:
+def _instance(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Algorithm[Any]:
     sizes = EnvSpec(obs_size=1, action_size=1, discount=protocol.discount)
-    instance: Algorithm = build(entries()[name].cls, sizes, protocol.pipeline(), values)
+    instance: Algorithm[Any] = build(entries()[name].cls, sizes, protocol.pipeline(), values)
     return instance

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import PIPELINE, SPEC, compiled, init, make, roll_out
 
-from algorithms.api import MODES, Algorithm, Metrics, Mode, State
+from algorithms.api import MODES, Algorithm, Metrics, Mode, PyTree, State
 from algorithms.names import NAMES
 
 SEEDS = 3
@@ -27,15 +27,15 @@ class Outcome(NamedTuple):
         kept_actions: the same of `Algorithm.policy(end)`.
     """
 
-    learned: State
-    end: State
+    learned: PyTree
+    end: PyTree
     metrics: Metrics
     actions: Mapping[Mode, jax.Array]
     kept_actions: Mapping[Mode, jax.Array]
 
 
 @compiled
-def train(algorithm: Algorithm, states: State, keys: jax.Array) -> Outcome:
+def train(algorithm: Algorithm[State], states: State, keys: jax.Array) -> Outcome:
     """Trains every seed for two updates, changes the stage and acts."""
 
     def update(state: State, key: jax.Array) -> tuple[State, Metrics]:
@@ -62,8 +62,8 @@ def train(algorithm: Algorithm, states: State, keys: jax.Array) -> Outcome:
 class Case(NamedTuple):
     """An algorithm, its state before training and the outcome of it."""
 
-    algorithm: Algorithm
-    start: State
+    algorithm: Algorithm[Any]
+    start: PyTree
     outcome: Outcome
 
 

@@ -10,10 +10,10 @@ from references import conditional_mlp, float64
 from scipy import stats
 from tiny import SPEC, Sampled, sample
 
-from algorithms.ppo_core import Strength
+from algorithms.ppo_core import Coefficients
 
 SIGMA = 0.05
-STRENGTH = Strength(jnp.float32(0.2), jnp.float32(0.0), jnp.float32(0.0))
+COEFFICIENTS = Coefficients(jnp.float32(0.2), jnp.float32(0.0), jnp.float32(0.0))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_policy_loss_clips_each_step(sampled: Sampled) -> None:
     obs = obs[:6].reshape(2, 3, -1)
     advantage = jax.random.normal(jax.random.key(3), (2, 3))
     loss, metrics = jax.jit(algorithm.policy_loss)(
-        changed, obs, few, advantage, STRENGTH, jax.random.key(0)
+        changed, obs, few, advantage, COEFFICIENTS, jax.random.key(0)
     )
     path, start = float64(few["path"]), float64(policy)
     terms, outside = [], []

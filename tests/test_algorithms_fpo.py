@@ -12,10 +12,10 @@ from references import Array, conditional_mlp, float64
 from tiny import SPEC, Sampled, make, sample
 
 from algorithms.fpo import FPO, loss_ratio
-from algorithms.ppo_core import Strength
+from algorithms.ppo_core import Coefficients
 
 RATIOS: tuple[Literal["averaged", "per-pair"], ...] = ("averaged", "per-pair")
-STRENGTH = Strength(jnp.float32(0.05), jnp.float32(0.0), jnp.float32(0.0))
+COEFFICIENTS = Coefficients(jnp.float32(0.05), jnp.float32(0.0), jnp.float32(0.0))
 
 
 def pair_losses(policy: object, obs: Array, extras: dict[str, Array]) -> Array:
@@ -82,7 +82,7 @@ def test_policy_loss(sampled: Sampled, form: Literal["averaged", "per-pair"]) ->
     obs = obs[:12].reshape(4, 3, -1)
     advantage = jax.random.normal(jax.random.key(3), (4, 3))
     loss, metrics = jax.jit(algorithm.policy_loss)(
-        changed, obs, few, advantage, STRENGTH, jax.random.key(0)
+        changed, obs, few, advantage, COEFFICIENTS, jax.random.key(0)
     )
     wide = float64(few)
     new = pair_losses(changed, float64(obs), wide)
@@ -114,6 +114,6 @@ def test_pairs_at_time_one_teach_nothing(
     @jax.grad
     def slope(policy: object) -> jax.Array:
         key = jax.random.key(0)
-        return algorithm.policy_loss(policy, obs, at_one, jnp.ones(300), STRENGTH, key)[0]
+        return algorithm.policy_loss(policy, obs, at_one, jnp.ones(300), COEFFICIENTS, key)[0]
 
     assert not any(bool(jnp.any(leaf)) for leaf in jax.tree.leaves(slope(policy)))

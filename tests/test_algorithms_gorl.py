@@ -22,7 +22,7 @@ def assert_same(a: Any, b: Any) -> None:
         np.testing.assert_array_equal(x, y)
 
 
-def with_random_decoder(algorithm: Any, state: GoRLState) -> GoRLState:
+def with_random_decoder(algorithm: Any, state: GoRLState[Any]) -> GoRLState[Any]:
     """Replaces the identity by a random decoder."""
     decoder = Decoder(
         algorithm.decoder_model.init(jax.random.key(8)),
@@ -76,7 +76,8 @@ def test_deterministic_mode_decodes_the_mean() -> None:
     state = with_random_decoder(algorithm, init(algorithm, jax.random.key(0)))
     obs = jax.random.normal(jax.random.key(1), (9, SPEC.obs_size))
     action, _ = algorithm.act(state, obs, jax.random.key(2), "deterministic")
-    mean = algorithm.actor.forward(state.learner.networks.policy, obs)[:, : SPEC.action_size]
+    output = algorithm.encoder.actor.forward(state.learner.networks.policy, obs)
+    mean = output[:, : SPEC.action_size]
     model = algorithm.decoder_model
     pre_tanh = model.decode(state.decoder.params, model.schedule(), (obs - 0.5) / 2.0, mean)
     np.testing.assert_allclose(action, np.tanh(pre_tanh), rtol=1e-4, atol=1e-5)
@@ -181,7 +182,7 @@ def test_an_adopted_decoder_gets_a_new_encoder_in_a_later_stage() -> None:
     assert_same(state.learner.networks.critic, fresh.learner.networks.critic)
     assert not np.any(state.learner.networks.policy["params"]["Dense_2"]["kernel"])
     # The settings of later stages, whichever snapshot it is.
-    assert float(algorithm.strength(state.learner.stage).clip) == pytest.approx(0.3)
+    assert float(algorithm.encoder.coefficients(state.learner.stage).clip) == pytest.approx(0.3)
     rollout = play(algorithm, state, jax.random.key(3))
     after, _ = update(algorithm, state, rollout, jax.random.key(4))
     assert_same(after.decoder, other.decoder)

@@ -22,11 +22,11 @@ from tiny import PIPELINE, SPEC, make
 from algorithms.api import EnvSpec
 from algorithms.networks import constant_output
 from algorithms.ppo import PPO, latent_penalty
-from algorithms.ppo_core import Strength
+from algorithms.ppo_core import Coefficients
 
 
-def strength(clip: float, penalty: float) -> Strength:
-    return Strength(jnp.float32(clip), jnp.float32(0.0), jnp.float32(penalty))
+def coefficients(clip: float, penalty: float) -> Coefficients:
+    return Coefficients(jnp.float32(clip), jnp.float32(0.0), jnp.float32(penalty))
 
 
 def test_policy_loss_matches_a_loop() -> None:
@@ -41,7 +41,7 @@ def test_policy_loss_matches_a_loop() -> None:
     old = now + 0.3 * float64(jax.random.normal(keys[4], (4, 6)))
     extras = {"drawn": drawn, "log_prob": jnp.asarray(old, jnp.float32)}
     loss, metrics = jax.jit(algorithm.policy_loss)(
-        policy, obs, extras, advantage, strength(0.2, 0.7), keys[0]
+        policy, obs, extras, advantage, coefficients(0.2, 0.7), keys[0]
     )
     ratio = np.exp(now - old)
     expected = (
@@ -72,7 +72,7 @@ def test_tanh_entropy_is_that_of_the_squashed_action() -> None:
     obs = jnp.zeros((samples, 1, SPEC.obs_size))
     extras = {"drawn": jnp.zeros((samples, 1, 3)), "log_prob": jnp.zeros((samples, 1))}
     _, metrics = jax.jit(algorithm.policy_loss)(
-        policy, obs, extras, jnp.zeros((samples, 1)), strength(0.2, 0.0), jax.random.key(1)
+        policy, obs, extras, jnp.zeros((samples, 1)), coefficients(0.2, 0.0), jax.random.key(1)
     )
     error = np.sqrt(variance / samples)
     assert abs(float(metrics["entropy"]) - expected) < 4 * error
@@ -128,7 +128,7 @@ def test_where_entropy_and_penalty_balance(
     def loss(output: jax.Array) -> tuple[jax.Array, Any]:
         policy = constant_output(blank, output)
         key = jax.random.key(0)
-        return algorithm.policy_loss(policy, obs, extras, nothing, strength(0.2, penalty), key)
+        return algorithm.policy_loss(policy, obs, extras, nothing, coefficients(0.2, penalty), key)
 
     def descend(carry: Any, _: None) -> tuple[Any, Any]:
         output, moments = carry

@@ -52,7 +52,7 @@ class Walk(Task):
 
 
 @dataclasses.dataclass(frozen=True)
-class Mover(Algorithm):
+class Mover(Algorithm[jax.Array]):
     """Moves by .25, or by -.25 in mode `sample`."""
 
     def init(self, key: jax.Array) -> jax.Array:

@@ -74,7 +74,7 @@ class Script(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Scripted(Algorithm):
+class Scripted(Algorithm[Script]):
     """Acts by `REWARDS`.
 
     Attributes:

@@ -65,7 +65,7 @@ class CounterState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Counter(Algorithm):
+class Counter(Algorithm[CounterState]):
     """Acts by how often it was updated: its evaluation return tells which policy was evaluated.
 
     Attributes:

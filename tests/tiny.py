@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, Rollout, State
+from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, PyTree, Rollout, State
 from algorithms.registry import lookup
 
 SPEC = EnvSpec(obs_size=5, action_size=3, discount=0.97)
@@ -50,21 +50,21 @@ compiled = functools.partial(
 
 
 @compiled
-def init(algorithm: Algorithm, key: jax.Array) -> State:
+def init(algorithm: Algorithm[State], key: jax.Array) -> State:
     """`algorithm.init`, compiled."""
     return algorithm.init(key)
 
 
 @compiled
 def update(
-    algorithm: Algorithm, state: State, rollout: Rollout, key: jax.Array
+    algorithm: Algorithm[State], state: State, rollout: Rollout, key: jax.Array
 ) -> tuple[State, Metrics]:
     """`algorithm.update`, compiled."""
     return algorithm.update(state, rollout, key)
 
 
 def roll_out(
-    algorithm: Algorithm, state: State, key: jax.Array, shift: jax.typing.ArrayLike = 0.0
+    algorithm: Algorithm[State], state: State, key: jax.Array, shift: jax.typing.ArrayLike = 0.0
 ) -> Rollout:
     """A rollout of the sampled policy in a made-up environment.
 
@@ -97,7 +97,7 @@ class Sampled(NamedTuple):
     """An agent and its sampled actions [N, A] on obs [N, O]."""
 
     algorithm: Any
-    state: State
+    state: PyTree
     obs: jax.Array
     action: jax.Array
     extras: dict[str, jax.Array]

@@ -1,0 +1,76 @@
+"""What GoRL asks of its encoder, the optimizer of a policy over latents (ALGORITHMS 2.4)."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+import jax
+
+from algorithms.api import Extras, Metrics, Mode, PyTree, Rollout, Stage
+
+EncoderState = TypeVar("EncoderState")
+
+
+class Encoder(Protocol[EncoderState]):
+    """A method whose actions are latents z [N, A] that a decoder makes the real actions of.
+
+    It learns in the environment that a frozen decoder makes of the task: the rollouts hold
+    observations, what `draw` noted of its latents, rewards and ends, and nothing of the
+    decoder, which changes at `advance` alone. What else it remembers, such as a buffer of
+    replayed transitions, is part of its state.
+
+    The methods that an `Algorithm` has too keep their meaning there: an algorithm with `draw`
+    and `stage` is an encoder, `StagedPPO` for one.
+    """
+
+    @property
+    def evaluations_per_action(self) -> int:
+        """Network forward passes needed for one latent."""
+        ...
+
+    def init(self, key: jax.Array) -> EncoderState:
+        """Returns a fresh state in the first stage; z ~ N(0, I) is what decoders expect."""
+        ...
+
+    def draw(
+        self, state: EncoderState, obs: jax.Array, key: jax.Array, mode: Mode
+    ) -> tuple[jax.Array, Extras]:
+        """Chooses latents [N, A] for obs [N, O], not squashed, and notes what `update` needs.
+
+        The extra `pre_tanh` is the decoder's output; a note of that name is refused.
+        """
+        ...
+
+    def update(
+        self, state: EncoderState, rollout: Rollout, key: jax.Array
+    ) -> tuple[EncoderState, Metrics]:
+        """Learns from one rollout; metrics are scalars."""
+        ...
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Returns the parts of the budget; after each but the last comes a new decoder."""
+        ...
+
+    def stage(self, state: EncoderState) -> jax.Array:
+        """Returns the index [] of the stage that a state is in, int32."""
+        ...
+
+    def advance(self, state: EncoderState, key: jax.Array) -> EncoderState:
+        """Restarts for the next stage: latents mean something else to the next decoder."""
+        ...
+
+    def policy(self, state: EncoderState) -> EncoderState:
+        """Returns the part of a state that `draw` needs: a state with the rest `emptied`."""
+        ...
+
+    def parameters(self, state: EncoderState) -> PyTree:
+        """Returns the trained networks' parameters within a state."""
+        ...
+
+    def candidate(self, state: EncoderState) -> PyTree:
+        """Returns the part of a state that is kept for `Stage.select_by`."""
+        ...
+
+    def reinstate(self, state: EncoderState, candidate: PyTree) -> EncoderState:
+        """Puts a candidate of the same stage back into the state at the stage's end."""
+        ...
