@@ -9,6 +9,7 @@ from typing import Self
 
 from reports.results import METHODS, Finding, Run, method_of
 from suite.errors import UserError, unknown
+from suite.storage.records import Cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +40,21 @@ class Choice:
 
     def takes(self, algorithm: str, task: str) -> bool:
         """Returns whether runs of a label on a task are chosen."""
-        known = not self.algorithms or {algorithm, method_of(algorithm)} & {*self.algorithms}
-        return bool(known) and (not self.tasks or task in self.tasks)
+        return self.takes_algorithm(algorithm) and (not self.tasks or task in self.tasks)
+
+    def takes_algorithm(self, algorithm: str) -> bool:
+        """Returns whether runs of a label are chosen on some task."""
+        names = {algorithm, method_of(algorithm)}
+        return not self.algorithms or bool(names & {*self.algorithms})
+
+    def within(self, cells: Collection[Cell]) -> Choice:
+        """Returns the choice without the names that none of the cells has."""
+        tasks, algorithms = {cell.task for cell in cells}, {cell.algorithm for cell in cells}
+        return dataclasses.replace(
+            self,
+            tasks=tuple(task for task in self.tasks if task in tasks),
+            algorithms=tuple(name for name in self.algorithms if name in algorithms),
+        )
 
     def check(self, algorithms: Collection[str], tasks: Collection[str]) -> None:
         """Raises UserError if a name is not among labels and tasks; `all` may name more."""

@@ -25,7 +25,6 @@ from suite.storage.files import json_bytes, read_bounded
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 from suite.storage.store import RunDirectory
 
-
 Stored = tuple[Run, list[Finding]]
 """A cell as read, and what is wrong with it."""
 

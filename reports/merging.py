@@ -44,11 +44,11 @@ def label_differing(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
         if differing:
             names = _names(label, held, differing)
             labels |= {(label, directory): name for directory, name in names.items()}
-            findings += [
-                _finding(names[pair[1]], pair, cells) for pair, cells in differing.items()
-            ]
+            findings += [_finding(names[pair[1]], pair, cells) for pair, cells in differing.items()]
     relabelled = [
-        dataclasses.replace(run, algorithm=labels.get((run.algorithm, run.directory), run.algorithm))
+        dataclasses.replace(
+            run, algorithm=labels.get((run.algorithm, run.directory), run.algorithm)
+        )
         for run in runs
     ]
     return relabelled, findings

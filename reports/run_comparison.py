@@ -9,6 +9,7 @@ import numpy as np
 
 from reports.results import Finding, Results, Run, display_name
 
+
 def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]:
     """Returns the tasks and seeds that each label should have: all of its directories'.
 
