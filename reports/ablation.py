@@ -15,11 +15,19 @@ from typing import Any
 import numpy as np
 
 from reports.analysis import LEVEL, Analysis
+from reports.choice import EVERYTHING, Choice
 from reports.entries import interval_rule, make_table, p_value_entry, score_rule, text_entries
 from reports.loading import load_results
 from reports.markup import Entry, Table, number
-from reports.results import MAX_RETURN, Finding, Results, Run, algorithm_order, display_name
-from reports.scores import ScorePolicy
+from reports.results import (
+    MAX_RETURN,
+    Finding,
+    Results,
+    Run,
+    algorithm_order,
+    display_name,
+    method_of,
+)
 from reports.statistics import Estimate, holm
 from suite.ablation import Ablation, Arm, value_text
 from suite.errors import UserError
@@ -59,7 +67,7 @@ class Arms:
     @property
     def methods(self) -> tuple[str, ...]:
         """Algorithms that were asked for or run, in the order of every table."""
-        found = {_method(label) for label in self.analysis.results.algorithms}
+        found = {method_of(label) for label in self.analysis.results.algorithms}
         return tuple(sorted(found | set(self.ablation.algorithms), key=algorithm_order))
 
     @property
@@ -138,41 +146,50 @@ class Arms:
             UserError: metrics.csv is damaged.
         """
         stored = RunDirectory(self.directory / arm.name, self.ablation.protocol_of(arm))
-        rows = stored.read_metrics(Cell(_method(run.algorithm), run.task, run.seed))
+        rows = stored.read_metrics(Cell(method_of(run.algorithm), run.task, run.seed))
         value = rows[-1].get(name) if rows else None
         return value if value is not None and math.isfinite(value) else None
 
 
-def load_arms(
-    ablation: Ablation,
-    directory: Path,
-    mode: str,
-    policy: ScorePolicy,
-    repetitions: int,
-    seed: int,
-) -> Arms:
+def merge_arms(
+    ablation: Ablation, directory: Path, choice: Choice = EVERYTHING
+) -> tuple[Ablation, Results]:
     """Reads the runs of every arm that was started.
 
     Args:
         ablation: what the directory holds.
         directory: with a run directory for each arm.
-        mode, policy, repetitions, seed: see `Analysis`.
+        choice: of tasks and algorithms; labels are names, as arms have no variants.
+
+    Returns:
+        The ablation as far as it was chosen, and the runs.
 
     Raises:
-        UserError: no arm has a run, or something differs that is no axis; names what.
+        UserError: no arm has a run, something differs that is no axis, or what was chosen is
+            not there; names what.
     """
+    cells = {arm: _cells(directory / arm.name) for arm in ablation.arms}
+    stored = [cell for found in cells.values() for cell in found]
+    choice.check(
+        {*ablation.algorithms, *(cell.algorithm for cell in stored)},
+        {*ablation.tasks, *(cell.task for cell in stored)},
+    )
     loaded = {
-        arm: load_results([directory / arm.name])
-        for arm in ablation.arms
-        if _has_runs(directory / arm.name)
+        arm: load_results([directory / arm.name], choice=choice.within(found))
+        for arm, found in cells.items()
+        if any(choice.takes(cell.algorithm, cell.task) for cell in found)
     }
     if not loaded:
         raise UserError(f"{directory}: no arm has a run yet; train them with `suite ablate`")
     for arm, results in loaded.items():
         _check_protocol(ablation, arm, results.protocol)
     _check_settings(ablation, loaded)
-    merged = _merge(ablation, loaded)
-    return Arms(ablation, directory, Analysis(merged, mode, policy, repetitions, seed))
+    chosen = dataclasses.replace(
+        ablation,
+        algorithms=tuple(filter(choice.takes_algorithm, ablation.algorithms)),
+        tasks=tuple(task for task in ablation.tasks if task in (choice.tasks or ablation.tasks)),
+    )
+    return chosen, _merge(ablation, loaded)
 
 
 def ablation_tables(arms: Arms) -> list[Table]:
@@ -352,19 +369,16 @@ def _metric(arms: Arms, method: str, arm: Arm, task: str, name: str) -> Entry:
     return Entry(f"{mean:.4g}{spread}{without}", mean, ids)
 
 
-def _method(label: str) -> str:
-    return label.partition(" [")[0]
-
-
 def _label(method: str, arm: Arm, ablation: Ablation) -> str:
     return method if not ablation.axes else f"{method} [{arm.name}]"
 
 
-def _has_runs(path: Path) -> bool:
+def _cells(path: Path) -> list[Cell]:
+    """Returns the cells of an arm, none if it was not started."""
     if not is_run(path):
-        return False
+        return []
     stored = RunDirectory.open(path)
-    return bool(stored.cells() or stored.incomplete_cells())
+    return [*stored.cells(), *stored.incomplete_cells()]
 
 
 def _check_protocol(ablation: Ablation, arm: Arm, protocol: Protocol) -> None:
@@ -383,10 +397,16 @@ def _check_settings(ablation: Ablation, loaded: Mapping[Arm, Results]) -> None:
     """Raises UserError if a method ran with other hyper-parameters in one arm than in another."""
     first: dict[str, tuple[Arm, dict[str, Any]]] = {}
     for arm, results in loaded.items():
+        for label in results.algorithms:
+            if label != method_of(label):
+                raise UserError(
+                    f"arm {arm.name} holds {method_of(label)} in several settings, one of them "
+                    f"{label}; put the runs of one setting there"
+                )
         for run in results.runs:
             if run.configuration is None:
                 continue
-            method = _method(run.algorithm)
+            method = method_of(run.algorithm)
             varied = ablation.varied_hyperparameters(method)
             values = completed(run.configuration.hyperparameters)
             values = {name: value for name, value in values.items() if name not in varied}
@@ -402,7 +422,7 @@ def _check_settings(ablation: Ablation, loaded: Mapping[Arm, Results]) -> None:
 
 def _merge(ablation: Ablation, loaded: Mapping[Arm, Results]) -> Results:
     runs = [
-        dataclasses.replace(run, algorithm=_label(_method(run.algorithm), arm, ablation))
+        dataclasses.replace(run, algorithm=_label(method_of(run.algorithm), arm, ablation))
         for arm, results in loaded.items()
         for run in results.runs
     ]

@@ -10,8 +10,8 @@ from typing import Any
 from reports.agreement import Check
 from reports.audit_checks import audit
 from reports.loading import load_results
-from suite.ablation import SOURCE, is_ablation, read_ablation
-from suite.errors import UserError
+from reports.opening import lone_ablation
+from suite.ablation import SOURCE, read_ablation
 from suite.storage.store import is_run
 
 
@@ -24,17 +24,15 @@ def audit_directories(run_dirs: Sequence[Path]) -> tuple[Check, ...]:
     Raises:
         UserError: there are no runs, or there are other directories beside an ablation's.
     """
-    ablations = [path for path in run_dirs if is_ablation(path)]
-    if not ablations:
+    directory = lone_ablation(run_dirs)
+    if directory is None:
         return audit(load_results(run_dirs, refuse=False))
-    if len(run_dirs) > 1:
-        raise UserError(f"{ablations[0]} is an ablation; audit it by itself")
-    ablation = read_ablation(ablations[0])
+    ablation = read_ablation(directory)
     names = [*([SOURCE] if ablation.source else []), *(arm.name for arm in ablation.arms)]
     checks: list[Check] = []
     for name in names:
-        if is_run(ablations[0] / name):
-            found = audit(load_results([ablations[0] / name], refuse=False))
+        if is_run(directory / name):
+            found = audit(load_results([directory / name], refuse=False))
             checks += [dataclasses.replace(each, name=f"{name}: {each.name}") for each in found]
         else:
             checks.append(Check(f"{name}: every cell", "failed", "no run of it was started"))

@@ -22,7 +22,9 @@ from reports.agreement import (
     run_name,
 )
 from reports.entries import plain
-from reports.results import FindingKind, Results, Run, display_name
+from reports.results import FindingKind, Results, Run, display_name, method_of
+from reports.run_comparison import different_models
+from suite.errors import UserError
 from suite.protocol import Protocol
 
 UNFINISHED = "finished"
@@ -58,6 +60,7 @@ def audit(results: Results, varied: Collection[str] = ()) -> tuple[Check, ...]:
     """
     return (
         _cells(results),
+        _repeated(results),
         _finished(results),
         _first_tries(results),
         _steps(results),
@@ -86,21 +89,53 @@ def audit(results: Results, varied: Collection[str] = ()) -> tuple[Check, ...]:
 def _cells(results: Results) -> Check:
     """Every algorithm has every seed on every task, none twice, none copied."""
     expected = {
-        seed
-        for run in results.runs
-        for seed in (run.configuration.seeds_together if run.configuration else ())
-    } | set(results.seeds)
-    missing = [
-        f"{task}/{algorithm}/seed-{seed:03d}"
+        (algorithm, task): _expected_seeds(results, algorithm, task)
         for algorithm in results.algorithms
         for task in results.tasks
-        for seed in sorted(expected - {run.seed for run in results.runs_of(algorithm, task)})
+    }
+    missing = [
+        f"{task}/{algorithm}/seed-{seed:03d}"
+        for (algorithm, task), seeds in expected.items()
+        for seed in sorted(seeds - {run.seed for run in results.runs_of(algorithm, task)})
     ]
     if missing:
         return Check("every cell", "failed", f"missing: {listed(missing)}")
-    count = f"{len(results.algorithms)} algorithms x {len(results.tasks)} tasks"
-    text = f"{count} x {len(expected)} seeds, {len(results.runs)} cells, none missing"
-    return from_findings(results, "every cell", {"copied": "failed", "duplicate": "warning"}, text)
+    text = f"{len(results.runs)} cells, none missing"
+    if len({frozenset(seeds) for seeds in expected.values()}) == 1:
+        seeds = next(iter(expected.values()))
+        count = f"{len(results.algorithms)} algorithms x {len(results.tasks)} tasks"
+        text = f"{count} x {len(seeds)} seeds, {text}"
+    verdicts: Mapping[FindingKind, Word] = {
+        "copied": "failed",
+        "duplicate": "warning",
+        "fewer tasks": "warning",
+        "unequal seeds": "warning",
+    }
+    return from_findings(results, "every cell", verdicts, text)
+
+
+def _expected_seeds(results: Results, algorithm: str, task: str) -> set[int]:
+    """Returns the seeds that an algorithm should have on a task, also those that nobody has.
+
+    Which seeds were trained together, every run of them tells.
+    """
+    seeds = set(results.expected_seeds(algorithm, task))
+    if not seeds:
+        return set()
+    homes = {run.directory for run in results.runs if run.algorithm == algorithm}
+    together = [
+        run.configuration.seeds_together
+        for run in results.runs
+        if run.configuration and run.directory in homes
+    ]
+    return seeds.union(*together)
+
+
+def _repeated(results: Results) -> Check:
+    """What ran twice gave the same twice, unless another machine or version explains it."""
+    verdicts: Mapping[FindingKind, Word] = {"contradiction": "failed", "rerun": "warning"}
+    text = "no two directories hold different results of one setting and seed"
+    return from_findings(results, "repeated cells", verdicts, text)
 
 
 def _finished(results: Results) -> Check:
@@ -173,16 +208,31 @@ def _protocol_checks(results: Results, varied: Collection[str]) -> Iterator[Chec
 def _differing_runs(results: Results, field: str) -> str:
     """Says which runs have another value of a protocol's field than protocol.json."""
     first = _canonical(results.protocol.to_dict()[field])
+    compared = field not in Protocol.descriptive_fields()
 
     def value(run: Run) -> str | None:
         # A field that an older version did not know is not told apart from protocol.json's.
         stored = run.configuration.protocol if run.configuration else {}
-        return _canonical(stored[field]) if field in stored else None
+        if field not in stored:
+            return None
+        text = _canonical(stored[field])
+        # What is written in another way may do the same, which protocols know of themselves.
+        if compared and text != first and field not in _differences(results.protocol, stored):
+            return first
+        return text
 
     groups = groups_of(results.runs, value)
     others = {each: names for each, names in groups.items() if each not in (None, first)}
     texts = [f"{each} in {listed(names)}" for each, names in sorted(others.items(), key=str)]
     return f"{'; '.join(texts)}, but {first} in protocol.json" if texts else ""
+
+
+def _differences(protocol: Protocol, stored: Mapping[str, Any]) -> Collection[str]:
+    """Returns the fields in which a stored protocol does something else."""
+    try:
+        return protocol.differences(Protocol.from_dict(stored, "run.json"))
+    except UserError:
+        return stored.keys()  # what cannot be read is judged by its letters
 
 
 def _canonical(value: Any) -> str:
@@ -239,7 +289,15 @@ def _models(results: Results) -> Check:
     def model(run: Run) -> str | None:
         return run.configuration.model_hash[:16] if run.configuration else None
 
-    return agreement("task models", results, model, "failed", per_task=True)
+    check = agreement("task models", results, model, "failed", per_task=True)
+    same = [
+        not different_models([run for run in results.runs if run.task == task])
+        for task in results.tasks
+    ]
+    if check.verdict == "failed" and all(same):
+        text = f"compiled by different MuJoCo versions, so their digests tell nothing: {check.text}"
+        return Check(check.name, "warning", text)
+    return check
 
 
 def _engine(results: Results) -> Check:
@@ -253,14 +311,40 @@ def _engine(results: Results) -> Check:
 
 
 def _numerics(results: Results) -> Check:
+    """All runs computed with numbers and products of one width, whatever the setting is called."""
+
     def numerics(start: Mapping[str, Any]) -> str | None:
         device = start.get("device")
         if not isinstance(device, Mapping) or "matmul_precision" not in device:
             return None
-        wide = "64-bit" if device.get("x64") else "32-bit"
-        return f"{wide}, matmul precision {device['matmul_precision']}"
+        return f"{'64-bit' if device.get('x64') else '32-bit'} numbers, {_products(device)}"
 
     return agreement("numerics", results, of_starts(numerics), "failed")
+
+
+def _products(device: Mapping[str, Any]) -> str:
+    """Returns what a device makes of its setting of the precision of products.
+
+    A CPU multiplies whole numbers whatever the setting: tests/test_reports_merging.py shows it.
+    """
+    setting = str(device["matmul_precision"])
+    precision = _PRECISIONS.get(setting, setting)
+    if device.get("platform") == "cpu" or precision == "highest":
+        return "whole products"
+    return f"products at precision {precision}"
+
+
+_PRECISIONS: Mapping[str, str] = {
+    "default": "default",
+    "bfloat16": "default",
+    "fastest": "default",
+    "high": "high",
+    "tensorfloat32": "high",
+    "bfloat16_3x": "high",
+    "highest": "highest",
+    "float32": "highest",
+}
+"""What `jax.lax.Precision` makes of the names that JAX takes."""
 
 
 def _machines(results: Results) -> Check:
@@ -354,7 +438,7 @@ def _parameters(results: Results) -> Check:
 def _tuning(results: Results) -> Check:
     """Shows how many configurations each algorithm's values were chosen from."""
     name, tuning = "tuning effort", results.protocol.tuning
-    bases = dict.fromkeys(label.partition(" [")[0] for label in results.algorithms)
+    bases = dict.fromkeys(map(method_of, results.algorithms))
     known = {base: plain(tuning[base]) for base in bases if base in tuning}
     if not known:
         return Check(name, "not recorded", "the protocol does not tell how values were found")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,31 +13,40 @@ from pathlib import Path
 import pandas as pd
 
 from reports.cell_checks import Fault, contradictions, earlier_tries, file_faults, state_findings
+from reports.choice import EVERYTHING, Choice
+from reports.merging import label_differing, without_duplicates
 from reports.results import CURVE_COLUMNS, Finding, Results, Run, algorithm_order
-from reports.run_comparison import compare_runs, label_variants, without_duplicates
+from reports.run_comparison import compare_runs, expected_cells
+from reports.variants import label_variants
 from suite.errors import UserError
 from suite.protocol import Protocol
 from suite.storage.digests import Verdict
-from suite.storage.files import json_bytes
+from suite.storage.files import json_bytes, read_bounded
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 from suite.storage.store import RunDirectory
 
+Stored = tuple[Run, list[Finding]]
+"""A cell as read, and what is wrong with it."""
 
-def load_results(paths: Sequence[Path], refuse: bool = True) -> Results:
-    """Reads run directories.
+
+def load_results(
+    paths: Sequence[Path], refuse: bool = True, choice: Choice = EVERYTHING
+) -> Results:
+    """Reads run directories; the order in which they are named changes nothing.
 
     Args:
         paths: of the run directories.
         refuse: whether to refuse protocols that are not comparable; else they become
             findings of the kind `protocol`.
+        choice: of tasks and algorithms.
 
     Raises:
-        UserError: one is no run directory, all are empty, or their protocols are not
-            comparable; the message names the fields that differ.
+        UserError: one is no run directory, all are empty, what was chosen is not there, or
+            their protocols are not comparable; the message names the fields that differ.
     """
     if not paths:
         raise UserError("no run directory given; name at least one")
-    directories = [RunDirectory.open(path) for path in paths]
+    directories = sorted((RunDirectory.open(path) for path in paths), key=_order)
     names = _directory_names([directory.path for directory in directories])
     differing = list(_protocol_findings(directories, names))
     stored = [
@@ -46,17 +57,55 @@ def load_results(paths: Sequence[Path], refuse: bool = True) -> Results:
     if not stored:
         listed = ", ".join(str(path) for path in paths)
         raise UserError(f"{listed}: no runs in it; start some with `suite run --out`")
-    findings = differing + [finding for _, found in stored for finding in found]
-    for finding in findings:
+    for finding in itertools.chain(differing, *(found for _, found in stored)):
         if refuse and finding.kind == "protocol":
             raise UserError(f"{finding.text}; report them one by one")
-    runs, more = label_variants([run for run, _ in stored])
-    runs, duplicates = without_duplicates(runs)
-    runs.sort(key=lambda run: (algorithm_order(run.algorithm), run.task, run.seed))
-    results = Results(directories[0].protocol, tuple(names), tuple(runs), ())
-    findings += more + duplicates + list(compare_runs(results))
-    unique = sorted(set(findings), key=lambda each: (each.kind, each.where, each.text))
+    results = _merge(directories[0].protocol, tuple(names), stored, choice)
+    unique = sorted({*results.findings, *differing}, key=lambda f: (f.kind, f.where, f.text))
     return dataclasses.replace(results, findings=tuple(unique))
+
+
+def _merge(
+    protocol: Protocol, names: tuple[str, ...], stored: Sequence[Stored], choice: Choice
+) -> Results:
+    """Labels the runs, chooses, drops what is there twice, and looks at what is left."""
+    runs, variants = label_variants([run for run, _ in stored])
+    runs, differing = label_differing(runs)
+    chosen, left_out = choice.select(runs)
+    expected = expected_cells(chosen)
+    kept, duplicates = without_duplicates(chosen)
+    kept.sort(key=lambda run: (algorithm_order(run.algorithm), run.task, run.seed))
+    results = Results(protocol, names, tuple(kept), (), expected)
+    labels = {*results.algorithms}
+    findings = [each for each in (*variants, *differing) if each.where in labels]
+    findings += left_out + duplicates + list(compare_runs(results))
+    used = {(run.directory, run.run_id) for run in kept}
+    considered = {(run.directory, run.run_id) for run in chosen}
+    for run, found in stored:
+        place = run.directory, run.run_id
+        # What ails a copy that is not used concerns nobody, but that a seed was tried again does.
+        findings += [
+            each
+            for each in found
+            if place in used or (place in considered and each.kind in ("retried", "protocol"))
+        ]
+    return dataclasses.replace(results, findings=tuple(findings))
+
+
+def _order(directory: RunDirectory) -> tuple[int, bytes, str, str]:
+    """Sorts directories with most cells first, then by what they hold, however they are named."""
+    cells = sorted({*directory.cells(), *directory.incomplete_cells()})
+    digest = hashlib.sha256()
+    for cell in cells:
+        for name in ("run.json", "curve.csv"):
+            with contextlib.suppress(OSError, ValueError):
+                digest.update(read_bounded(directory.cell_path(cell) / name, _MAX_BYTES))
+    protocol = json_bytes(directory.protocol.to_dict())
+    return -len(cells), protocol, directory.path.resolve().name, digest.hexdigest()
+
+
+_MAX_BYTES = 64 << 20
+"""Of a file that directories are told apart by."""
 
 
 def _directory_names(paths: Sequence[Path]) -> list[str]:
@@ -82,9 +131,6 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
         listed = ", ".join(f"{field} ({a[field]} and {b[field]})" for field in fields)
         text = f"{name} and {other} cannot be compared: their protocols differ in {listed}"
         yield Finding("protocol", other, text)
-
-
-Stored = tuple[Run, list[Finding]]
 
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports.ablation import Arms, load_arms
+from reports.ablation import Arms
 from reports.ablation_report import ablation_summary, every_figure, every_table, page_words
 from reports.analysis import Analysis
+from reports.choice import EVERYTHING, Choice
 from reports.drawing import FORMATS as DRAWINGS
 from reports.drawing import render
 from reports.figures import make_figures
 from reports.html import render_page, stamp
-from reports.loading import load_results
 from reports.markup import to_text
+from reports.opening import Opened, lone_ablation, open_stored
 from reports.published import Reference, load_reference
 from reports.results import display_name
 from reports.run_tables import failures
@@ -25,7 +26,6 @@ from reports.score_tables import aggregates, final_returns, pairwise
 from reports.scores import DEFAULT_POLICY, ScorePolicy
 from reports.statistics import REPETITIONS
 from reports.tables import build_tables, write_tables
-from suite.ablation import is_ablation, read_ablation
 from suite.errors import UserError, unknown
 from suite.storage.files import atomic_write, json_bytes, make_directory
 
@@ -60,6 +60,7 @@ class Request:
         reference: published results to show beside, by name or path; none if empty.
         repetitions: of bootstrap and permutation test.
         seed: of both.
+        choice: of tasks and algorithms.
     """
 
     directories: tuple[Path, ...]
@@ -68,15 +69,18 @@ class Request:
     reference: str = ""
     repetitions: int = REPETITIONS
     seed: int = 0
+    choice: Choice = EVERYTHING
 
     def analyse(self) -> Analysis:
-        """Loads the runs.
+        """Loads the runs, also those of an ablation.
 
         Raises:
-            UserError: see `load_results` and `Analysis`.
+            UserError: see `open_stored` and `Analysis`.
         """
-        results = load_results(self.directories)
-        return Analysis(results, self.mode, self.policy, self.repetitions, self.seed)
+        return self._analysis(open_stored(self.directories, self.choice))
+
+    def _analysis(self, opened: Opened) -> Analysis:
+        return Analysis(opened.results, self.mode, self.policy, self.repetitions, self.seed)
 
     def to_plain(self, parts: Sequence[Part]) -> dict[str, Any]:
         """Returns what was asked for as plain data, but for where the runs are."""
@@ -88,6 +92,9 @@ class Request:
             "reference": Path(self.reference).name,
             "repetitions": self.repetitions,
             "seed": self.seed,
+            "tasks": list(self.choice.tasks),
+            "algorithms": list(self.choice.algorithms),
+            "common_tasks": self.choice.common,
             "parts": list(parts),
         }
 
@@ -95,15 +102,13 @@ class Request:
         """Loads the runs of an ablation, None if the directories are runs.
 
         Raises:
-            UserError: see `load_arms`, or there are other directories beside the ablation's.
+            UserError: see `open_stored` and `Analysis`.
         """
-        found = [path for path in self.directories if is_ablation(path)]
-        if not found:
+        if lone_ablation(self.directories) is None:
             return None
-        if len(self.directories) > 1:
-            raise UserError(f"{found[0]} is an ablation; report it by itself")
-        scoring = (self.mode, self.policy, self.repetitions, self.seed)
-        return load_arms(read_ablation(found[0]), found[0], *scoring)
+        opened = open_stored(self.directories, self.choice)
+        assert opened.ablation is not None
+        return Arms(opened.ablation, opened.directory, self._analysis(opened))
 
     def load_reference(self) -> Reference | None:
         """Returns the published results.
@@ -191,7 +196,10 @@ def comparison_text(request: Request) -> str:
     Raises:
         UserError: as `write_report`.
     """
-    analysis = request.analyse()
+    arms = request.load_arms()
+    analysis = arms.analysis if arms else request.analyse()
+    if arms and arms.ablation.axes:
+        return f"{ablation_summary(arms)}\n\n{to_text(failures(analysis))}".rstrip()
     tables = [
         final_returns(analysis, request.load_reference()),
         aggregates(analysis),
@@ -206,7 +214,7 @@ def power_rows(request: Request, delta: float, power: float) -> list[dict[str, s
     """Returns for each pair of algorithms how many seeds show a difference of `delta`.
 
     Raises:
-        UserError: as `Analysis.seeds_needed` and `load_results`.
+        UserError: as `Analysis.seeds_needed` and `open_stored`.
     """
     needed = request.analyse().seeds_needed(delta, power)
     return [

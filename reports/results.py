@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -51,6 +52,10 @@ FindingKind = Literal[
     "copied",
     "protocol",
     "variant",
+    "rerun",
+    "contradiction",
+    "fewer tasks",
+    "unequal seeds",
     "engine",
     "model",
 ]
@@ -81,8 +86,9 @@ class Run:
     Attributes:
         run_id: `TASK/ALGORITHM/seed-000#digest`; the digest is of configuration and curve.
         directory: name of its run directory.
-        algorithm: its label; `NAME [field=value]` where it ran with other hyper-parameters
-            than the first run of that name.
+        algorithm: its label; `NAME [field=value]` where it ran with other settings than most
+            runs of that name, `NAME [results of DIRECTORY]` where another directory holds other
+            results of the same settings.
         task: its name.
         seed: its number.
         state: `damaged` if files cannot be read or contradict each other.
@@ -130,12 +136,15 @@ class Results:
         directories: names of the run directories.
         runs: sorted by algorithm, task and seed.
         findings: sorted; everything that is missing, broken or different.
+        expected: tasks and seeds that each label should have, which are those of the
+            directories that hold it; where a label is not in it, all of any run.
     """
 
     protocol: Protocol
     directories: tuple[str, ...]
     runs: tuple[Run, ...]
     findings: tuple[Finding, ...]
+    expected: Mapping[str, frozenset[tuple[str, int]]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def algorithms(self) -> tuple[str, ...]:
@@ -179,9 +188,21 @@ class Results:
         return self._by_cell.get((algorithm, task), [])
 
     def missing_seeds(self, algorithm: str, task: str) -> list[int]:
-        """Returns the seeds that some other algorithm or task has and these two lack."""
+        """Returns the seeds that were to be run of an algorithm on a task and are not there."""
         present = {run.seed for run in self.runs_of(algorithm, task)}
-        return [seed for seed in self.seeds if seed not in present]
+        return [seed for seed in self.expected_seeds(algorithm, task) if seed not in present]
+
+    def expected_seeds(self, algorithm: str, task: str) -> tuple[int, ...]:
+        """Returns the seeds that an algorithm should have on a task, in ascending order."""
+        if algorithm not in self.expected:
+            return self.seeds
+        return tuple(sorted(seed for t, seed in self.expected[algorithm] if t == task))
+
+    @property
+    def expected_runs(self) -> int:
+        """Number of runs that there should be."""
+        pairs = itertools.product(self.algorithms, self.tasks)
+        return sum(len(self.expected_seeds(algorithm, task)) for algorithm, task in pairs)
 
     def findings_for(self, where: str) -> list[Finding]:
         """Returns the findings about one run id, algorithm, task or directory."""
@@ -198,9 +219,20 @@ class Results:
         return pd.concat(filled, ignore_index=True)[columns]
 
 
+def method_of(label: str) -> str:
+    """Returns the method that a label `NAME [CHANGES]` is of."""
+    return label.partition(" [")[0]
+
+
+def with_change(label: str, change: str) -> str:
+    """Returns a label with one more change in its brackets."""
+    name, bracket, changes = label.partition(" [")
+    return f"{name} [{changes.removesuffix(']')}, {change}]" if bracket else f"{name} [{change}]"
+
+
 def algorithm_order(label: str) -> tuple[int, str]:
     """Returns a sort key: the five methods, their controls, then others by alphabet."""
-    name = label.partition(" [")[0]
+    name = method_of(label)
     known = list(DISPLAY_NAMES)
     return (known.index(name) if name in DISPLAY_NAMES else len(known), label)
 

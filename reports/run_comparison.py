@@ -1,62 +1,36 @@
-"""What shows only when runs are seen side by side: variants, copies, gaps and odd ones out."""
+"""What shows only when runs are seen side by side: copies, gaps and odd ones out."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from reports.results import Finding, Results, Run
-from suite.storage.records import completed
-
-_MAX_CHANGES_IN_LABEL = 3
-"""With more differing hyper-parameters than this a variant is called by its directory."""
+from reports.results import Finding, Results, Run, display_name
 
 
-def label_variants(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
-    """Gives runs of one name but different hyper-parameters or engines different labels."""
-    base: dict[str, dict[str, Any]] = {}
-    labelled: list[Run] = []
-    findings: list[Finding] = []
+def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]:
+    """Returns the tasks and seeds that each label should have: all of its directories'.
+
+    A directory is what one command ran. What another directory ran besides is no gap.
+
+    Args:
+        runs: all that are compared, copies included.
+    """
+    labels: dict[str, set[str]] = {}
+    tasks: dict[str, set[str]] = {}
+    seeds: dict[str, set[int]] = {}
     for run in runs:
-        if run.configuration is None:
-            labelled.append(run)
-            continue
-        settings = completed(run.configuration.hyperparameters)
-        fields = {**settings, "engine": run.configuration.engine}
-        changes = _changes(base.setdefault(run.algorithm, fields), fields)
-        if not changes:
-            labelled.append(run)
-            continue
-        short = changes if len(changes) <= _MAX_CHANGES_IN_LABEL else [f"as in {run.directory}"]
-        label = f"{run.algorithm} [{', '.join(short)}]"
-        labelled.append(dataclasses.replace(run, algorithm=label))
-        text = f"differs from the first {run.algorithm} in {', '.join(changes)}"
-        findings.append(Finding("variant", label, text))
-    return labelled, findings
-
-
-def _changes(base: Mapping[str, Any], fields: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name}={fields.get(name, 'unset')}"
-        for name in sorted({*base, *fields})
-        if base.get(name, "unset") != fields.get(name, "unset")
-    ]
-
-
-def without_duplicates(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
-    """Keeps the first of runs of one label, task and seed, which several directories may hold."""
-    kept: dict[tuple[str, str, int], Run] = {}
-    findings: list[Finding] = []
-    for run in runs:
-        key = (run.algorithm, run.task, run.seed)
-        first = kept.setdefault(key, run)
-        if first is not run:
-            text = f"is in {first.directory} and {run.directory}; the first is used"
-            findings.append(Finding("duplicate", run.run_id, text))
-    return list(kept.values()), findings
+        labels.setdefault(run.algorithm, set()).add(run.directory)
+        tasks.setdefault(run.directory, set()).add(run.task)
+        seeds.setdefault(run.directory, set()).add(run.seed)
+    return {
+        label: frozenset(
+            cell for name in directories for cell in itertools.product(tasks[name], seeds[name])
+        )
+        for label, directories in labels.items()
+    }
 
 
 def compare_runs(results: Results) -> Iterator[Finding]:
@@ -64,13 +38,54 @@ def compare_runs(results: Results) -> Iterator[Finding]:
     for algorithm in results.algorithms:
         for task in results.tasks:
             yield from _compare_seeds(results, algorithm, task)
+    yield from _scopes(results)
     if len(results.engines) > 1:
         text = f"runs were made with different engines: {', '.join(results.engines)}"
         yield Finding("engine", "all", text)
     for task in results.tasks:
-        configurations = [run.configuration for run in results.runs if run.task == task]
-        if len({each.model_hash for each in configurations if each}) > 1:
+        if different_models([run for run in results.runs if run.task == task]):
             yield Finding("model", task, "runs were made with different MuJoCo models")
+
+
+def _scopes(results: Results) -> Iterator[Finding]:
+    """Yields which algorithms were run on fewer tasks than others, or with other seeds."""
+    seeds: dict[tuple[int, ...], list[str]] = {}
+    for algorithm in results.algorithms:
+        found = {task: results.expected_seeds(algorithm, task) for task in results.tasks}
+        without = [task for task, expected in found.items() if not expected]
+        if without:
+            text = f"was not run on {', '.join(without)}, as others were"
+            yield Finding("fewer tasks", algorithm, text)
+        every = {seed for expected in found.values() for seed in expected}
+        seeds.setdefault(tuple(sorted(every)), []).append(algorithm)
+    if len(seeds) > 1:
+        listed = "; ".join(
+            f"{len(each)} ({each[0]} to {each[-1]}) of {', '.join(map(display_name, names))}"
+            for each, names in sorted(seeds.items())
+        )
+        yield Finding("unequal seeds", "all", f"seeds differ: {listed}")
+
+
+def different_models(runs: Sequence[Run]) -> bool:
+    """Returns whether runs of one task simulated models that cannot be the same.
+
+    The digest is of the compiled model, whose form is each MuJoCo version's own: between two
+    versions it tells nothing.
+    """
+    known = {(_mujoco(run), run.configuration.model_hash) for run in runs if run.configuration}
+    return any(
+        one[1] != other[1] and (one[0] == other[0] or None in (one[0], other[0]))
+        for one, other in itertools.combinations(known, 2)
+    )
+
+
+def _mujoco(run: Run) -> str | None:
+    """Returns the MuJoCo version of a run's first start, None if it was not recorded."""
+    for start in run.record.provenance if run.record else ():
+        packages = start.get("packages")
+        version = packages.get("mujoco") if isinstance(packages, Mapping) else None
+        return str(version) if version else None
+    return None
 
 
 def _compare_seeds(results: Results, algorithm: str, task: str) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ def comparability(analysis: Analysis) -> Table:
         ("engine", ", ".join(results.engines) or "unknown"),
         ("one engine", "no" if "engine" in kinds else "yes"),
         ("one physics model per task", "no" if "model" in kinds else "yes"),
-        ("runs that count", f"{_counted(analysis)} of {_expected(results)}"),
+        ("runs that count", f"{_counted(analysis)} of {results.expected_runs}"),
         ("policy for the others", analysis.policy.describe()),
     ]
     return make_table(
@@ -163,10 +163,6 @@ def _counted(analysis: Analysis) -> int:
         for run_id in analysis.scores_of(algorithm, task).run_ids
     ]
     return sum(run_id != "missing" for run_id in ids)
-
-
-def _expected(results: Results) -> int:
-    return len(results.algorithms) * len(results.tasks) * len(results.seeds)
 
 
 def _common(values: Sequence[int], runs: tuple[str, ...]) -> Entry:

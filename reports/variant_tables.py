@@ -16,7 +16,7 @@ from reports.entries import (
     spread,
 )
 from reports.markup import Entry, Table
-from reports.results import Results, Run, display_name
+from reports.results import Results, Run, display_name, method_of
 
 KL_FIELDS = frozenset({"latent_penalty", "later_latent_penalty", "penalty_form"})
 STAGE_FIELDS = frozenset({"stage_shares", "decoder_rollouts", "decoder_samples", "decoder_data"})
@@ -34,7 +34,7 @@ def other_variants(analysis: Analysis) -> Table:
     """Variants that belong to no other ablation."""
     known = KL_FIELDS | STAGE_FIELDS | NORMALIZER_FIELDS
     chosen = [a for a, changed in _variants(analysis.results).items() if not changed & known]
-    return _variant_table(analysis, "variants", "Other hyper-parameters", chosen)
+    return _variant_table(analysis, "variants", "Other settings", chosen)
 
 
 def controls(analysis: Analysis) -> Table:
@@ -70,17 +70,13 @@ def _variants(results: Results) -> dict[str, frozenset[str]]:
     """Returns labels of variants with the hyper-parameters in which they differ from the base."""
     variants = {}
     for algorithm in results.algorithms:
-        base = _base(algorithm)
+        base = method_of(algorithm)
         if base != algorithm and base in results.algorithms:
             mine, theirs = settings_of(results, algorithm), settings_of(results, base)
             fields = {*mine, *theirs}
             changed = {field for field in fields if mine.get(field) != theirs.get(field)}
             variants[algorithm] = frozenset(changed)
     return variants
-
-
-def _base(algorithm: str) -> str:
-    return algorithm.partition(" [")[0]
 
 
 def _variant_table(
@@ -91,7 +87,7 @@ def _variant_table(
     rows = []
     shown: set[str] = set()
     for algorithm in chosen:
-        origin = base or _base(algorithm)
+        origin = base or method_of(algorithm)
         for each in (origin, algorithm):
             if each in results.algorithms and each not in shown:
                 shown.add(each)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.agreement import Check, listed
+from reports.choice import Choice
 from reports.report import PAGE, PARTS, REQUEST, Request, write_report
 from reports.scores import ScorePolicy
 from suite.errors import UserError
@@ -72,6 +73,8 @@ def _request(
             raise ValueError(f"{name} = {str(asked[name])[:20]} is unknown")
     if not isinstance(asked["mode"], str) or not isinstance(asked["reference"], str):
         raise ValueError("mode and reference must be texts")
+    tasks, algorithms = _texts(asked, "tasks"), _texts(asked, "algorithms")
+    choice = Choice(tasks, algorithms, bool(asked.get("common_tasks")))
     request = Request(
         tuple(run_dirs),
         mode=asked["mode"],
@@ -79,8 +82,17 @@ def _request(
         reference=reference or asked["reference"],
         repetitions=max(1, asked["repetitions"]),
         seed=asked["seed"],
+        choice=choice,
     )
     return request, [part for part in PARTS if part in asked["parts"]]
+
+
+def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Returns a list of names, nothing where an older version did not know it."""
+    found = asked.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError(f"{name} must be a list of texts")
+    return tuple(found)
 
 
 def _compare(report: Path, again: Path) -> Check:

@@ -317,6 +317,14 @@ _run_dirs_argument = click.argument(
 )
 
 
+def _choice_options(command: Command) -> Command:
+    """Adds the options that say which of the stored runs."""
+    command = click.option(
+        "--algos", "algorithms", help="Names, or labels as tables show them. [default: all stored]"
+    )(command)
+    return click.option("--tasks", help="Names. [default: all stored]")(command)
+
+
 def _analysis_options(command: Command) -> Command:
     """Adds the options that say how stored runs are scored."""
     policies = click.Choice(["zero", "last", "exclude"])
@@ -359,6 +367,7 @@ def _analysis_options(command: Command) -> Command:
 @click.option(
     "--format", "parts", default="html,tables,figures", show_default=True, help="Any of these."
 )
+@_choice_options
 @_analysis_options
 def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Any) -> None:
     """Compare stored runs: an HTML page, tables and figures, without training."""
@@ -395,15 +404,25 @@ def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_js
 
 
 @cli.command()
-@click.argument("run_a", type=click.Path(path_type=Path))
-@click.argument("run_b", type=click.Path(path_type=Path))
+@_run_dirs_argument
 @click.option("--out", type=click.Path(path_type=Path), help="Write a full report there too.")
+@_choice_options
 @_analysis_options
-def compare(run_a: Path, run_b: Path, out: Path | None, **scoring: Any) -> None:
-    """Judge the runs of RUN_A and RUN_B together, as of a new baseline against stored results."""
+def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> None:
+    """Judge run directories together, as of a new baseline against stored results.
+
+    What is compared is the tasks that all of them hold. The arms of one ablation can be
+    compared too.
+    """
+    from reports.opening import lone_ablation
     from reports.report import comparison_text, write_report
 
-    request = _report_request((run_a, run_b), **scoring)
+    if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
+        raise UserError(
+            f"compare takes two run directories or more, or one ablation; `suite report "
+            f"{run_dirs[0]}` judges one"
+        )
+    request = _report_request(run_dirs, common=True, **scoring)
     click.echo(comparison_text(request))
     if out is not None:
         files = write_report(request, out).files
@@ -426,12 +445,15 @@ def compare(run_a: Path, run_b: Path, out: Path | None, **scoring: Any) -> None:
     show_default=True,
     type=click.Choice(["deterministic", "sample", "published"]),
 )
+@_choice_options
 @_json_option
-def power(run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_json: bool) -> None:
+def power(
+    run_dirs: tuple[Path, ...], delta: float, power: float, as_json: bool, **scoring: Any
+) -> None:
     """Estimate how many seeds would show a difference DELTA, from the stored spread."""
     from reports.report import power_rows, power_text
 
-    rows = power_rows(_report_request(run_dirs, mode=mode), delta, power)
+    rows = power_rows(_report_request(run_dirs, **scoring), delta, power)
     click.echo(_json(rows) if as_json else power_text(rows, delta, power))
 
 
@@ -448,20 +470,29 @@ def power(run_dirs: tuple[Path, ...], delta: float, power: float, mode: str, as_
     type=click.Choice(["tensorboard", "wandb", "trackio"]),
     help="Write the files of an experiment tracker instead, offline.",
 )
-def export(run_dirs: tuple[Path, ...], out: Path | None, tracker: str | None) -> None:
+@_choice_options
+def export(
+    run_dirs: tuple[Path, ...],
+    out: Path | None,
+    tracker: str | None,
+    tasks: str | None,
+    algorithms: str | None,
+) -> None:
     """Write every evaluation of every run as one tidy table, or for an experiment tracker."""
+    from reports.choice import Choice
     from reports.export import write_tidy
-    from reports.loading import load_results
+    from reports.opening import open_stored
 
+    choice = Choice.parse(tasks, algorithms)
     if tracker is not None:
         from reports.trackers import write_tracked
 
         if out is None:
             raise UserError(f"--to {tracker} needs a directory for its files; give it by --out")
-        count = write_tracked(load_results(run_dirs), tracker, out)
+        count = write_tracked(open_stored(run_dirs, choice).results, tracker, out)
         click.echo(f"suite: {count} runs for {tracker} in {out}", err=True)
         return
-    rows = write_tidy(load_results(run_dirs), out)
+    rows = write_tidy(open_stored(run_dirs, choice).results, out)
     click.echo(f"suite: {rows} rows in {out or 'standard output'}", err=True)
 
 
@@ -505,13 +536,18 @@ def _report_request(
     diverged: Any = "zero",
     incomplete: Any = "exclude",
     reps: int = 50_000,
+    tasks: str | None = None,
+    algorithms: str | None = None,
+    common: bool = False,
     **fields: Any,
 ) -> ReportRequest:
+    from reports.choice import Choice
     from reports.report import Request
     from reports.scores import ScorePolicy
 
     policy = ScorePolicy(diverged, incomplete)
-    return Request(run_dirs, policy=policy, repetitions=reps, **fields)
+    choice = Choice.parse(tasks, algorithms, common)
+    return Request(run_dirs, policy=policy, repetitions=reps, choice=choice, **fields)
 
 
 def _prepare(selection: dict[str, Any], cache: bool) -> Request:

@@ -221,7 +221,7 @@ def test_hyperparameters_may_differ_along_an_axis_only(tmp_path: Path) -> None:
 
 def test_other_directories_and_empty_ablations_are_refused(tmp_path: Path) -> None:
     ablation = make(tmp_path / "full")
-    with pytest.raises(UserError, match="is an ablation; report it by itself"):
+    with pytest.raises(UserError, match="is an ablation; name it by itself"):
         Request((tmp_path / "full", tmp_path / "full" / "all")).load_arms()
     ablation.write(tmp_path / "empty")
     with pytest.raises(UserError, match="no arm has a run yet"):

@@ -188,7 +188,7 @@ def set_device(field: str, value: Any) -> Callable[[Any], None]:
         (set_rule("starts", "own"), "training starts", 'starts: "own"'),
         (set_rule("eval_seed", 7), "evaluation rule", "eval_seed: 7"),
         (set_rule("num_epochs", 9), "budget and geometry", "num_epochs: 9"),
-        (set_device("matmul_precision", "tensorfloat32"), "numerics", "tensorfloat32"),
+        (set_device("x64", True), "numerics", "64-bit numbers in CheetahRun/fpo/seed-001"),
         (set_field("parameter_count", 3), "parameter counts", "CheetahRun/fpo 3 and"),
     ],
 )
@@ -486,4 +486,4 @@ def test_arms_of_an_ablation_are_audited_one_by_one(
     generate_runs(tmp_path / "0.99", ("ppo",), ("CheetahRun",), SEEDS, 5)
     assert audited(tmp_path).code == 0
     assert run_command(["audit", str(tmp_path), str(tmp_path / "0.9")]) == EXIT_USER_ERROR
-    assert "is an ablation; audit it by itself" in capsys.readouterr().err
+    assert "is an ablation; name it by itself" in capsys.readouterr().err

@@ -225,7 +225,7 @@ def test_two_directories_are_merged(path: Path, tmp_path: Path) -> None:
     results = load_results([path, tmp_path / "b"])
     assert results.algorithms == ("ppo", "gorl-fm", "zoo,<script>")
     assert results.directories == ("run", "b")
-    assert kinds(results) == ["missing"]
+    assert kinds(results) == ["fewer tasks"]  # b was never to hold the other task
 
 
 def test_duplicates_are_counted_once(path: Path) -> None:
