@@ -58,13 +58,15 @@ def trade_off(analysis: Analysis) -> Figure:
         canvas, panels = make_canvas(FULL_WIDTH, 2.5, 1, 2, sharey=True)
         styles = styles_of(analysis.results)
         for axes, axis in zip(panels, axes_shown, strict=True):
-            costs = _costs(analysis, axis)
+            # Who has no run to show, and counts as 0 by the score policy, has no known cost.
+            costs = {a: cost for a, cost in _costs(analysis, axis).items() if np.isfinite(cost)}
             _draw_front(axes, [(costs[a], analysis.aggregate(a).value) for a in costs])
             for algorithm, cost in costs.items():
                 draw_point(axes, cost, analysis.aggregate(algorithm), styles[algorithm])
             axes.set_xscale("log" if axis == "network_evaluations" else "linear")
             axes.margins(0.12)
             _label_cost(axes, axis)
+            _make_room(axes, list(costs.values()))
         panels[0].set_ylabel("IQM score at the end")
         draw_legend(canvas, {a: styles[a] for a in analysis.algorithms}, markers=True)
         return canvas
@@ -101,7 +103,19 @@ def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
         if score > best:
             front.append((cost, score))
             best = score
-    axes.plot(*zip(*front, strict=True), ":", color=INK, linewidth=0.8)
+    costs, scores = [cost for cost, _ in front], [score for _, score in front]
+    axes.plot(costs, scores, ":", color=INK, linewidth=0.8)
+
+
+def _make_room(axes: Axes, costs: Sequence[float]) -> None:
+    """Leaves the markers of the least and the greatest cost whole, however close these are."""
+    if not costs:
+        return
+    if axes.get_xscale() == "log":
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, min(costs) / 1.2), max(high, max(costs) * 1.2))
+    else:
+        axes.set_xlim(0, max(axes.get_xlim()[1], 1.08 * max(costs)))
 
 
 def _label_cost(axes: Axes, axis: Axis) -> None:

@@ -6,9 +6,10 @@ a page may recolour them, and backgrounds are transparent but for PNG.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import matplotlib as mpl
@@ -20,6 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
+from reports.labels import FONT, fold, text_width
 from reports.palette import Style, algorithm_styles
 from reports.results import Results, display_name
 from reports.statistics import Band, Estimate
@@ -39,14 +41,27 @@ COLUMN_WIDTH = 3.35
 _DPI = 200
 """Pixels of a PNG per inch."""
 
+_MAX_PIXELS = 60_000
+"""Of a side; matplotlib draws fewer than 2^16."""
+
+ROW_SIZE = 7.0
+"""Font size of the rows of a chart, in points."""
+
+_LEGEND_SIZE = 7.5
+_LEGEND_ROOM = 0.4
+"""Inches of every figure's height that are meant for its legend."""
+
+EDGE = 0.015
+"""Share of a bounded axis that is shown beyond its bounds, lest what lies there is cut."""
+
 _SETTINGS: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so figures are the same everywhere
+    "font.family": FONT,
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7.5,
+    "xtick.labelsize": ROW_SIZE,
+    "ytick.labelsize": ROW_SIZE,
+    "legend.fontsize": _LEGEND_SIZE,
     "legend.frameon": False,
     "legend.handlelength": 2.6,
     "axes.spines.top": False,
@@ -91,9 +106,22 @@ class Figure:
     draw: Callable[[], Canvas]
 
 
+@contextlib.contextmanager
+def house_style(salt: str) -> Iterator[None]:
+    """Draws as the suite does, whatever a user's matplotlibrc says.
+
+    Args:
+        salt: what ids within an SVG are made from.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({**_SETTINGS, "svg.hashsalt": salt})
+        yield
+
+
 def render(figure: Figure, formats: Sequence[Format] = FORMATS) -> dict[str, bytes]:
     """Returns the content of a figure's files by format."""
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": figure.name}):
+    with house_style(figure.name):
         canvas = figure.draw()
         engine = canvas.get_layout_engine()
         if engine is not None:
@@ -105,7 +133,7 @@ def render(figure: Figure, formats: Sequence[Format] = FORMATS) -> dict[str, byt
 def _saved(canvas: Canvas, kind: Format) -> bytes:
     # `Figure.savefig` draws everything twice, the first time only to lay it out again.
     canvas.set_facecolor("white" if kind == "png" else "none")
-    canvas.set_dpi(_DPI)
+    canvas.set_dpi(min(_DPI, _MAX_PIXELS // max(canvas.get_size_inches())))
     file = io.BytesIO()
     if kind == "svg":
         FigureCanvasSVG(canvas).print_svg(file, metadata={"Date": None})
@@ -182,18 +210,27 @@ def draw_point(axes: Axes, x: float, estimate: Estimate, style: Style) -> None:
     axes.plot(x, estimate.value, style.marker, color=style.colour, ms=6)
 
 
-def name_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Names the rows 0, 1, ... of a chart, the first on top."""
-    axes.set_yticks(range(len(labels)), [display_name(label) for label in labels])
-    axes.set_ylim(len(labels) - 0.5, -0.5)
+def name_rows(axes: Axes, texts: Sequence[str]) -> None:
+    """Writes folded texts beside the rows 0, 1, ... of a chart, the first on top."""
+    axes.set_yticks(range(len(texts)), list(texts))
+    axes.set_ylim(len(texts) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
+
+
+def row_names(labels: Sequence[str], width: float) -> list[str]:
+    """Returns the names of algorithms, given their labels, in lines of at most `width` inches."""
+    return [fold(display_name(label), ROW_SIZE, 72 * width) for label in labels]
 
 
 def draw_legend(
     canvas: Canvas, styles: Mapping[str, Style], columns: int = 5, markers: bool = False
 ) -> None:
-    """Draws one legend above all panels, of lines or of markers."""
+    """Draws one legend above all panels, of lines or of markers.
+
+    The figure grows by what the legend needs beyond the room that is meant for it, so that
+    panels keep their size.
+    """
     handles = [
         Line2D(
             [],
@@ -204,6 +241,32 @@ def draw_legend(
         )
         for style in styles.values()
     ]
+    length = _handle_length([] if markers else styles.values())
+    texts, columns = _legend_columns(canvas, list(styles), columns, length)
     # A no-break space in front: matplotlib takes labels that begin with _ for private ones.
-    labels = [f"\u00a0{display_name(label)}" for label in styles]
-    canvas.legend(handles, labels, loc="outside upper center", ncols=min(columns, len(labels)))
+    labels = ["\n".join(f"\u00a0{line}" for line in text.split("\n")) for text in texts]
+    place = "outside upper center"
+    legend = canvas.legend(handles, labels, loc=place, ncols=columns, handlelength=length)
+    height = legend.get_window_extent(FigureCanvasAgg(canvas).get_renderer()).height / canvas.dpi
+    canvas.set_figheight(canvas.get_figheight() + max(0.0, height - _LEGEND_ROOM))
+
+
+def _handle_length(styles: Iterable[Style]) -> float:
+    """Returns how long a legend's samples are, in font sizes: every dash is seen once."""
+    width = float(_SETTINGS["lines.linewidth"])
+    longest = max((sum(style.dash) for style in styles), default=0.0)
+    return max(float(_SETTINGS["legend.handlelength"]), longest * width / _LEGEND_SIZE)
+
+
+def _legend_columns(
+    canvas: Canvas, labels: Sequence[str], most: int, handle: float
+) -> tuple[list[str], int]:
+    """Returns the texts of a legend, folded, and how many columns of them fit."""
+    # In font sizes: 0.8 between sample and text, 2 between columns, and some at the margins.
+    width = 72 * canvas.get_figwidth() - 2 * _LEGEND_SIZE
+    beside = (handle + 0.8 + 2 + 0.5) * _LEGEND_SIZE
+    widest = width / (2 if canvas.get_figwidth() > COLUMN_WIDTH else 1) - beside
+    texts = [fold(display_name(label), _LEGEND_SIZE, widest) for label in labels]
+    lines = [line for text in texts for line in text.split("\n")]
+    column = beside + max((text_width(line, _LEGEND_SIZE) for line in lines), default=0.0)
+    return texts, max(1, min(most, len(texts), int(width / column)))

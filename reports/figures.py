@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -23,8 +24,10 @@ from reports.captions import (
 from reports.cost_figures import sample_efficiency, trade_off
 from reports.drawing import (
     COLUMN_WIDTH,
+    EDGE,
     FULL_WIDTH,
     INK,
+    ROW_SIZE,
     Figure,
     draw_band,
     draw_estimate,
@@ -32,12 +35,23 @@ from reports.drawing import (
     draw_line,
     make_canvas,
     name_rows,
+    row_names,
     styles_of,
 )
+from reports.labels import drawable, fold, row_height, text_width
 from reports.palette import Style
 from reports.results import MAX_RETURN, Results, display_name
 from reports.scores import run_curve
 from reports.statistics import METRICS
+
+PAIRS_PER_FIGURE = 100
+"""Most pairs in one figure: about as many as a tall page holds."""
+
+_NAME_WIDTH = 2.2
+"""Inches that names of algorithms may take beside a chart's panels."""
+
+_PAIR_WIDTH = 3.0
+"""The same for names of pairs."""
 
 
 def make_figures(analysis: Analysis) -> list[Figure]:
@@ -47,7 +61,7 @@ def make_figures(analysis: Analysis) -> list[Figure]:
         figures += [_aggregates(analysis), _profiles(analysis)]
         figures += [sample_efficiency(analysis), trade_off(analysis)]
     if analysis.pairs:
-        figures.append(_comparisons(analysis))
+        figures += _comparisons(analysis)
     return figures + _ablations(analysis)
 
 
@@ -106,7 +120,7 @@ def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Ca
     for axes, task in zip(panels, results.tasks, strict=False):
         draw_task(axes, task)
         axes.set_title(task)
-        axes.set_ylim(0, MAX_RETURN)
+        axes.set_ylim(-EDGE * MAX_RETURN, (1 + EDGE) * MAX_RETURN)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -128,14 +142,18 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
         tasks = analysis.results.tasks
         columns = min(3, len(tasks))
         rows = math.ceil(len(tasks) / columns)
-        height = (0.2 * len(shown) + 0.45) * rows + 0.3
+        names = row_names(shown, _NAME_WIDTH)
+        height = (row_height(names, ROW_SIZE, 0.2) * len(shown) + 0.45) * rows + 0.3
         canvas, panels = make_canvas(FULL_WIDTH, height, rows, columns, sharex=True, sharey=True)
         for axes, task in zip(panels, tasks, strict=False):
             axes.set_title(task)
             for row, algorithm in enumerate(shown):
                 _draw_task_scores(analysis, axes, row, algorithm, task)
-            axes.set_xlim(0, MAX_RETURN)
-            name_rows(axes, shown)
+            axes.set_xlim(-EDGE * MAX_RETURN, (1 + EDGE) * MAX_RETURN)
+            axes.xaxis.set_major_locator(
+                MaxNLocator(2 if _are_wide(names) else 5, steps=(1, 2, 5, 10))
+            )
+            name_rows(axes, names)
         for axes in panels[len(tasks) :]:
             axes.set_visible(False)
         canvas.supxlabel("final return", fontsize=7.5)
@@ -160,10 +178,17 @@ def _draw_task_scores(analysis: Analysis, axes: Axes, row: int, algorithm: str, 
     draw_estimate(axes, row, estimate, style, scale=MAX_RETURN, marker="|")
 
 
+def _are_wide(names: Sequence[str]) -> bool:
+    """Returns whether names leave the panels beside them less room than most."""
+    lines = [line for name in names for line in name.split("\n")]
+    return max(text_width(line, ROW_SIZE) for line in lines) > 36 * _NAME_WIDTH
+
+
 def _aggregates(analysis: Analysis) -> Figure:
     def draw() -> Canvas:
         shown = analysis.algorithms
-        height = 0.2 * len(shown) + 0.85
+        names = row_names(shown, _NAME_WIDTH)
+        height = row_height(names, ROW_SIZE, 0.2) * len(shown) + 0.85
         canvas, panels = make_canvas(FULL_WIDTH, height, 1, len(METRICS), sharey=True)
         styles = styles_of(analysis.results)
         for axes, metric in zip(panels, METRICS, strict=True):
@@ -171,8 +196,8 @@ def _aggregates(analysis: Analysis) -> Figure:
                 estimate = analysis.aggregate(algorithm, metric)
                 draw_estimate(axes, row, estimate, styles[algorithm])
             axes.set_title(metric)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            name_rows(axes, shown)
+            axes.xaxis.set_major_locator(MaxNLocator(2 if _are_wide(names) else 3))
+            name_rows(axes, names)
         canvas.supxlabel(f"score (return / {MAX_RETURN:g})", fontsize=7.5)
         return canvas
 
@@ -190,7 +215,7 @@ def _profiles(analysis: Analysis) -> Figure:
         styles = styles_of(analysis.results)
         for algorithm, band in analysis.profiles.items():
             draw_band(axes, band, styles[algorithm], steps=True)
-        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlim=(-EDGE, 1 + EDGE), ylim=(-EDGE, 1 + EDGE))
         axes.set(xlabel=f"score τ (return / {MAX_RETURN:g})", ylabel="share of runs above τ")
         draw_legend(canvas, {algorithm: styles[algorithm] for algorithm in analysis.profiles}, 3)
         return canvas
@@ -206,28 +231,52 @@ def _profiles(analysis: Analysis) -> Figure:
 # --- Comparisons -------------------------------------------------------------------------
 
 
-def _comparisons(analysis: Analysis) -> Figure:
-    def draw() -> Canvas:
-        height = 0.19 * len(analysis.pairs) + 0.8
-        canvas, (left, right) = make_canvas(FULL_WIDTH, height, 1, 2, sharey=True)
-        for row, pair in enumerate(analysis.pairs):
-            draw_estimate(left, row, pair.difference, _pair_style(pair))
-            draw_estimate(right, row, pair.improvement, _pair_style(pair))
-        left.axvline(0, color=INK, linewidth=0.8)
-        right.axvline(0.5, color=INK, linewidth=0.8)
-        left.set_xlabel("difference of IQM scores")
-        right.set(xlabel="probability of improvement P(X > Y)", xlim=(-0.02, 1.02))
-        for axes in (left, right):
-            name_rows(axes, [_pair_name(pair) for pair in analysis.pairs])
-        return canvas
-
+def _comparisons(analysis: Analysis) -> list[Figure]:
+    """Returns one figure, or several where the pairs are too many for one."""
+    count = math.ceil(len(analysis.pairs) / PAIRS_PER_FIGURE)
     caption = (
         "Pairwise comparisons X − Y of the final scores. Blue diamonds: significant at a "
         "family-wise level of 5% (permutation tests, stratified by task, Holm-corrected over "
         f"{len(analysis.pairs)} pairs). {run_counts(analysis)} {interval_text(analysis)}"
         f"{left_out_text(analysis)}"
     )
-    return Figure("comparisons", "Pairwise comparisons", caption, draw)
+    return [
+        Figure(
+            "comparisons" if count == 1 else f"comparisons-{index + 1}",
+            "Pairwise comparisons" + (f", {index + 1} of {count}" if count > 1 else ""),
+            caption,
+            functools.partial(_draw_pairs, analysis.pairs, index * PAIRS_PER_FIGURE),
+        )
+        for index in range(count)
+    ]
+
+
+def _draw_pairs(pairs: Sequence[Pair], first: int) -> Canvas:
+    """Draws the pairs from number `first` on, to the scale of all."""
+    shown = pairs[first : first + PAIRS_PER_FIGURE]
+    names = [_pair_name(pair) for pair in shown]
+    height = row_height(names, ROW_SIZE, 0.19) * len(shown) + 0.8
+    canvas, (left, right) = make_canvas(FULL_WIDTH, height, 1, 2, sharey=True)
+    for row, pair in enumerate(shown):
+        draw_estimate(left, row, pair.difference, _pair_style(pair))
+        draw_estimate(right, row, pair.improvement, _pair_style(pair))
+    left.axvline(0, color=INK, linewidth=0.8)
+    right.axvline(0.5, color=INK, linewidth=0.8)
+    left.set(xlabel="difference of IQM scores", xlim=_limits(pairs))
+    right.set(xlabel="probability of improvement\nP(X > Y)", xlim=(-0.02, 1.02))
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        name_rows(axes, names)
+    return canvas
+
+
+def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Returns the ends of an axis that holds 0 and every difference with its interval."""
+    values = [each.difference for each in pairs]
+    ends = [0.0, *(end for each in values for end in (each.value, each.low, each.high))]
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    margin = 0.05 * (high - low) or 0.05
+    return float(low - margin), float(high + margin)
 
 
 def _pair_style(pair: Pair) -> Style:
@@ -235,7 +284,13 @@ def _pair_style(pair: Pair) -> Style:
 
 
 def _pair_name(pair: Pair) -> str:
-    return f"{display_name(pair.first)} − {display_name(pair.second)}"
+    """Returns `X − Y` on one line where it fits, else each name on lines of its own."""
+    width = 72 * _PAIR_WIDTH
+    first, second = display_name(pair.first), display_name(pair.second)
+    if text_width(drawable(f"{first} − {second}"), ROW_SIZE) <= width:
+        return drawable(f"{first} − {second}")
+    above = fold(first, ROW_SIZE, width - text_width(" −", ROW_SIZE))
+    return f"{above} −\n{fold(second, ROW_SIZE, width)}"
 
 
 # --- Ablations ---------------------------------------------------------------------------

@@ -202,13 +202,21 @@ def _sections(
         if figure.name != _REPLACED_BY_CURVES:
             show = _curves if figure.name == "learning-curves" else _figure
             parts[f"figures/{figure.name}"] = show(figure, drawings[figure.name])
-    placed = {name for names in SECTIONS.values() for name in names}
-    further = tuple(name for name in parts if name not in placed)
-    for title, names in SECTIONS.items():
-        content = [parts[name] for name in names or further if name in parts]
+    placed = {title: _parts_named(names, parts) for title, names in SECTIONS.items()}
+    every = {name for names in placed.values() for name in names}
+    further = [name for name in parts if name not in every]
+    for title, names in placed.items():
+        content = [parts[name] for name in (names if SECTIONS[title] else further)]
         if content:
             heading = f'<section id="{_slug(title)}">\n<h2>{escape(title)}</h2>'
             yield title, "\n".join([heading, *content, "</section>"])
+
+
+def _parts_named(names: Sequence[str], parts: Mapping[str, str]) -> list[str]:
+    """Returns which parts have one of the names, or such a name and a number: `pairs-2`."""
+    return [
+        part for name in names for part in parts if re.fullmatch(rf"{re.escape(name)}(-\d+)?", part)
+    ]
 
 
 def _curves(figure: Figure, drawing: bytes) -> str:

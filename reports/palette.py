@@ -8,6 +8,7 @@ asks of graphics; the tests hold them to both. Dashes and markers say the same a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from reports.results import algorithm_order
@@ -24,7 +25,7 @@ class Style:
     Attributes:
         colour: `#rrggbb`, for light and dark backgrounds alike.
         dash: lengths of strokes and gaps in line widths; none for a solid line.
-        marker: matplotlib's letter for it.
+        marker: matplotlib's name for it.
     """
 
     colour: str
@@ -45,32 +46,52 @@ METHOD_STYLES: dict[str, Style] = {
 
 _FURTHER_COLOURS = ("#2f8f5b", "#c2569b", "#5f7f1f", "#4f74c8", "#a8663a", "#0f8a8a")
 _FURTHER_DASHES: tuple[Dash, ...] = ((2, 1), (7, 2), (4, 1, 1, 1), (1, 2))
-_FURTHER_MARKERS = ("<", ">", "h", "p", "d", "*")
+_FURTHER_MARKERS = ("<", ">", "h", "p", "d", "*", "P", "X", "^", "v", "s", "D")
 
 
 def algorithm_styles(labels: Sequence[str]) -> dict[str, Style]:
-    """Returns a style for each label.
+    """Returns a style for each label; no two share a colour and a dash, or a colour and a marker.
 
-    A variant of a known method, `ppo [clip=0.2]`, keeps its colour and changes its dash
-    and marker; unknown algorithms take further colours in alphabetical order.
+    A variant, `ppo [clip=0.2]`, has the colour of its method with another dash and marker;
+    unknown algorithms take further colours in alphabetical order, again and again.
     """
-    styles: dict[str, Style] = {}
-    unknown: list[str] = []
-    variants = 0
-    for label in sorted(labels, key=algorithm_order):
-        name = label.partition(" [")[0]
-        if label in METHOD_STYLES:
-            styles[label] = METHOD_STYLES[label]
-        elif name in METHOD_STYLES:
-            styles[label] = _further(METHOD_STYLES[name].colour, variants)
-            variants += 1
-        else:
-            colour = _FURTHER_COLOURS[len(unknown) % len(_FURTHER_COLOURS)]
-            styles[label] = _further(colour, len(unknown))
-            unknown.append(label)
+    ordered = sorted({*labels}, key=algorithm_order)
+    strangers = list(dict.fromkeys(n for n in map(_name, ordered) if n not in METHOD_STYLES))
+    taken = list(METHOD_STYLES.values())
+    styles = {}
+    for label in ordered:
+        if label not in METHOD_STYLES:
+            place = 0 if _name(label) in METHOD_STYLES else strangers.index(_name(label))
+            place %= len(_FURTHER_COLOURS)
+            known = METHOD_STYLES.get(_name(label))
+            taken.append(_free(known.colour if known else _FURTHER_COLOURS[place], place, taken))
+        styles[label] = METHOD_STYLES.get(label) or taken[-1]
     return {label: styles[label] for label in labels}
 
 
-def _further(colour: str, index: int) -> Style:
-    dash = _FURTHER_DASHES[index % len(_FURTHER_DASHES)]
-    return Style(colour, dash, _FURTHER_MARKERS[index % len(_FURTHER_MARKERS)])
+def _name(label: str) -> str:
+    return label.partition(" [")[0]
+
+
+def _free(colour: str, first: int, taken: Sequence[Style]) -> Style:
+    """Returns a style with the first dash and marker, from number `first` on, that are free."""
+    same = [style for style in taken if style.colour == colour]
+    dashes, markers = {each.dash for each in same}, {each.marker for each in same}
+    dash = next(each for each in map(_dash, itertools.count(first)) if each not in dashes)
+    marker = next(each for each in map(_marker, itertools.count(first)) if each not in markers)
+    return Style(colour, dash, marker)
+
+
+def _dash(index: int) -> Dash:
+    """Returns one of endlessly many: after the plain ones, strokes with more and more dots."""
+    if index < len(_FURTHER_DASHES):
+        return _FURTHER_DASHES[index]
+    more, pair = divmod(index - len(_FURTHER_DASHES), 2)
+    strokes, dots = (2, more + 1) if pair else (1, more + 2)
+    return (6.0, 1.0) * strokes + (1.0, 1.0) * dots
+
+
+def _marker(index: int) -> str:
+    """Returns one of endlessly many: shapes, then numbers."""
+    shapes = len(_FURTHER_MARKERS)
+    return _FURTHER_MARKERS[index] if index < shapes else f"${index - shapes + 1}$"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from reports.agreement import listed
+from reports.results import MAX_RETURN, Results
 from suite.errors import UserError, unknown
+from suite.storage.files import read_bounded
 
 REFERENCES: Mapping[str, str] = {
     "gorl2025": (
@@ -18,6 +22,9 @@ REFERENCES: Mapping[str, str] = {
     ),
 }
 """Published results that are shipped, in reports/reference."""
+
+_MAX_FILE = 1 << 20
+_COLUMNS = "needed are algorithm, task, return_mean, return_std, seeds"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Reference:
     """Published results.
 
     Attributes:
-        name: as given on the command line.
+        name: of those that are shipped, or of the file.
         description: one line.
         values: by algorithm and task.
     """
@@ -49,32 +56,100 @@ class Reference:
     description: str
     values: Mapping[tuple[str, str], Published]
 
+    def unused(self, results: Results) -> str:
+        """Says which of its algorithms and tasks no run is of, nothing if there are none."""
+        algorithms = _others((algorithm for algorithm, _ in self.values), results.algorithms)
+        tasks = _others((task for _, task in self.values), results.tasks)
+        parts = [
+            f"{kind}{'s' * (len(names) != 1)} {listed(names)}"
+            for kind, names in (("algorithm", algorithms), ("task", tasks))
+            if names
+        ]
+        if not parts:
+            return ""
+        return f"{self.name} is not shown where there is no run: {', '.join(parts)}"
+
+    def check_use(self, results: Results) -> None:
+        """Raises UserError if nothing of it is of an algorithm and a task that were run."""
+        if not any(a in results.algorithms and t in results.tasks for a, t in self.values):
+            raise UserError(
+                f"reference {self.name}: no row is of an algorithm and a task that were run; "
+                f"algorithms: {listed(results.algorithms)}; tasks: {listed(results.tasks)}"
+            )
+
+
+def _others(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name not in known]
+
 
 def load_reference(name_or_path: str) -> Reference:
     """Loads published results by name, or a CSV file with the same columns by path.
 
     Raises:
-        UserError: there is none of that name, or the file is not such a table.
+        UserError: there is none of that name, or the file is not such a table, has a pair
+            of algorithm and task twice, or a return that cannot be.
     """
     path = Path(name_or_path)
     if name_or_path in REFERENCES:
         file = resources.files("reports") / "reference" / f"{name_or_path}.csv"
         text, description = file.read_text(encoding="utf-8"), REFERENCES[name_or_path]
     elif path.suffix == ".csv" and path.is_file():
-        text, description = path.read_text(encoding="utf-8", errors="replace"), path.name
+        text, description = _read(path), path.name
     else:
         error = unknown("reference", name_or_path, REFERENCES)
         raise UserError(f"{error}; your own is given by the path of a .csv file")
+    return Reference(path.name, description, _parse(text, name_or_path))
+
+
+def _read(path: Path) -> str:
     try:
-        values = {
-            (row["algorithm"], row["task"]): Published(
-                float(row["return_mean"]), float(row["return_std"]), int(row["seeds"])
-            )
-            for row in csv.DictReader(io.StringIO(text))
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        columns = "algorithm,task,return_mean,return_std,seeds"
-        raise UserError(
-            f"reference {name_or_path}: not a table with the columns {columns} ({error})"
-        ) from None
-    return Reference(name_or_path, description, values)
+        return read_bounded(path, _MAX_FILE).decode("utf-8-sig")  # Excel begins with a mark
+    except ValueError as error:
+        raise UserError(f"reference {path}: no text in UTF-8 ({error})") from None
+
+
+def _parse(text: str, name: str) -> dict[tuple[str, str], Published]:
+    """Returns the rows of a table of published results.
+
+    Raises:
+        UserError: a column is missing, a row is impossible or there twice, or there is none.
+    """
+    values: dict[tuple[str, str], Published] = {}
+    lines: dict[tuple[str, str], int] = {}
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in reader:
+            key = (row["algorithm"], row["task"])
+            if key in values:
+                first = f"line {lines[key]} already has {key[0]} on {key[1]}"
+                raise ValueError(f"line {reader.line_num}: {first}; keep one of the two")
+            values[key], lines[key] = _published(row, reader.line_num), reader.line_num
+    except KeyError as error:
+        raise UserError(f"reference {name}: no column {error}; {_COLUMNS}") from None
+    except (csv.Error, ValueError) as error:
+        raise UserError(f"reference {name}: {error}") from None
+    if not values:
+        raise UserError(f"reference {name}: no rows; {_COLUMNS}")
+    return values
+
+
+def _published(row: Mapping[str, str | None], line: int) -> Published:
+    if not row["algorithm"] or not row["task"]:
+        raise ValueError(f"line {line}: algorithm and task must have a name")
+    mean, std = (_return(row, column, line) for column in ("return_mean", "return_std"))
+    seeds = row["seeds"] or ""
+    if not seeds.strip().isdecimal() or int(seeds) < 1:
+        raise ValueError(f"line {line}: seeds = {seeds[:20]!r} must be a whole number from 1 on")
+    return Published(mean, std, int(seeds))
+
+
+def _return(row: Mapping[str, str | None], column: str, line: int) -> float:
+    text = row[column] or ""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= MAX_RETURN:
+        limits = f"must be a number from 0 to {MAX_RETURN:g}, as returns are"
+        raise ValueError(f"line {line}: {column} = {text[:20]!r} {limits}")
+    return value

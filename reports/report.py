@@ -11,29 +11,31 @@ from typing import Any, Literal, get_args
 
 from reports.ablation import Arms
 from reports.ablation_report import ablation_summary, every_figure, every_table, page_words
+from reports.agreement import listed
 from reports.analysis import Analysis
 from reports.choice import EVERYTHING, Choice
 from reports.drawing import FORMATS as DRAWINGS
 from reports.drawing import render
 from reports.figures import make_figures
+from reports.folder import PAGE, replace_report
 from reports.html import render_page, stamp
-from reports.markup import to_text
+from reports.markup import FORMATS as TEXTS
+from reports.markup import Table, to_text
 from reports.opening import Opened, lone_ablation, open_stored
+from reports.options import MODES, POLICIES, SEEDS, check_choice, check_whole
+from reports.options import REPETITIONS as REPETITION_BOUNDS
 from reports.published import Reference, load_reference
-from reports.results import display_name
+from reports.results import Results, display_name
 from reports.run_tables import failures
 from reports.score_tables import aggregates, final_returns, pairwise
 from reports.scores import DEFAULT_POLICY, ScorePolicy
 from reports.statistics import REPETITIONS
-from reports.tables import build_tables, write_tables
+from reports.tables import build_tables
+from suite.ablation import is_ablation
 from suite.errors import UserError, unknown
-from suite.storage.files import atomic_write, json_bytes, make_directory
 
 Part = Literal["html", "tables", "figures"]
 PARTS: tuple[Part, ...] = get_args(Part)
-PAGE = "report.html"
-REQUEST = "request.json"
-"""What was asked for, so that `suite audit --report` can make the report again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +45,12 @@ class Written:
     Attributes:
         files: all of them.
         summary: whether the runs may be compared, and the answer, in two lines.
+        notices: what a user should know beside, a line each.
     """
 
     files: tuple[Path, ...]
     summary: str
+    notices: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,9 @@ class Request:
         repetitions: of bootstrap and permutation test.
         seed: of both.
         choice: of tasks and algorithms.
+
+    Raises:
+        UserError: mode, policy, repetitions or seed is none that `reports.options` allows.
     """
 
     directories: tuple[Path, ...]
@@ -70,6 +77,13 @@ class Request:
     repetitions: int = REPETITIONS
     seed: int = 0
     choice: Choice = EVERYTHING
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, MODES)
+        check_choice("diverged", self.policy.diverged, POLICIES)
+        check_choice("incomplete", self.policy.incomplete, POLICIES)
+        check_whole("repetitions", self.repetitions, REPETITION_BOUNDS)
+        check_whole("seed", self.seed, SEEDS)
 
     def analyse(self) -> Analysis:
         """Loads the runs, also those of an ablation.
@@ -110,13 +124,20 @@ class Request:
         assert opened.ablation is not None
         return Arms(opened.ablation, opened.directory, self._analysis(opened))
 
-    def load_reference(self) -> Reference | None:
-        """Returns the published results.
+    def load_reference(self, results: Results) -> Reference | None:
+        """Returns the published results to show beside these runs.
 
         Raises:
-            UserError: there are none of that name.
+            UserError: there are none of that name, none of these runs' algorithms and tasks,
+                or the runs are an ablation's.
         """
-        return load_reference(self.reference) if self.reference else None
+        if not self.reference:
+            return None
+        if any(map(is_ablation, self.directories)):
+            raise UserError("--reference is not shown beside the arms of an ablation; leave it out")
+        reference = load_reference(self.reference)
+        reference.check_use(results)
+        return reference
 
 
 def parse_parts(text: str) -> tuple[Part, ...]:
@@ -163,25 +184,38 @@ def write_report(request: Request, out: Path, parts: Sequence[Part] = PARTS) -> 
         UserError: the runs cannot be loaded or compared, or there is no such reference.
         OSError: a file cannot be written.
     """
-    reference = request.load_reference()
     arms = request.load_arms()
     analysis = arms.analysis if arms else request.analyse()
+    reference = request.load_reference(analysis.results)
     tables = every_table(arms) if arms else build_tables(analysis, reference)
-    files = write_tables(tables, out / "tables") if "tables" in parts else []
+    contents = _texts(tables) if "tables" in parts else {}
     figures = []
     if {"html", "figures"} & {*parts}:
         figures = every_figure(arms) if arms else make_figures(analysis)
     formats = DRAWINGS if "figures" in parts else ("svg",)
     drawings = {figure.name: render(figure, formats) for figure in figures}
     if "figures" in parts:
-        files += _write_drawings(drawings, out / "figures")
+        contents |= _files(drawings)
     if "html" in parts:
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
         words: dict[str, Any] = page_words(arms) if arms else {}
         page = render_page(_every_mode(analysis), tables, figures, vectors, **words)
-        files.append(_write(out / PAGE, page.encode()))
-    files.append(_write(out / REQUEST, json_bytes(request.to_plain(parts))))
-    return Written(tuple(files), ablation_summary(arms) if arms else summary(analysis))
+        contents[PAGE] = page.encode()
+    written = replace_report(out, contents, request.to_plain(parts))
+    notices = [reference.unused(analysis.results)] if reference else []
+    notices.append(_left(written.others, out))
+    text = ablation_summary(arms) if arms else summary(analysis)
+    return Written(written.files, text, tuple(filter(None, notices)))
+
+
+def _left(others: Sequence[str], out: Path) -> str:
+    """Says which files lie among the report's that are not its own, nothing if none does."""
+    if not others:
+        return ""
+    return (
+        f"in {out}, {listed(others)} {'are' if len(others) > 1 else 'is'} not of this report and "
+        "was left as it is; delete what you do not need"
+    )
 
 
 def summary(analysis: Analysis) -> str:
@@ -201,7 +235,7 @@ def comparison_text(request: Request) -> str:
     if arms and arms.ablation.axes:
         return f"{ablation_summary(arms)}\n\n{to_text(failures(analysis))}".rstrip()
     tables = [
-        final_returns(analysis, request.load_reference()),
+        final_returns(analysis, request.load_reference(analysis.results)),
         aggregates(analysis),
         pairwise(analysis),
         failures(analysis),
@@ -240,15 +274,17 @@ def _every_mode(analysis: Analysis) -> list[Analysis]:
     return [analysis, *(dataclasses.replace(analysis, mode=mode) for mode in others)]
 
 
-def _write_drawings(drawings: dict[str, dict[str, bytes]], directory: Path) -> list[Path]:
-    return [
-        _write(directory / f"{name}.{ending}", content)
+def _texts(tables: Sequence[Table]) -> dict[str, bytes]:
+    return {
+        f"tables/{table.name}.{ending}": form(table).encode()
+        for table in tables
+        for ending, form in TEXTS.items()
+    }
+
+
+def _files(drawings: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+    return {
+        f"figures/{name}.{ending}": content
         for name, files in drawings.items()
         for ending, content in files.items()
-    ]
-
-
-def _write(path: Path, content: bytes) -> Path:
-    make_directory(path.parent)
-    atomic_write(path, content)
-    return path
+    }

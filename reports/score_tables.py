@@ -42,6 +42,8 @@ def final_returns(analysis: Analysis, reference: Reference | None = None) -> Tab
     )
     if reference:
         note += f" {reference.name}: {reference.description}."
+        unused = reference.unused(results)
+        note += f" {unused}." if unused else ""
     header = ("method", *results.tasks)
     return make_table("final_returns", "Final return per task", header, rows, note)
 
@@ -177,7 +179,7 @@ def times_to_threshold(analysis: Analysis) -> Table:
 
 def _published(reference: Reference, algorithm: str, task: str) -> Entry:
     value = reference.values.get((algorithm, task))
-    return Entry(f"{value.mean:.2f} ± {value.std:.2f}", value.mean) if value else Entry("")
+    return Entry(f"{value.mean:,.2f} ± {value.std:,.2f}", value.mean) if value else Entry("")
 
 
 def _ids_without(analysis: Analysis, algorithm: str, left_out: str) -> tuple[str, ...]:

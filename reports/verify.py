@@ -9,17 +9,13 @@ from typing import Any
 
 from reports.agreement import Check, listed
 from reports.choice import Choice
-from reports.report import PAGE, PARTS, REQUEST, Request, write_report
+from reports.folder import MAX_FILE, MAX_REQUEST, REQUEST, UNFINISHED, present_files
+from reports.report import PARTS, Request, write_report
 from reports.scores import ScorePolicy
 from suite.errors import UserError
 from suite.storage.files import parse_json, read_bounded
 
 NAME = "report"
-
-_MAX_FILE = 64 << 20
-_MAX_REQUEST = 1 << 20
-_FOLDERS = ("tables", "figures")
-_POLICIES = ("zero", "last", "exclude")
 
 
 def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -> Check:
@@ -40,8 +36,10 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
     asked = _read_request(report / REQUEST)
     try:
         request, parts = _request(asked, run_dirs, reference)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{report / REQUEST} is damaged ({error}); make the report again") from None
+    if UNFINISHED in asked:
+        return Check(NAME, "failed", "writing it was cut off; make the report again")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             write_report(request, Path(scratch), parts)
@@ -54,7 +52,7 @@ def _read_request(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing; make the report again with `suite report`")
     try:
-        asked = parse_json(read_bounded(path, _MAX_REQUEST))
+        asked = parse_json(read_bounded(path, MAX_REQUEST))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); make the report again") from None
     if not isinstance(asked, dict):
@@ -65,14 +63,8 @@ def _read_request(path: Path) -> Mapping[str, Any]:
 def _request(
     asked: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
 ) -> tuple[Request, list[Any]]:
-    for name in ("repetitions", "seed"):
-        if not isinstance(asked[name], int) or not 0 <= asked[name] <= 10**6:
-            raise ValueError(f"{name} = {str(asked[name])[:20]} is out of range")
-    for name in ("diverged", "incomplete"):
-        if asked[name] not in _POLICIES:
-            raise ValueError(f"{name} = {str(asked[name])[:20]} is unknown")
-    if not isinstance(asked["mode"], str) or not isinstance(asked["reference"], str):
-        raise ValueError("mode and reference must be texts")
+    if not isinstance(asked["reference"], str) or "/" in asked["reference"]:
+        raise ValueError("reference must be a name")
     tasks, algorithms = _texts(asked, "tasks"), _texts(asked, "algorithms")
     choice = Choice(tasks, algorithms, bool(asked.get("common_tasks")))
     request = Request(
@@ -80,7 +72,7 @@ def _request(
         mode=asked["mode"],
         policy=ScorePolicy(asked["diverged"], asked["incomplete"]),
         reference=reference or asked["reference"],
-        repetitions=max(1, asked["repetitions"]),
+        repetitions=asked["repetitions"],
         seed=asked["seed"],
         choice=choice,
     )
@@ -96,7 +88,7 @@ def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _compare(report: Path, again: Path) -> Check:
-    theirs, ours = _files(report), _files(again)
+    theirs, ours = present_files(report), present_files(again)
     wrong = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
     wrong += [f"{name} is no part of it" for name in sorted(theirs.keys() - ours.keys())]
     for name in sorted(theirs.keys() & ours.keys()):
@@ -107,15 +99,10 @@ def _compare(report: Path, again: Path) -> Check:
     return Check(NAME, "ok", f"all {len(ours)} files were made again, byte for byte")
 
 
-def _files(directory: Path) -> dict[str, Path]:
-    found = [directory / PAGE, *(p for each in _FOLDERS for p in (directory / each).glob("*"))]
-    return {str(path.relative_to(directory)): path for path in found if path.is_file()}
-
-
 def _difference(name: str, theirs: Path, ours: Path) -> str:
     """Says where two files differ first, nothing if they are the same."""
     try:
-        mine, yours = read_bounded(ours, _MAX_FILE), read_bounded(theirs, _MAX_FILE)
+        mine, yours = read_bounded(ours, MAX_FILE), read_bounded(theirs, MAX_FILE)
     except ValueError as error:
         return f"{name}: {error}"
     if mine == yours:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from reports.options import MODES, POLICIES, REPETITIONS, SEEDS
 from suite.errors import UserError, describe_os_error
 
 if TYPE_CHECKING:
@@ -327,13 +328,13 @@ def _choice_options(command: Command) -> Command:
 
 def _analysis_options(command: Command) -> Command:
     """Adds the options that say how stored runs are scored."""
-    policies = click.Choice(["zero", "last", "exclude"])
+    policies = click.Choice(POLICIES)
     options = [
         click.option(
             "--mode",
             default="deterministic",
             show_default=True,
-            type=click.Choice(["deterministic", "sample", "published"]),
+            type=click.Choice(MODES),
             help="Evaluation mode that scores come from; published: each method's as in its paper.",
         ),
         click.option(
@@ -351,8 +352,10 @@ def _analysis_options(command: Command) -> Command:
             help="The same for unfinished, damaged and missing runs.",
         ),
         click.option("--reference", default="", help="Published results: gorl2025, or a .csv."),
-        click.option("--reps", default=50_000, show_default=True, type=click.IntRange(min=1)),
-        click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0)),
+        click.option(
+            "--reps", default=50_000, show_default=True, type=click.IntRange(*REPETITIONS)
+        ),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(*SEEDS)),
     ]
     for option in reversed(options):
         command = option(command)
@@ -371,14 +374,12 @@ def _analysis_options(command: Command) -> Command:
 @_analysis_options
 def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Any) -> None:
     """Compare stored runs: an HTML page, tables and figures, without training."""
-    from reports.report import parse_parts, write_report
+    start_matplotlib()
+    from reports.report import parse_parts
 
     chosen = parse_parts(parts)
     request = _report_request(run_dirs, **scoring)
-    directory = out or run_dirs[0] / "report"
-    written = write_report(request, directory, chosen)
-    click.echo(written.summary)
-    click.echo(f"suite: {len(written.files)} files in {directory}", err=True)
+    click.echo(_write_report(request, out or run_dirs[0] / "report", chosen))
 
 
 @cli.command()
@@ -396,6 +397,7 @@ def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_js
 
     checks = audit_directories(run_dirs)
     if report is not None:
+        start_matplotlib()
         from reports.verify import verify_report
 
         checks = (*checks, verify_report(report, run_dirs, reference))
@@ -414,8 +416,9 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
     What is compared is the tasks that all of them hold. The arms of one ablation can be
     compared too.
     """
+    start_matplotlib()
     from reports.opening import lone_ablation
-    from reports.report import comparison_text, write_report
+    from reports.report import PARTS, comparison_text
 
     if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
         raise UserError(
@@ -425,8 +428,7 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
     request = _report_request(run_dirs, common=True, **scoring)
     click.echo(comparison_text(request))
     if out is not None:
-        files = write_report(request, out).files
-        click.echo(f"suite: {len(files)} files in {out}", err=True)
+        _write_report(request, out, PARTS)
 
 
 @cli.command()
@@ -443,7 +445,7 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
     "--mode",
     default="deterministic",
     show_default=True,
-    type=click.Choice(["deterministic", "sample", "published"]),
+    type=click.Choice(MODES),
 )
 @_choice_options
 @_json_option
@@ -451,6 +453,7 @@ def power(
     run_dirs: tuple[Path, ...], delta: float, power: float, as_json: bool, **scoring: Any
 ) -> None:
     """Estimate how many seeds would show a difference DELTA, from the stored spread."""
+    start_matplotlib()
     from reports.report import power_rows, power_text
 
     rows = power_rows(_report_request(run_dirs, **scoring), delta, power)
@@ -515,6 +518,7 @@ def actions(run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawn
 
     stored = _open_run(run_dir)
     runtime.prepare(cache)
+    start_matplotlib()
     from reports.actions import write_actions
     from reports.markup import to_records, to_text
     from suite.actions import sample_actions
@@ -529,6 +533,31 @@ def actions(run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawn
     else:
         click.echo(to_text(tables[0]))
     click.echo(f"suite: {len(files)} files in {directory}", err=True)
+
+
+def start_matplotlib() -> None:
+    """Imports matplotlib, which reads a user's settings even where none of them counts.
+
+    Raises:
+        UserError: it does not start with them.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"matplotlib does not start: {reason}; unset MPLBACKEND or mend your matplotlibrc"
+        ) from None
+
+
+def _write_report(request: ReportRequest, out: Path, parts: Sequence[Any]) -> str:
+    """Writes a report, says so, and returns its summary."""
+    from reports.report import write_report
+
+    written = write_report(request, out, parts)
+    for notice in (*written.notices, f"{len(written.files)} files in {out}"):
+        click.echo(f"suite: {notice}", err=True)
+    return written.summary
 
 
 def _report_request(

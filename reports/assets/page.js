@@ -70,6 +70,16 @@ function dashes(algorithm, scale = 1.6) {
   return algorithm.dash.map((length) => length * scale).join(" ");
 }
 
+/** Returns a piece of an algorithm's line, long enough to show its dash once. */
+function sampleOf(algorithm) {
+  const period = 1.6 * algorithm.dash.reduce((sum, length) => sum + length, 0);
+  const width = Math.max(26, Math.ceil(period));
+  const sample = make("svg", { class: "sample", width, height: 8, "aria-hidden": "true" });
+  const stroke = { stroke: algorithm.colour, "stroke-width": 3, "stroke-dasharray": dashes(algorithm) };
+  sample.append(make("line", { x1: 0, x2: width, y1: 4, y2: 4, ...stroke }));
+  return sample;
+}
+
 function pathThrough(points) {
   return points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 }
@@ -131,10 +141,8 @@ function pointAt(panel, x) {
     const band = line.low ? ` [${line.low[index].toFixed(1)}, ${line.high[index].toFixed(1)}]` : "";
     const value = `${line.y[index].toFixed(1)}${band}`;
     const row = table.insertRow();
-    const swatch = make("span", { class: "swatch" });
-    swatch.style.background = colour;
-    row.insertCell().append(swatch);
-    row.insertCell().textContent = name;
+    row.insertCell().append(sampleOf(line.algorithm));
+    row.append(make("td", { class: "name" }, name));
     row.append(make("td", { class: "number" }, value), make("td", {}, line.n));
     words.push(`${name} ${value}`);
   }
@@ -146,13 +154,18 @@ function pointAt(panel, x) {
   return `${where}: ${words.join("; ")}`;
 }
 
-/** Puts the box to the right of the cursor if the window has room there, else to the left. */
+/** Puts the box to the right of the cursor if the window has room there, else to the left, and
+ * higher than usual if it would end below the window. */
 function placeTip(panel, share) {
   const box = panel.svg.getBoundingClientRect();
   const width = panel.tip.offsetWidth;
   const cursor = share * box.width;
   const fits = box.left + cursor + width + 16 < root.clientWidth;
   panel.tip.style.left = `${Math.max(4 - box.left, fits ? cursor + 12 : cursor - 12 - width)}px`;
+  panel.tip.style.top = "";
+  const place = panel.tip.getBoundingClientRect();
+  const lift = Math.min(place.bottom + 4 - root.clientHeight, place.top - 4);
+  if (lift > 0) panel.tip.style.top = `${panel.tip.offsetTop - lift}px`;
 }
 
 function leave(panel) {
@@ -196,10 +209,7 @@ function makePanel(taskName, task) {
 
 function makeToggle(algorithm, index, redraw) {
   const button = make("button", { type: "button", "aria-pressed": "true" });
-  const sample = make("svg", { width: 26, height: 8, "aria-hidden": "true" });
-  const stroke = { stroke: algorithm.colour, "stroke-width": 3, "stroke-dasharray": dashes(algorithm) };
-  sample.append(make("line", { x1: 0, x2: 26, y1: 4, y2: 4, ...stroke }));
-  button.append(sample, make("span", {}, algorithm.name));
+  button.append(sampleOf(algorithm), make("span", {}, algorithm.name));
   button.addEventListener("click", () => {
     const shown = choice.hidden.delete(index);
     if (!shown) choice.hidden.add(index);
