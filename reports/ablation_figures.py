@@ -11,8 +11,9 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from reports.ablation import Arms
 from reports.captions import band_text, mode_text, run_counts
 from reports.drawing import FULL_WIDTH, Figure, draw_band, draw_legend, make_canvas
+from reports.figures import one_axis, return_limits
 from reports.palette import Style, algorithm_styles
-from reports.results import MAX_RETURN, display_name
+from reports.results import display_name
 
 
 def ablation_curves(arms: Arms) -> Figure:
@@ -33,7 +34,8 @@ def _draw(arms: Arms) -> Canvas:
     styles[reference] = dataclasses.replace(styles[reference], dash=())
     width = min(FULL_WIDTH, 1.2 + 2.85 * columns)
     height = 1.45 * rows + 0.6
-    canvas, panels = make_canvas(width, height, rows, columns, sharex=True, sharey=True)
+    one = one_axis(arms.analysis.results)
+    canvas, panels = make_canvas(width, height, rows, columns, sharex=True, sharey=one)
     places = [(method, task) for method in arms.methods for task in arms.tasks]
     for axes, (method, task) in zip(panels, places, strict=True):
         _draw_panel(axes, arms, method, task, styles)
@@ -49,9 +51,9 @@ def _draw_panel(axes: Axes, arms: Arms, method: str, task: str, styles: dict[str
         if arms.has_runs(label, task):
             band = arms.analysis.learning_curve(label, task)
             if band is not None:
-                draw_band(axes, band, styles[arm.name], scale=MAX_RETURN)
+                draw_band(axes, band, styles[arm.name])
     axes.set_title(f"{display_name(method)}, {task}")
-    axes.set_ylim(0, MAX_RETURN)
+    axes.set_ylim(*return_limits(arms.analysis.results, task))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(5))

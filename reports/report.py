@@ -181,7 +181,7 @@ def write_report(request: Request, out: Path, parts: Sequence[Part] = PARTS) -> 
 
 def summary(analysis: Analysis) -> str:
     """Returns whether the runs may be compared, and the answer, in two lines."""
-    verdict = stamp(analysis.results)
+    verdict = stamp(analysis.results, policy=analysis.policy)
     return f"{verdict.word} {verdict.text}\n{analysis.headline()}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.bounds import bounds_of
 from reports.results import Finding, Results, Run
 from suite.storage.records import completed
 
@@ -71,6 +72,15 @@ def compare_runs(results: Results) -> Iterator[Finding]:
         configurations = [run.configuration for run in results.runs if run.task == task]
         if len({each.model_hash for each in configurations if each}) > 1:
             yield Finding("model", task, "runs were made with different MuJoCo models")
+        recorded = {bounds_of(run.configuration) for run in results.runs if _counts(run, task)}
+        if len(recorded) > 1:
+            listed = " and ".join(sorted(map(str, recorded)))
+            text = f"runs have different bounds of the return, {listed}: there are no scores"
+            yield Finding("model", task, text)
+
+
+def _counts(run: Run, task: str) -> bool:
+    return run.task == task and run.state != "damaged" and run.configuration is not None
 
 
 def _compare_seeds(results: Results, algorithm: str, task: str) -> Iterator[Finding]:
