@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.agreement import Check, listed, run_name
-from reports.results import Results, Run
+from reports.captions import ENDINGS
+from reports.results import Results, Run, RunState
 from reports.scores import ScorePolicy
 
 NAME = "equal steps"
@@ -28,17 +29,15 @@ def steps_check(results: Results) -> Check:
     if wrong:
         text = f"the budget is {budget:,} environment steps, but {listed(wrong, '; ')}"
         return Check(NAME, "failed", text)
+    stopped = _stopped(results, "diverged", "running", "damaged")
+    if not taken:
+        text = ", ".join(["no run is finished, so none can be judged", *stopped])
+        return Check(NAME, "warning", text)
     text = f"{budget:,} environment steps in each of {len(taken)} finished runs, by their ledgers"
-    diverged = _in_state(results, "diverged")
-    if diverged:
-        text += f"; {_runs(diverged)} diverged before, {_reached(diverged, budget)}"
-    open_ends = [*_unfinished(results), *_damaged(results)]
-    if not taken and not diverged:
-        no = ", ".join(["no run is finished, so none can be judged", *open_ends])
-        return Check(NAME, "warning", no)
-    if open_ends:
-        return Check(NAME, "warning", f"not judged: {', '.join(open_ends)}; {text}")
-    return Check(NAME, "ok", text)
+    unknown = _stopped(results, "running", "damaged")
+    if unknown:
+        return Check(NAME, "warning", f"{text}; not judged: {', '.join(unknown)}")
+    return Check(NAME, "ok", "; ".join([text, *stopped]))
 
 
 def equal_budgets(results: Results) -> str:
@@ -46,16 +45,12 @@ def equal_budgets(results: Results) -> str:
     budget = [finding.where for finding in results.findings if finding.kind == "budget"]
     if budget:
         return f"no: {listed(budget)}"
-    open_ends = [*_unfinished(results), *_damaged(results)]
-    if not _in_state(results, "done") and not _in_state(results, "diverged"):
-        return ", ".join(["not judged: no run is finished", *open_ends])
-    if open_ends:
-        return f"no: {', '.join(open_ends)}"
-    diverged = _in_state(results, "diverged")
-    if diverged:
-        reached = _reached(diverged, results.budget)
-        return f"yes, but for {_runs(diverged)} that diverged, {reached}"
-    return "yes"
+    stopped = _stopped(results, "diverged", "running", "damaged")
+    if not _in_state(results, "done"):
+        return ", ".join(["not judged, as no run is finished", *stopped])
+    if _stopped(results, "running", "damaged"):
+        return f"no, {', '.join(stopped)}"
+    return f"yes, but for {', '.join(stopped)}" if stopped else "yes"
 
 
 def ranks_unequal(results: Results, policy: ScorePolicy) -> bool:
@@ -75,16 +70,14 @@ def _in_state(results: Results, state: str) -> list[Run]:
     return [run for run in results.runs if run.state == state]
 
 
-def _unfinished(results: Results) -> list[str]:
-    running = _in_state(results, "running")
-    if not running:
-        return []
-    return [f"{_runs(running)} unfinished, {_reached(running, results.budget)}"]
-
-
-def _damaged(results: Results) -> list[str]:
-    damaged = _in_state(results, "damaged")
-    return [f"{_runs(damaged)} damaged"] if damaged else []
+def _stopped(results: Results, *states: RunState) -> list[str]:
+    """Returns `2 runs diverged, at 30% of the budget` for each state that runs are in."""
+    groups = {state: _in_state(results, state) for state in states}
+    return [
+        f"{_runs(runs)} {ENDINGS[state]}{_reached(runs, results.budget)}"
+        for state, runs in groups.items()
+        if runs
+    ]
 
 
 def _runs(runs: Sequence[Run]) -> str:
@@ -92,7 +85,9 @@ def _runs(runs: Sequence[Run]) -> str:
 
 
 def _reached(runs: Sequence[Run], budget: int) -> str:
-    """Returns `at 10% to 90% of the budget`."""
+    """Returns `, at 10% to 90% of the budget`, nothing of damaged runs: who knows."""
+    if any(run.state == "damaged" for run in runs):
+        return ""
     shares = [run.status.ledger.env_steps / budget if run.status else 0.0 for run in runs]
     low, high = (f"{share:.0%}" for share in (min(shares), max(shares)))
-    return f"at {low if low == high else f'{low} to {high}'} of the budget"
+    return f", at {low if low == high else f'{low} to {high}'} of the budget"

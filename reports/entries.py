@@ -100,9 +100,10 @@ def run_groups(results: Results) -> Iterator[tuple[str, str, list[Run]]]:
 
 
 def settings_of(results: Results, algorithm: str) -> Mapping[str, Any]:
-    """Returns the hyper-parameters of an algorithm's first readable run."""
-    found = [r.configuration for r in results.runs if r.algorithm == algorithm and r.configuration]
-    return found[0].hyperparameters if found else {}
+    """Returns the hyper-parameters of an algorithm's first run that is not damaged, if any."""
+    mine = [run for run in results.runs if run.algorithm == algorithm and run.configuration]
+    mine.sort(key=lambda run: run.state == "damaged")
+    return mine[0].configuration.hyperparameters if mine and mine[0].configuration else {}
 
 
 def score_rule(analysis: Analysis) -> str:

@@ -64,7 +64,8 @@ def _learning_curves(analysis: Analysis) -> Figure:
 
     caption = (
         f"Mean return over seeds ({mode_text(analysis)}) against environment steps; every point is "
-        f"the policy after exactly that many steps. {run_counts(analysis)} {band_text(analysis)}"
+        "the policy after exactly that many steps, unless the run had stopped before. "
+        f"{run_counts(analysis)} {band_text(analysis)}"
     )
     return Figure(
         "learning-curves",

@@ -27,7 +27,7 @@ from suite.storage.records import Configuration
 NOT_RECORDED = "not recorded"
 """Stands for what runs of older versions did not store."""
 
-_COST_COLUMNS = (
+_MEASURED = (
     "seeds together",
     "wall-clock s",
     "train s",
@@ -37,10 +37,8 @@ _COST_COLUMNS = (
     "steps/s",
     "memory MiB",
     "device memory MiB",
-    "parameters",
-    "networks per action",
-    "tuning",
 )
+_CONFIGURED = ("parameters", "networks per action", "tuning")
 
 
 def comparability(analysis: Analysis) -> Table:
@@ -57,7 +55,10 @@ def comparability(analysis: Analysis) -> Table:
         ("engine", ", ".join(results.engines) or "unknown"),
         ("one engine", "no" if "engine" in kinds else "yes"),
         ("one physics model per task", "no" if "model" in kinds else "yes"),
-        ("score", f"{score_words(analysis)}.{unscored_text(analysis)}"),
+        (
+            "score",
+            "; ".join(filter(None, (score_words(analysis), unscored_text(analysis).strip()))),
+        ),
         ("runs that count", f"{_counted(analysis)} of {_expected(results)}"),
         ("policy for the others", analysis.policy.describe()),
     ]
@@ -95,19 +96,21 @@ def cost(results: Results) -> Table:
         whole = [run for run in group if run.state == "done" and len(run.curve)]
         failed = endings(results, algorithm, task)
         count = count_entry(len(whole), failed, tuple(run.run_id for run in whole))
-        costs = _cost(whole) if whole else [Entry("")] * len(_COST_COLUMNS)
-        rows.append((Entry(display_name(algorithm)), Entry(task), count, *costs))
+        measured = _measured(whole) if whole else [Entry("")] * len(_MEASURED)
+        cells = [*measured, *_configured(group)]
+        rows.append((Entry(display_name(algorithm)), Entry(task), count, *cells))
     note = (
-        "Medians over the n runs that came to the end of the budget; what others took is no cost "
-        "of it. Seconds are those of the job that trains `seeds together` at once "
-        "and are measured with whatever else the machine did; "
-        "compilation is part of `other`. "
+        "Medians over the n runs that came to the end of the budget, as what others took is not "
+        "its cost; parameters, networks and tuning are those of any run. Seconds are those of the "
+        "job that trains `seeds together` at once and are measured with whatever else the machine "
+        "did; compilation is part of `other`. "
         "steps/s: environment steps of all seeds per second of training. Memory: the largest "
         "need of any start, of the process and of the accelerator. Networks per action: "
         "policy-network evaluations. Tuning: the search behind the hyper-parameters, as the "
         "protocol tells it."
     )
-    return make_table("cost", "Cost", ("method", "task", "n", *_COST_COLUMNS), rows, note)
+    header = ("method", "task", "n", *_MEASURED, *_CONFIGURED)
+    return make_table("cost", "Cost", header, rows, note)
 
 
 def failures(analysis: Analysis) -> Table:
@@ -204,8 +207,8 @@ def _common(values: Sequence[int], runs: tuple[str, ...]) -> Entry:
     return Entry(f"{low:,}" if low == high else f"{low:,}-{high:,}", high, runs)
 
 
-def _cost(group: Sequence[Run]) -> Iterator[Entry]:
-    """Yields an entry for each of `_COST_COLUMNS`."""
+def _measured(group: Sequence[Run]) -> Iterator[Entry]:
+    """Yields an entry for each of `_MEASURED`."""
     ids = tuple(run.run_id for run in group)
     last = [run.curve.iloc[-1] for run in group]
     configurations = [run.configuration for run in group if run.configuration]
@@ -227,9 +230,16 @@ def _cost(group: Sequence[Run]) -> Iterator[Entry]:
     yield _median(speed, ids)
     yield _median([size and size / 2**20 for size in memory], ids)
     yield _median([size and size / 2**20 for size in device], ids)
+
+
+def _configured(group: Sequence[Run]) -> Iterator[Entry]:
+    """Yields an entry for each of `_CONFIGURED`."""
+    readable = [run for run in group if run.configuration and run.state != "damaged"]
+    ids = tuple(run.run_id for run in readable)
+    configurations = [run.configuration for run in readable if run.configuration]
     yield _median([each.parameter_count for each in configurations], ids)
     yield _median([each.evaluations_per_action for each in configurations], ids)
-    yield Entry(_tuning(configurations[0]))
+    yield Entry(_tuning(configurations[0]) if configurations else NOT_RECORDED)
 
 
 def _recorded(run: Run, key: str) -> list[float]:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from reports.html import page_data, stamp
 from reports.loading import load_results
 from reports.markup import Table
 from reports.report import summary
+from reports.score_tables import final_returns, times_to_threshold
 from reports.scores import DEFAULT_POLICY, ScorePolicy, median_time
 from reports.tables import build_tables
+from reports.variant_tables import stages
 from suite.storage.records import Cell, Configuration, Job, from_plain
 from suite.storage.store import RunDirectory
 
@@ -67,16 +70,23 @@ def edit_last_return(run: RunDirectory, cell: Cell, value: str) -> None:
     file.write_text("\n".join(lines) + "\n")
 
 
-@pytest.fixture
-def mixed(tmp_path: Path) -> RunDirectory:
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A finished run, an edited one, an unfinished one, and one that diverged in stage 0."""
-    run = generate_runs(tmp_path / "run", ("ppo",), (TASK,), JOB.seeds, POINTS)
+    path = tmp_path_factory.mktemp("counting") / "run"
+    run = generate_runs(path, ("ppo",), (TASK,), JOB.seeds, POINTS)
     write_cell(run, JOB.cells[2], JOB, POINTS, "running", 8)
     write_cell(run, JOB.cells[3], JOB, POINTS, "diverged", 5)
     for cell in JOB.cells:
         put_in_stages(run, cell)
     edit_last_return(run, JOB.cells[1], "999.0")
     return run
+
+
+@pytest.fixture
+def mixed(untouched: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """The same runs, to be changed."""
+    return RunDirectory.open(shutil.copytree(untouched.path, tmp_path / "run"))
 
 
 def stage_ends(run: RunDirectory, policy: ScorePolicy) -> tuple[list[list[float]], list[int]]:
@@ -96,18 +106,18 @@ def stage_ends(run: RunDirectory, policy: ScorePolicy) -> tuple[list[list[float]
 @pytest.mark.parametrize("diverged", ["zero", "last", "exclude"])
 @pytest.mark.parametrize("incomplete", ["zero", "last", "exclude"])
 def test_the_last_stage_s_return_is_the_final_one(
-    mixed: RunDirectory, diverged: Any, incomplete: Any
+    untouched: RunDirectory, diverged: Any, incomplete: Any
 ) -> None:
     """Every run counts in every stage as it does in the final return, and n says how many."""
     policy = ScorePolicy(diverged, incomplete)
-    tables = tables_of(analysis_of(mixed.path, policy))
-    row = first_row(tables["stages"])
-    ends, seeds = stage_ends(mixed, policy)
+    analysis = analysis_of(untouched.path, policy)
+    row = first_row(stages(analysis))
+    ends, seeds = stage_ends(untouched, policy)
     for stage, values in enumerate(ends):
         spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
         assert row[f"stage {stage}"] == f"{np.mean(values):.2f}{spread}"
     assert row["n"] == f"{len(seeds)} (1 diverged, 1 unfinished, 1 damaged)"
-    final = first_row(tables["final_returns"])[TASK]
+    final = first_row(final_returns(analysis))[TASK]
     assert final == f"{row['stage 1']} (n = {row['n'].replace(' (', ', ')}"
 
 
@@ -123,6 +133,7 @@ def test_only_whole_runs_tell_what_the_budget_costs(mixed: RunDirectory) -> None
     write_cell(mixed, JOB.cells[0], JOB, POINTS, "diverged", 5)
     cost = first_row(tables_of(analysis_of(mixed.path))["cost"])
     assert (cost["n"], cost["wall-clock s"]) == ("0 (2 diverged, 1 unfinished, 1 damaged)", "")
+    assert (cost["parameters"], cost["networks per action"]) == ("39,597", "1")
 
 
 def test_the_cost_of_a_figure_is_the_median_of_whole_runs(mixed: RunDirectory) -> None:
@@ -149,10 +160,10 @@ def test_runs_stopped_at_a_tenth_and_at_nine_tenths(tmp_path: Path) -> None:
     answers = {
         row[0].text: row[1].text for row in tables_of(analysis_of(run.path))["comparability"].rows
     }
-    assert answers["budgets equal to the step"] == f"no: {stopped}"
+    assert answers["budgets equal to the step"] == f"no, {stopped}"
     (check,) = [check for check in audit(results) if check.name == "equal steps"]
-    assert (check.verdict, check.text.partition(";")[0]) == ("warning", f"not judged: {stopped}")
-    assert f"Equal budgets to the step: no: {stopped}." in summary(analysis_of(run.path))
+    assert (check.verdict, check.text.partition("; ")[2]) == ("warning", f"not judged: {stopped}")
+    assert f"Equal budgets to the step: no, {stopped}." in summary(analysis_of(run.path))
     assert stamp(results).level == "warn"  # what is left out is ranked with nothing
     verdict = stamp(results, policy=LAST)
     assert (verdict.level, verdict.word) == ("bad", "Not comparable.")
@@ -168,14 +179,14 @@ def test_budgets_of_runs_that_are_all_under_way_or_diverged(tmp_path: Path) -> N
     arguments = (tmp_path / "run", ("ppo",), (TASK,), (0, 1), POINTS)
     run = generate_runs(*arguments, state="running", evaluations=6)
     results = load_results([run.path])
-    said = "not judged: no run is finished, 2 runs unfinished, at 50% of the budget"
+    said = "not judged, as no run is finished, 2 runs unfinished, at 50% of the budget"
     assert equal_budgets(results) == said
     assert stamp(results, policy=LAST).level == "warn"  # all have taken the same steps
     generate_runs(*arguments)
     assert equal_budgets(load_results([run.path])) == "yes"
     job = Job("ppo", TASK, (0, 1))
     write_cell(run, job.cells[0], job, POINTS, "diverged", 4)
-    diverged = "yes, but for 1 run that diverged, at 30% of the budget"
+    diverged = "yes, but for 1 run diverged, at 30% of the budget"
     assert equal_budgets(load_results([run.path])) == diverged
     assert f"Equal budgets to the step: {diverged}." in stamp(load_results([run.path])).text
 
@@ -201,14 +212,14 @@ def test_steps_to_a_score_are_those_of_the_runs_that_count(mixed: RunDirectory) 
     y = {seed: stored_returns(mixed, seed) for seed in (0, 3)}
     step = mixed.read_curve(JOB.cells[0])[2].env_steps
     first = [next(i for i, value in enumerate(y[seed]) if value >= 250) for seed in (0, 3)]
-    table = tables_of(analysis_of(mixed.path))["time_to_threshold"]
+    table = times_to_threshold(analysis_of(mixed.path))
     assert first_row(table)[TASK] == f"{np.median(first) * step:,.0f} (2/2)"
     assert max(y[0] + y[3]) < 750
     assert table.rows[2][2].text == "not reached (0/2)"
-    everyone = tables_of(analysis_of(mixed.path, ScorePolicy(incomplete="zero")))
-    assert first_row(everyone["time_to_threshold"])[TASK].endswith("(3/4)")
+    everyone = times_to_threshold(analysis_of(mixed.path, ScorePolicy(incomplete="zero")))
+    assert first_row(everyone)[TASK].endswith("(3/4)")
     write_cell(mixed, JOB.cells[3], JOB, POINTS, "diverged", 1)
-    table = tables_of(analysis_of(mixed.path))["time_to_threshold"]
+    table = times_to_threshold(analysis_of(mixed.path))
     assert first_row(table)[TASK] == "not reached (1/2)"
 
 
@@ -284,7 +295,7 @@ def test_scores_lie_between_the_bounds_of_their_own_task(tmp_path: Path) -> None
     stored = [stored_returns(run, seed, a) for a in ("ppo", "fpo") for seed in (0, 1)]
     assert min(drawn_returns(analysis)) == min(itertools.chain(*stored))
     answers = {row[0].text: row[1].text for row in tables["comparability"].rows}
-    assert answers["score"] == "place of the return between its task's bounds."
+    assert answers["score"] == "place of the return between its task's bounds"
 
 
 def test_without_bounds_there_are_returns_but_no_scores(tmp_path: Path) -> None:
