@@ -45,6 +45,8 @@ class Task(abc.ABC):
         action_size: A.
         episode_length: control steps after which a time limit cuts the episode.
         model_hash: SHA-256 of what is simulated, hexadecimal, for audits.
+        return_bounds: the least and the greatest undiscounted return of an episode, from which
+            reports make scores; None where they are not known, so that there are only returns.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Task(abc.ABC):
     action_size: int
     episode_length: int
     model_hash: str
+    return_bounds: tuple[float, float] | None = None
 
     @abc.abstractmethod
     def reset(self, key: jax.Array) -> TaskState:

@@ -88,6 +88,8 @@ class PlaygroundTask(Task):
         self._config = self._env._config
         self.action_size = self._env.action_size
         self.episode_length = self._config.episode_length // self._config.action_repeat
+        # Every task of the dm_control suite pays a reward in [0, 1] a control step.
+        self.return_bounds = (0.0, float(self.episode_length))
         self.model_hash = _hash_model(self.model)
         self.layout = RowLayout(mujoco.MjData(self.model), _STATE_FIELDS)
         self.obs_size = jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[-1]

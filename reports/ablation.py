@@ -19,15 +19,7 @@ from reports.choice import EVERYTHING, Choice
 from reports.entries import interval_rule, make_table, p_value_entry, score_rule, text_entries
 from reports.loading import load_results
 from reports.markup import Entry, Table, number
-from reports.results import (
-    MAX_RETURN,
-    Finding,
-    Results,
-    Run,
-    algorithm_order,
-    display_name,
-    method_of,
-)
+from reports.results import Finding, Results, Run, algorithm_order, display_name, method_of
 from reports.statistics import Estimate, holm
 from suite.ablation import Ablation, Arm, value_text
 from suite.errors import UserError
@@ -233,7 +225,10 @@ def results_table(arms: Arms) -> Table:
     )
     if arms.ablation.metrics:
         listed = ", ".join(arms.ablation.metrics)
-        note += f" {listed}: mean ± sample standard deviation over the runs' last updates."
+        note += (
+            f" {listed}: mean ± sample standard deviation over the last updates of the runs that "
+            "came to the end of the budget, with their n where those are not all."
+        )
     return make_table("ablation", f"Ablation {arms.ablation.name}", header, rows, note)
 
 
@@ -291,7 +286,7 @@ def _returns(arms: Arms, method: str, arm: Arm, task: str) -> Entry:
     found = arms.analysis.scores_of(label, task) if arms.has_runs(label, task) else None
     if not found:
         return Entry(", ".join(marks) or "no evaluation")
-    returns = MAX_RETURN * found.scores
+    returns = arms.analysis.returns_of(label, task)
     spread = f" ± {np.std(returns, ddof=1):.2f}" if len(returns) > 1 else ""
     inside = ", ".join([f"n = {len(returns)}", *marks])
     mean = float(np.mean(returns))
@@ -359,14 +354,14 @@ def _metric(arms: Arms, method: str, arm: Arm, task: str, name: str) -> Entry:
         pairs = [(arms.last_metric(arm, run, name), run.run_id) for run in runs]
     except UserError:
         return Entry("damaged")
-    diverged = sum(run.state == "diverged" for run in arms.runs_of(method, arm, task))
-    values = [value for value, _ in pairs if value is not None]
-    if not values:
+    recorded = [(value, run_id) for value, run_id in pairs if value is not None]
+    if not recorded:
         return Entry("not recorded" if runs else "no finished run")
-    mean, ids = float(np.mean(values)), tuple(run_id for _, run_id in pairs)
+    values, ids = zip(*recorded, strict=True)
+    mean = float(np.mean(values))
     spread = f" ± {np.std(values, ddof=1):.3g}" if len(values) > 1 else ""
-    without = f" (without {diverged} diverged)" if diverged else ""
-    return Entry(f"{mean:.4g}{spread}{without}", mean, ids)
+    few = f" (n = {len(values)})" if len(values) < len(arms.seeds) else ""
+    return Entry(f"{mean:.4g}{spread}{few}", mean, ids)
 
 
 def _label(method: str, arm: Arm, ablation: Ablation) -> str:

@@ -10,10 +10,11 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from reports.ablation import Arms
 from reports.captions import band_text, mode_text, run_counts
-from reports.drawing import EDGE, FULL_WIDTH, Figure, draw_band, draw_legend, make_canvas
+from reports.drawing import FULL_WIDTH, Figure, draw_band, draw_legend, make_canvas
+from reports.figures import one_axis, return_limits
 from reports.labels import fold
 from reports.palette import Style, algorithm_styles
-from reports.results import MAX_RETURN, display_name
+from reports.results import display_name
 
 _PANEL_WIDTH = 2.85
 """Inches of the panels of one task and of two."""
@@ -37,7 +38,8 @@ def _draw(arms: Arms) -> Canvas:
     styles[reference] = dataclasses.replace(styles[reference], dash=())
     width = min(FULL_WIDTH, 1.2 + _PANEL_WIDTH * columns)
     height = 1.45 * rows + 0.6
-    canvas, panels = make_canvas(width, height, rows, columns, sharex=True, sharey=True)
+    one = one_axis(arms.analysis.results)
+    canvas, panels = make_canvas(width, height, rows, columns, sharex=True, sharey=one)
     places = [(method, task) for method in arms.methods for task in arms.tasks]
     for axes, (method, task) in zip(panels, places, strict=True):
         _draw_panel(axes, arms, method, task, styles)
@@ -53,9 +55,9 @@ def _draw_panel(axes: Axes, arms: Arms, method: str, task: str, styles: dict[str
         if arms.has_runs(label, task):
             band = arms.analysis.learning_curve(label, task)
             if band is not None:
-                draw_band(axes, band, styles[arm.name], scale=MAX_RETURN)
+                draw_band(axes, band, styles[arm.name])
     axes.set_title(fold(f"{display_name(method)}, {task}", 8, _PANEL_WIDTH * 72))
-    axes.set_ylim(-EDGE * MAX_RETURN, (1 + EDGE) * MAX_RETURN)
+    axes.set_ylim(*return_limits(arms.analysis.results, task))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(5))

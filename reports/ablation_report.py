@@ -47,6 +47,7 @@ def page_words(arms: Arms) -> dict[str, Any]:
 def ablation_summary(arms: Arms) -> str:
     """Returns whether the runs may be compared, what stands out, and the table of results."""
     ablation = arms.ablation
-    verdict = stamp(arms.analysis.results, scope(ablation), ablation.varied_protocol_fields)
+    analysis, varied = arms.analysis, ablation.varied_protocol_fields
+    verdict = stamp(analysis.results, scope(ablation), varied, analysis.policy)
     table = to_text(ablation_tables(arms)[0])
     return f"{verdict.word} {verdict.text}\n{headline(arms)}\n\n{table}".rstrip()

@@ -15,10 +15,13 @@ from reports.results import Results, display_name
 from reports.scores import (
     DEFAULT_POLICY,
     Axis,
+    CountedRun,
     Reduction,
     ScorePolicy,
     TaskScores,
     common_curves,
+    counted_runs,
+    run_curve,
     task_scores,
     time_to_threshold,
 )
@@ -134,18 +137,32 @@ class Analysis:
         """Returns the scores of one algorithm on one task."""
         return self._table(reduction)[algorithm, task]
 
+    def counted(self, algorithm: str, task: str) -> list[CountedRun]:
+        """Returns the runs behind every number of one algorithm on one task."""
+        mode = self.mode_of(algorithm)
+        return counted_runs(self.results, algorithm, task, mode, self.policy)
+
+    def returns_of(self, algorithm: str, task: str) -> np.ndarray:
+        """Returns the final returns [N] that the scores of one algorithm on one task stand for."""
+        return self.results.bounds(task).to_return(self.scores_of(algorithm, task).scores)
+
+    @functools.cached_property
+    def scored_tasks(self) -> tuple[str, ...]:
+        """Tasks whose bounds are known: on the others there are returns, but no scores."""
+        return tuple(task for task in self.results.tasks if self.results.bounds(task).known)
+
     @functools.cached_property
     def tasks(self) -> tuple[str, ...]:
-        """Tasks of the aggregates: all, if two or more algorithms have scores on all of them,
+        """Tasks of the aggregates: all with scores, if two or more algorithms have them on all,
         else those that every algorithm with any score has.
         """
         covered = {a: self._covered(a) for a in self.results.algorithms}
-        complete = [a for a, tasks in covered.items() if tasks == set(self.results.tasks)]
+        complete = [a for a, tasks in covered.items() if tasks == set(self.scored_tasks)]
         some = [tasks for tasks in covered.values() if tasks]
         if len(complete) >= min(2, len(some)):
-            return self.results.tasks
+            return self.scored_tasks
         common = set.intersection(*some)
-        return tuple(task for task in self.results.tasks if task in common)
+        return tuple(task for task in self.scored_tasks if task in common)
 
     @functools.cached_property
     def algorithms(self) -> tuple[str, ...]:
@@ -158,10 +175,10 @@ class Analysis:
         """Algorithms in no aggregate, each with the tasks that it has no score on."""
         return {
             algorithm: tuple(
-                task for task in self.results.tasks if task not in self._covered(algorithm)
+                task for task in self.scored_tasks if task not in self._covered(algorithm)
             )
             for algorithm in self.results.algorithms
-            if algorithm not in self.algorithms
+            if algorithm not in self.algorithms and self.scored_tasks
         }
 
     @property
@@ -178,6 +195,14 @@ class Analysis:
             return None
         counts = self._task_counts(algorithm, task, len(scores))
         return statistics.estimate(statistics.mean, [scores], counts)
+
+    def return_estimate(self, algorithm: str, task: str) -> Estimate | None:
+        """Returns the mean final return over runs with its interval, None without runs."""
+        found = self.task_estimate(algorithm, task)
+        if found is None:
+            return None
+        ends = self.results.bounds(task).to_return(np.array([found.value, found.low, found.high]))
+        return Estimate(*map(float, ends))
 
     @functools.cache  # noqa: B019 - an analysis lives as long as the program
     def aggregates(self, reduction: Reduction = "final") -> tuple[Aggregate, ...]:
@@ -236,10 +261,11 @@ class Analysis:
 
     @functools.cache  # noqa: B019 - an analysis lives as long as the program
     def learning_curve(self, algorithm: str, task: str, axis: Axis = "env_steps") -> Band | None:
-        """Returns the mean over runs with pointwise intervals, None without runs."""
-        x, curves = self._curves(algorithm, task, axis)
+        """Returns the mean return over runs with pointwise intervals, None without runs."""
+        x, scores = self._curves(algorithm, task, axis)
         if not len(x):
             return None
+        curves = self.results.bounds(task).to_return(scores)
         counts = self._task_counts(algorithm, task, len(curves))
         return statistics.mean_curve(x, curves, counts[:, :BAND_REPETITIONS])
 
@@ -259,12 +285,17 @@ class Analysis:
     def times_to_threshold(
         self, algorithm: str, task: str, threshold: float, axis: Axis = "env_steps"
     ) -> list[float]:
-        """Returns for each finished or diverged run where it first scored so much, or infinity."""
-        return [
-            time_to_threshold(run, self.mode_of(algorithm), threshold, axis)
-            for run in self.results.runs_of(algorithm, task)
-            if run.state in ("done", "diverged")
-        ]
+        """Returns for each run that counts where it first scored so much, or infinity.
+
+        Nothing where the task's bounds are not known.
+        """
+        bounds = self.results.bounds(task)
+        times = []
+        for counted in self.counted(algorithm, task) if bounds.known else ():
+            found = counted.evaluated
+            x, returns = run_curve(found, counted.mode, axis) if found else (np.zeros(0),) * 2
+            times.append(time_to_threshold(x, bounds.to_score(returns), threshold))
+        return times
 
     def runs_per_task(self, algorithm: str) -> tuple[int, int]:
         """Returns the fewest and most runs of a task behind an algorithm's aggregates."""
@@ -349,7 +380,7 @@ class Analysis:
     def _common_scores(self, first: str, second: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the final scores of two algorithms on the tasks that both have."""
         covered = self._covered(first) & self._covered(second)
-        common = [task for task in self.results.tasks if task in covered]
+        common = [task for task in self.scored_tasks if task in covered]
         x, y = ([self.scores_of(a, task).scores for task in common] for a in (first, second))
         return x, y
 
@@ -384,7 +415,7 @@ class Analysis:
         }
 
     def _covered(self, algorithm: str) -> set[str]:
-        return {task for task in self.results.tasks if len(self.scores_of(algorithm, task))}
+        return {task for task in self.scored_tasks if len(self.scores_of(algorithm, task))}
 
     def _scores(self, algorithm: str, reduction: Reduction = "final") -> list[np.ndarray]:
         return [self.scores_of(algorithm, task, reduction).scores for task in self.tasks]

@@ -21,6 +21,7 @@ from reports.agreement import (
     of_starts,
     run_name,
 )
+from reports.budgets import steps_check
 from reports.entries import plain
 from reports.results import FindingKind, Results, Run, display_name, method_of
 from reports.run_comparison import different_models
@@ -63,7 +64,7 @@ def audit(results: Results, varied: Collection[str] = ()) -> tuple[Check, ...]:
         _repeated(results),
         _finished(results),
         _first_tries(results),
-        _steps(results),
+        steps_check(results),
         _protocol(results),
         *_protocol_checks(results, varied),
         _episodes(results),
@@ -148,28 +149,6 @@ def _first_tries(results: Results) -> Check:
     """No seed was tried again after it had diverged, which only some methods may need."""
     text = "every run is the first try of its seed"
     return from_findings(results, "first tries", {"retried": "warning"}, text)
-
-
-def _steps(results: Results) -> Check:
-    """Every finished run took the budget, to the step."""
-    taken = {
-        run_name(run): run.status.ledger.env_steps
-        for run in results.runs
-        if run.state == "done" and run.status
-    }
-    budget = results.budget
-    wrong = [
-        f"{name} took {steps:,} ({100 * (steps - budget) / budget:+.2g}%)"
-        for name, steps in taken.items()
-        if steps != budget
-    ]
-    if wrong:
-        text = f"the budget is {budget:,} environment steps, but {listed(wrong, '; ')}"
-        return Check("equal steps", "failed", text)
-    if not taken:
-        return Check("equal steps", "warning", "no run is finished, so none can be judged")
-    text = f"{budget:,} environment steps in each of {len(taken)} finished runs, by their ledgers"
-    return Check("equal steps", "ok", text)
 
 
 def _protocol(results: Results) -> Check:

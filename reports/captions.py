@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reports.analysis import Analysis
-from reports.results import display_name
+from reports.bounds import Bounds
+from reports.results import RunState, display_name
 from reports.statistics import CONFIDENCE
+
+ENDINGS: Mapping[RunState, str] = {
+    "diverged": "diverged",
+    "running": "unfinished",
+    "damaged": "damaged",
+}
+"""What readers are told of runs that did not come to their end."""
 
 
 def mode_text(analysis: Analysis) -> str:
@@ -19,6 +29,33 @@ def task_count(analysis: Analysis) -> str:
 
 
 def run_counts(analysis: Analysis) -> str:
+    """Returns sentences on the number of runs, and on those that did not end well, if any."""
+    failed = _ended_badly(analysis)
+    if not failed:
+        return n_runs(analysis)
+    why = f"Not at the end of the budget: {failed}. {analysis.policy.describe()}"
+    return f"{n_runs(analysis)} {why}"
+
+
+def score_words(analysis: Analysis) -> str:
+    """Returns what a score is: `return / 1000`."""
+    results = analysis.results
+    bounds = {results.bounds(task) for task in analysis.scored_tasks}
+    first = next(iter(bounds), Bounds())
+    if len(bounds) < 2 and first.low == 0:
+        return f"return / {first.high:g}"
+    return "place of the return between its task's bounds"
+
+
+def unscored_text(analysis: Analysis) -> str:
+    """Returns a sentence on tasks without scores, with a space in front."""
+    tasks = [task for task in analysis.results.tasks if task not in analysis.scored_tasks]
+    if not tasks:
+        return ""
+    return f" No scores on {', '.join(tasks)}, where the bounds of the return are not known."
+
+
+def n_runs(analysis: Analysis) -> str:
     """Returns a sentence on the number of runs."""
     counts = {
         len(analysis.scores_of(algorithm, task))
@@ -28,7 +65,8 @@ def run_counts(analysis: Analysis) -> str:
     if not counts - {0}:
         return "No run counts yet."
     low, high = min(counts - {0}), max(counts)
-    return f"n = {low if low == high else f'{low} to {high}'} runs per algorithm and task."
+    none = ", where there are any" if 0 in counts else ""
+    return f"n = {low if low == high else f'{low} to {high}'} runs per algorithm and task{none}."
 
 
 def interval_text(analysis: Analysis) -> str:
@@ -44,7 +82,21 @@ def band_text(analysis: Analysis) -> str:
 def left_out_text(analysis: Analysis) -> str:
     """Returns a sentence on algorithms that are in no aggregate, with a space in front."""
     parts = [f"{display_name(a)} ({', '.join(tasks)})" for a, tasks in analysis.left_out.items()]
-    return f" Left out for want of runs: {'; '.join(parts)}." if parts else ""
+    left_out = f" Left out for want of runs: {'; '.join(parts)}." if parts else ""
+    return left_out + unscored_text(analysis)
+
+
+def _ended_badly(analysis: Analysis) -> str:
+    """Returns `2 diverged, 1 unfinished, 3 missing`, empty if every run came to its end."""
+    results = analysis.results
+    states = [run.state for run in results.runs]
+    counts = {words: states.count(state) for state, words in ENDINGS.items()}
+    counts["missing"] = sum(
+        len(results.missing_seeds(algorithm, task))
+        for algorithm in results.algorithms
+        for task in results.tasks
+    )
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
 def _method(repetitions: int) -> str:

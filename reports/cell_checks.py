@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from reports.results import MAX_RETURN, Finding, FindingKind, Run, budget_of
+from reports.bounds import Bounds, bounds_of
+from reports.results import Finding, FindingKind, Run, budget_of
 from suite.protocol import Protocol
 from suite.storage.digests import Verdict
 from suite.storage.records import Cell, CurveRow, Ledger, RunRecord, Status
@@ -25,7 +26,8 @@ def contradictions(
     status: Status | None,
     rows: Sequence[CurveRow],
 ) -> Iterator[Fault]:
-    """Yields where a cell's files disagree with each other, its place or the bound."""
+    """Yields where a cell's files disagree with each other, its place or its task's bounds."""
+    bounds = Bounds()
     if record is None:
         yield "damaged", "run.json is missing, so it is not known what ran"
     else:
@@ -33,11 +35,14 @@ def contradictions(
         if (stored.algorithm, stored.task, stored.seed) != (cell.algorithm, cell.task, cell.seed):
             where = f"{stored.task}/{stored.algorithm} seed {stored.seed}"
             yield "edited", f"its run.json is that of {where}"
-    slack = MAX_RETURN * 1e-6
+        try:
+            bounds = bounds_of(stored)
+        except ValueError as error:
+            yield "damaged", f"its run.json says {error}"
     returns = [row.return_mean for row in rows if math.isfinite(row.return_mean)]
-    outside = [value for value in returns if not -slack <= value <= MAX_RETURN + slack]
+    outside = [value for value in returns if not bounds.hold(value)]
     if outside:
-        yield "out of bounds", f"has a return of {outside[0]:g}, outside [0, {MAX_RETURN:g}]"
+        yield "out of bounds", f"has a return of {outside[0]:g}, outside {bounds}"
         return
     if rows and status is not None and status.state == "done":
         yield from _missing_end(status, rows)

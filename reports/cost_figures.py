@@ -22,7 +22,7 @@ from reports.drawing import (
     make_canvas,
     styles_of,
 )
-from reports.scores import AXES, Axis, common_curves
+from reports.scores import AXES, Axis, budget_cost
 
 
 def sample_efficiency(analysis: Analysis) -> Figure:
@@ -67,13 +67,14 @@ def trade_off(analysis: Analysis) -> Figure:
             axes.margins(0.12)
             _label_cost(axes, axis)
             _make_room(axes, list(costs.values()))
-        panels[0].set_ylabel("IQM score at the end")
+        panels[0].set_ylabel("final IQM score")
         draw_legend(canvas, {a: styles[a] for a in analysis.algorithms}, markers=True)
         return canvas
 
     caption = (
-        f"Final IQM score over {task_count(analysis)} against the cost of the whole budget, mean "
-        "over tasks; where every run stopped early, the time is projected from its pace. The "
+        f"Final IQM score over {task_count(analysis)} against the cost of the whole budget: median "
+        "over the runs that came to its end, mean over tasks; where every run stopped early, it is "
+        "projected from their pace. The "
         "dotted line joins the algorithms that no other beats in both (Pareto front). "
         f"{run_counts(analysis)} {interval_text(analysis)}{left_out_text(analysis)}"
     )
@@ -84,16 +85,15 @@ def _costs(analysis: Analysis, axis: Axis) -> dict[str, float]:
     """Returns the mean over tasks of what the whole budget took."""
     return {
         algorithm: float(
-            np.mean([_end(analysis, algorithm, task, axis) for task in analysis.tasks])
+            np.mean([_cost(analysis, algorithm, task, axis) for task in analysis.tasks])
         )
         for algorithm in analysis.algorithms
     }
 
 
-def _end(analysis: Analysis, algorithm: str, task: str, axis: Axis) -> float:
+def _cost(analysis: Analysis, algorithm: str, task: str, axis: Axis) -> float:
     mode = analysis.mode_of(algorithm)
-    x, _ = common_curves(analysis.results, algorithm, task, mode, axis, analysis.policy)
-    return float(x[-1]) if len(x) else math.nan
+    return budget_cost(analysis.results, algorithm, task, mode, axis, analysis.policy)
 
 
 def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:

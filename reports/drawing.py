@@ -169,17 +169,15 @@ def draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, style: Style, **options:
     axes.plot(x, y, color=style.colour, linestyle=dashes, **options)
 
 
-def draw_band(
-    axes: Axes, band: Band, style: Style, scale: float = 1.0, steps: bool = False
-) -> None:
-    """Draws a curve and, where it is known, its interval; `scale` multiplies both."""
+def draw_band(axes: Axes, band: Band, style: Style, steps: bool = False) -> None:
+    """Draws a curve and, where it is known, its interval."""
     drawstyle = {"drawstyle": "steps-post"} if steps else {}
-    draw_line(axes, band.x, scale * band.value, style, **drawstyle)
+    draw_line(axes, band.x, band.value, style, **drawstyle)
     if np.isfinite(band.low).any():
         axes.fill_between(
             band.x,
-            scale * band.low,
-            scale * band.high,
+            band.low,
+            band.high,
             color=style.colour,
             alpha=0.18,
             linewidth=0,
@@ -192,15 +190,14 @@ def draw_estimate(
     row: float,
     estimate: Estimate,
     style: Style,
-    scale: float = 1.0,
     marker: str = "",
 ) -> None:
     """Draws a value and, where it is known, its interval along a row."""
     if estimate.has_interval:
-        ends = scale * np.array([estimate.low, estimate.high])
+        ends = [estimate.low, estimate.high]
         axes.plot(ends, [row, row], color=style.colour, linewidth=2.2, solid_capstyle="butt")
     size = 9 if marker == "|" else 4.5
-    axes.plot(scale * estimate.value, row, marker or style.marker, color=style.colour, ms=size)
+    axes.plot(estimate.value, row, marker or style.marker, color=style.colour, ms=size)
 
 
 def draw_point(axes: Axes, x: float, estimate: Estimate, style: Style) -> None:
@@ -245,8 +242,8 @@ def draw_legend(
     texts, columns = _legend_columns(canvas, list(styles), columns, length)
     # A no-break space in front: matplotlib takes labels that begin with _ for private ones.
     labels = ["\n".join(f"\u00a0{line}" for line in text.split("\n")) for text in texts]
-    place = "outside upper center"
-    legend = canvas.legend(handles, labels, loc=place, ncols=columns, handlelength=length)
+    options: dict[str, Any] = {"ncols": columns, "handlelength": length}
+    legend = canvas.legend(handles, labels, loc="outside upper center", **options)
     height = legend.get_window_extent(FigureCanvasAgg(canvas).get_renderer()).height / canvas.dpi
     canvas.set_figheight(canvas.get_figheight() + max(0.0, height - _LEGEND_ROOM))
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from reports.analysis import Analysis
-from reports.captions import run_counts
+from reports.captions import ENDINGS, n_runs, unscored_text
 from reports.markup import Entry, Table
-from reports.results import MAX_RETURN, Results, Run, RunState, display_name
+from reports.results import Results, Run, display_name
 from reports.statistics import Estimate
 
 
@@ -66,28 +66,28 @@ def final_return(analysis: Analysis, algorithm: str, task: str) -> Entry:
     `412.30 ± 20.10 (n = 2, 1 missing)`; without a mark where every run ended well.
     """
     found = analysis.scores_of(algorithm, task)
-    failed = failures_of(analysis, algorithm, task)
+    failed = endings(analysis.results, algorithm, task)
     if not len(found):
         return Entry(", ".join(failed), None, found.run_ids)
-    entry = spread(list(MAX_RETURN * found.scores), found.run_ids)
+    entry = spread(list(analysis.returns_of(algorithm, task)), found.run_ids)
     marks = ", ".join([f"n = {len(found)}", *failed])
     return dataclasses.replace(entry, text=f"{entry.text} ({marks})") if failed else entry
 
 
-def failures_of(analysis: Analysis, algorithm: str, task: str) -> list[str]:
+def endings(results: Results, algorithm: str, task: str) -> list[str]:
     """Returns how many runs did not end well: `2 diverged`, `1 missing`."""
-    results = analysis.results
     states = [run.state for run in results.runs_of(algorithm, task)]
-    counts = {name: states.count(state) for state, name in _FAILED.items()}
+    counts = {name: states.count(state) for state, name in ENDINGS.items()}
     counts["missing"] = len(results.missing_seeds(algorithm, task))
     return [f"{count} {name}" for name, count in counts.items() if count]
 
 
-_FAILED: Mapping[RunState, str] = {
-    "diverged": "diverged",
-    "running": "unfinished",
-    "damaged": "damaged",
-}
+def count_entry(count: int, endings: Sequence[str], runs: tuple[str, ...] = ()) -> Entry:
+    """Returns how many runs a row's numbers are from, and what became of the others.
+
+    `5`, or `3 (1 diverged, 1 unfinished)`.
+    """
+    return Entry(f"{count} ({', '.join(endings)})" if endings else str(count), count, runs)
 
 
 def run_groups(results: Results) -> Iterator[tuple[str, str, list[Run]]]:
@@ -100,14 +100,18 @@ def run_groups(results: Results) -> Iterator[tuple[str, str, list[Run]]]:
 
 
 def settings_of(results: Results, algorithm: str) -> Mapping[str, Any]:
-    """Returns the hyper-parameters of an algorithm's first readable run."""
-    found = [r.configuration for r in results.runs if r.algorithm == algorithm and r.configuration]
-    return found[0].hyperparameters if found else {}
+    """Returns the hyper-parameters of an algorithm's first run that is not damaged, if any."""
+    mine = [run for run in results.runs if run.algorithm == algorithm and run.configuration]
+    mine.sort(key=lambda run: run.state == "damaged")
+    return mine[0].configuration.hyperparameters if mine and mine[0].configuration else {}
 
 
 def score_rule(analysis: Analysis) -> str:
     """Returns how many runs count, which evaluations are scores, and what failed runs count as."""
-    return f"{run_counts(analysis)} Mode: {analysis.mode_text}. {analysis.policy.describe()}"
+    return (
+        f"{n_runs(analysis)} Mode: {analysis.mode_text}. {analysis.policy.describe()}"
+        f"{unscored_text(analysis)}"
+    )
 
 
 def interval_rule(analysis: Analysis) -> str:

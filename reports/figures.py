@@ -19,6 +19,7 @@ from reports.captions import (
     left_out_text,
     mode_text,
     run_counts,
+    score_words,
     task_count,
 )
 from reports.cost_figures import sample_efficiency, trade_off
@@ -40,7 +41,7 @@ from reports.drawing import (
 )
 from reports.labels import drawable, fold, row_height, text_width
 from reports.palette import Style
-from reports.results import MAX_RETURN, Results, display_name
+from reports.results import Results, display_name
 from reports.scores import run_curve
 from reports.statistics import METRICS
 
@@ -73,11 +74,12 @@ def _learning_curves(analysis: Analysis) -> Figure:
         for algorithm, style in styles_of(analysis.results).items():
             band = analysis.learning_curve(algorithm, task)
             if band is not None:
-                draw_band(axes, band, style, scale=MAX_RETURN)
+                draw_band(axes, band, style)
 
     caption = (
         f"Mean return over seeds ({mode_text(analysis)}) against environment steps; every point is "
-        f"the policy after exactly that many steps. {run_counts(analysis)} {band_text(analysis)}"
+        "the policy after exactly that many steps, unless the run had stopped before. "
+        f"{run_counts(analysis)} {band_text(analysis)}"
     )
     return Figure(
         "learning-curves",
@@ -92,14 +94,15 @@ def _seed_curves(analysis: Analysis) -> Figure:
         for algorithm, style in styles_of(analysis.results).items():
             for run in analysis.results.runs_of(algorithm, task):
                 mode = analysis.mode_of(algorithm)
-                if mode in run.modes:
-                    x, scores = run_curve(run, mode)
-                    draw_line(axes, x, MAX_RETURN * scores, style, linewidth=0.7)
+                if mode in run.modes and run.state != "damaged":
+                    x, returns = run_curve(run, mode)
+                    draw_line(axes, x, returns, style, linewidth=0.7)
                     if run.state != "done":
-                        axes.plot(x[-1], MAX_RETURN * scores[-1], "x", color=style.colour)
+                        axes.plot(x[-1], returns[-1], "x", color=style.colour)
 
     caption = (
-        f"Return of every single run ({mode_text(analysis)}), without smoothing or averaging. "
+        f"Return of every single run that is not damaged ({mode_text(analysis)}), without "
+        "smoothing or averaging. "
         "A cross marks the last evaluation of a run that diverged or is not finished."
     )
     return Figure(
@@ -110,17 +113,33 @@ def _seed_curves(analysis: Analysis) -> Figure:
     )
 
 
+def one_axis(results: Results) -> bool:
+    """Whether returns on all tasks lie between the same known bounds."""
+    bounds = {results.bounds(task) for task in results.tasks}
+    return len(bounds) == 1 and all(each.known for each in bounds)
+
+
+def return_limits(results: Results, task: str) -> tuple[float | None, float | None]:
+    """Returns the ends of an axis of returns on a task, None where what is drawn sets them."""
+    bounds = results.bounds(task)
+    if not bounds.known:
+        return (None, None)
+    room = EDGE * (bounds.high - bounds.low)
+    return (bounds.low - room, bounds.high + room)
+
+
 def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Canvas:
     """Draws one panel a task, with common axes and one legend above."""
     columns = min(3, len(results.tasks))
     rows = math.ceil(len(results.tasks) / columns)
     width = FULL_WIDTH if columns > 1 else COLUMN_WIDTH
     height = 1.75 * rows if columns > 1 else 2.3
-    canvas, panels = make_canvas(width, height + 0.4, rows, columns, sharex=True, sharey=True)
+    one = one_axis(results)
+    canvas, panels = make_canvas(width, height + 0.4, rows, columns, sharex=True, sharey=one)
     for axes, task in zip(panels, results.tasks, strict=False):
         draw_task(axes, task)
         axes.set_title(task)
-        axes.set_ylim(-EDGE * MAX_RETURN, (1 + EDGE) * MAX_RETURN)
+        axes.set_ylim(*return_limits(results, task))
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -144,12 +163,13 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
         rows = math.ceil(len(tasks) / columns)
         names = row_names(shown, _NAME_WIDTH)
         height = (row_height(names, ROW_SIZE, 0.2) * len(shown) + 0.45) * rows + 0.3
-        canvas, panels = make_canvas(FULL_WIDTH, height, rows, columns, sharex=True, sharey=True)
+        one = one_axis(analysis.results)
+        canvas, panels = make_canvas(FULL_WIDTH, height, rows, columns, sharex=one, sharey=True)
         for axes, task in zip(panels, tasks, strict=False):
             axes.set_title(task)
             for row, algorithm in enumerate(shown):
                 _draw_task_scores(analysis, axes, row, algorithm, task)
-            axes.set_xlim(-EDGE * MAX_RETURN, (1 + EDGE) * MAX_RETURN)
+            axes.set_xlim(*return_limits(analysis.results, task))
             axes.xaxis.set_major_locator(
                 MaxNLocator(2 if _are_wide(names) else 5, steps=(1, 2, 5, 10))
             )
@@ -160,7 +180,7 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
         return canvas
 
     caption = (
-        f"Return at the end of the budget ({mode_text(analysis)}): every run as a dot, their mean "
+        f"Final return ({mode_text(analysis)}): every run that counts as a dot, their mean "
         f"as a bar across, with its interval. {run_counts(analysis)} {interval_text(analysis)}"
     )
     return Figure("final-returns", "Final return of every run", caption, draw)
@@ -168,14 +188,14 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
 
 def _draw_task_scores(analysis: Analysis, axes: Axes, row: int, algorithm: str, task: str) -> None:
     style = styles_of(analysis.results)[algorithm]
-    estimate = analysis.task_estimate(algorithm, task)
+    estimate = analysis.return_estimate(algorithm, task)
     if estimate is None:
         axes.text(0.02, row, "no run", transform=axes.get_yaxis_transform(), va="center", size=6)
         return
-    scores = MAX_RETURN * analysis.scores_of(algorithm, task).scores
-    rows = row + 0.14 * np.linspace(-1, 1, len(scores)) if len(scores) > 1 else [row]
-    axes.plot(scores, rows, "o", color=style.colour, markersize=2.5, alpha=0.7, linewidth=0)
-    draw_estimate(axes, row, estimate, style, scale=MAX_RETURN, marker="|")
+    returns = analysis.returns_of(algorithm, task)
+    rows = row + 0.14 * np.linspace(-1, 1, len(returns)) if len(returns) > 1 else [row]
+    axes.plot(returns, rows, "o", color=style.colour, markersize=2.5, alpha=0.7, linewidth=0)
+    draw_estimate(axes, row, estimate, style, marker="|")
 
 
 def _are_wide(names: Sequence[str]) -> bool:
@@ -198,7 +218,7 @@ def _aggregates(analysis: Analysis) -> Figure:
             axes.set_title(metric)
             axes.xaxis.set_major_locator(MaxNLocator(2 if _are_wide(names) else 3))
             name_rows(axes, names)
-        canvas.supxlabel(f"score (return / {MAX_RETURN:g})", fontsize=7.5)
+        canvas.supxlabel(f"score ({score_words(analysis)})", fontsize=7.5)
         return canvas
 
     caption = (
@@ -216,7 +236,7 @@ def _profiles(analysis: Analysis) -> Figure:
         for algorithm, band in analysis.profiles.items():
             draw_band(axes, band, styles[algorithm], steps=True)
         axes.set(xlim=(-EDGE, 1 + EDGE), ylim=(-EDGE, 1 + EDGE))
-        axes.set(xlabel=f"score τ (return / {MAX_RETURN:g})", ylabel="share of runs above τ")
+        axes.set(xlabel=f"score τ ({score_words(analysis)})", ylabel="share of runs above τ")
         draw_legend(canvas, {algorithm: styles[algorithm] for algorithm in analysis.profiles}, 3)
         return canvas
 

@@ -24,11 +24,12 @@ import numpy as np
 from reports.analysis import Analysis
 from reports.audit import failed
 from reports.audit_checks import UNFINISHED, audit
+from reports.budgets import equal_budgets, ranks_unequal
 from reports.drawing import INK, Figure
 from reports.markup import Entry, Table
 from reports.palette import algorithm_styles
-from reports.results import MAX_RETURN, FindingKind, Results, Run, display_name
-from reports.scores import run_curve, seconds_at
+from reports.results import FindingKind, Results, Run, display_name
+from reports.scores import DEFAULT_POLICY, ScorePolicy, run_curve, seconds_at
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Overview": ("tables/comparability", "tables/findings"),
@@ -106,7 +107,7 @@ def render_page(
         scope, varied: see `stamp`.
     """
     analysis = analyses[0]
-    verdict = stamp(analysis.results, scope, varied)
+    verdict = stamp(analysis.results, scope, varied, analysis.policy)
     script = _asset("page.js")
     sections = dict(_sections(analysis, tables, figures, drawings))
     return Template(_asset("page.html")).substitute(
@@ -125,13 +126,19 @@ def render_page(
     )
 
 
-def stamp(results: Results, scope: str = "", varied: Collection[str] = ()) -> Stamp:
+def stamp(
+    results: Results,
+    scope: str = "",
+    varied: Collection[str] = (),
+    policy: ScorePolicy = DEFAULT_POLICY,
+) -> Stamp:
     """Returns whether the runs may be compared, and why.
 
     Args:
         results: the runs.
         scope: what the protocol is, where it is not one for all.
         varied: fields of the protocol that differ on purpose.
+        policy: what runs count as that did not end well.
     """
     one = f"One protocol ({results.protocol.name}, {results.protocol.fingerprint()})"
     protocol = scope or one
@@ -144,8 +151,12 @@ def stamp(results: Results, scope: str = "", varied: Collection[str] = ()) -> St
         checks = ", ".join(check.name for check in unfair)
         reasons = f"{listed}. Audit failed: {checks}" if unfair else listed
         return Stamp("bad", "Not comparable.", f"{protocol}, but: {reasons}. See the findings.")
+    budgets = f"Equal budgets to the step: {equal_budgets(results)}"
+    if ranks_unequal(results, policy):
+        text = f"{protocol}, but runs are ranked by what they scored after unequal numbers of steps"
+        return Stamp("bad", "Not comparable.", f"{text}. {budgets}. Findings: {listed}.")
     if kinds:
-        text = f"{protocol}, equal budgets to the step. Findings: {listed}."
+        text = f"{protocol}. {budgets}. Findings: {listed}."
         return Stamp("warn", "Comparable, with reservations.", text)
     text = f"{protocol}, equal budgets to the step, one engine, every run finished."
     return Stamp("good", "Comparable.", text)
@@ -319,7 +330,7 @@ def page_data(analyses: Sequence[Analysis]) -> dict[str, Any]:
         "tasks": list(results.tasks),
         "modes": [analysis.mode for analysis in analyses],
         "mode": analyses[0].mode,
-        "maximum": MAX_RETURN,
+        "bounds": [_plain_bounds(results, task) for task in results.tasks],
         "runs": [run.run_id for run in results.runs],
         "curves": [
             _curve_group(analysis, (index, algorithm), (number, task))
@@ -331,9 +342,16 @@ def page_data(analyses: Sequence[Analysis]) -> dict[str, Any]:
     }
 
 
+def _plain_bounds(results: Results, task: str) -> list[float | int] | None:
+    bounds = results.bounds(task)
+    return _rounded(np.array([bounds.low, bounds.high]), 1) if bounds.known else None
+
+
 def _shown_runs(analysis: Analysis, algorithm: str, task: str) -> list[Run]:
+    """Returns the runs with evaluations that can be trusted, whatever they count as."""
     runs = analysis.results.runs_of(algorithm, task)
-    return [run for run in runs if analysis.mode_of(run.algorithm) in run.modes]
+    mode = analysis.mode_of(algorithm)
+    return [run for run in runs if mode in run.modes and run.state != "damaged"]
 
 
 def _curve_group(
@@ -343,6 +361,7 @@ def _curve_group(
     runs = _shown_runs(analysis, algorithm[1], task[1])
     mode = analysis.mode_of(algorithm[1])
     band = analysis.learning_curve(algorithm[1], task[1])
+    counted = [run for each in analysis.counted(algorithm[1], task[1]) if (run := each.evaluated)]
     drawn = band is not None and np.isfinite(band.low).all()
     return {
         "algorithm": algorithm[0],
@@ -353,34 +372,30 @@ def _curve_group(
             default=1,
         ),
         "steps": [] if band is None else _rounded(band.x, 0),
-        "seconds": [] if band is None else _rounded(_mean_seconds(runs, mode, band.x), 1),
-        "mean": [] if band is None else _returns(band.value),
-        "low": _returns(band.low) if band is not None and drawn else None,
-        "high": _returns(band.high) if band is not None and drawn else None,
+        "seconds": [] if band is None else _rounded(_mean_seconds(counted, mode, band.x), 1),
+        "mean": [] if band is None else _rounded(band.value, 1),
+        "low": _rounded(band.low, 1) if band is not None and drawn else None,
+        "high": _rounded(band.high, 1) if band is not None and drawn else None,
         "count": len(analysis.scores_of(algorithm[1], task[1])),
         "runs": [_single_curve(run, mode) for run in runs],
     }
 
 
 def _mean_seconds(runs: Sequence[Run], mode: str, steps: np.ndarray) -> np.ndarray:
-    """Returns the mean over runs of the wall-clock time at each of steps [P]."""
-    return np.mean([seconds_at(run, mode, steps) for run in runs], axis=0)
+    """Returns the mean over runs of the wall-clock time at each of steps [P], 0 without runs."""
+    return np.mean([seconds_at(run, mode, steps) for run in runs] or [0 * steps], axis=0)
 
 
 def _single_curve(run: Run, mode: str) -> dict[str, Any]:
-    steps, scores = run_curve(run, mode)
+    steps, returns = run_curve(run, mode)
     seconds, _ = run_curve(run, mode, "wall_seconds")
     ending = "" if run.state == "done" else f", {run.state}"
     return {
         "label": f"seed {run.seed}{ending}",
         "steps": _rounded(steps, 0),
         "seconds": _rounded(seconds, 1),
-        "y": _returns(scores),
+        "y": _rounded(returns, 1),
     }
-
-
-def _returns(scores: np.ndarray) -> list[float | int]:
-    return _rounded(MAX_RETURN * scores, 1)
 
 
 def _rounded(values: np.ndarray, digits: int) -> list[float | int]:

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from reports.agreement import listed
-from reports.results import MAX_RETURN, Results
+from reports.results import Results
 from suite.errors import UserError, unknown
 from suite.storage.files import read_bounded
 
@@ -70,12 +70,23 @@ class Reference:
         return f"{self.name} is not shown where there is no run: {', '.join(parts)}"
 
     def check_use(self, results: Results) -> None:
-        """Raises UserError if nothing of it is of an algorithm and a task that were run."""
+        """Checks it against the runs that it is to stand beside.
+
+        Raises:
+            UserError: nothing of it is of an algorithm and a task that were run, or a return is
+                outside its task's bounds.
+        """
         if not any(a in results.algorithms and t in results.tasks for a, t in self.values):
             raise UserError(
                 f"reference {self.name}: no row is of an algorithm and a task that were run; "
                 f"algorithms: {listed(results.algorithms)}; tasks: {listed(results.tasks)}"
             )
+        for (algorithm, task), published in self.values.items():
+            if task in results.tasks and not results.bounds(task).hold(published.mean):
+                raise UserError(
+                    f"reference {self.name}: {algorithm} on {task}: return_mean = "
+                    f"{published.mean:g} is outside {results.bounds(task)}, the task's bounds"
+                )
 
 
 def _others(names: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -136,20 +147,21 @@ def _parse(text: str, name: str) -> dict[tuple[str, str], Published]:
 def _published(row: Mapping[str, str | None], line: int) -> Published:
     if not row["algorithm"] or not row["task"]:
         raise ValueError(f"line {line}: algorithm and task must have a name")
-    mean, std = (_return(row, column, line) for column in ("return_mean", "return_std"))
+    mean, std = (_number(row, column, line) for column in ("return_mean", "return_std"))
+    if std < 0:
+        raise ValueError(f"line {line}: return_std = {std:g} must not be negative")
     seeds = row["seeds"] or ""
     if not seeds.strip().isdecimal() or int(seeds) < 1:
         raise ValueError(f"line {line}: seeds = {seeds[:20]!r} must be a whole number from 1 on")
     return Published(mean, std, int(seeds))
 
 
-def _return(row: Mapping[str, str | None], column: str, line: int) -> float:
+def _number(row: Mapping[str, str | None], column: str, line: int) -> float:
     text = row[column] or ""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= MAX_RETURN:
-        limits = f"must be a number from 0 to {MAX_RETURN:g}, as returns are"
-        raise ValueError(f"line {line}: {column} = {text[:20]!r} {limits}")
+    if not math.isfinite(value):
+        raise ValueError(f"line {line}: {column} = {text[:20]!r} must be a number")
     return value

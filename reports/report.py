@@ -220,7 +220,7 @@ def _left(others: Sequence[str], out: Path) -> str:
 
 def summary(analysis: Analysis) -> str:
     """Returns whether the runs may be compared, and the answer, in two lines."""
-    verdict = stamp(analysis.results)
+    verdict = stamp(analysis.results, policy=analysis.policy)
     return f"{verdict.word} {verdict.text}\n{analysis.headline()}"
 
 

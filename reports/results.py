@@ -13,6 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
+from reports.bounds import UNKNOWN, Bounds, bounds_of
 from suite.protocol import Protocol
 from suite.storage.digests import Verdict
 from suite.storage.records import Configuration, CurveRow, RunRecord, Status
@@ -59,9 +60,6 @@ FindingKind = Literal[
     "engine",
     "model",
 ]
-
-MAX_RETURN = 1000.0
-"""Bound of a return: every task pays a reward in [0, 1] for each of 1000 control steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +184,13 @@ class Results:
     def runs_of(self, algorithm: str, task: str) -> list[Run]:
         """Returns the runs of one algorithm on one task by seed, whatever their state."""
         return self._by_cell.get((algorithm, task), [])
+
+    @functools.cache  # noqa: B019 - results live as long as the program
+    def bounds(self, task: str) -> Bounds:
+        """Returns what returns on a task lie between, unknown where its runs do not agree."""
+        readable = [run for run in self.runs if run.task == task and run.state != "damaged"]
+        found = {bounds_of(run.configuration) for run in readable}
+        return found.pop() if len(found) == 1 else UNKNOWN if found else Bounds()
 
     def missing_seeds(self, algorithm: str, task: str) -> list[int]:
         """Returns the seeds that were to be run of an algorithm on a task and are not there."""

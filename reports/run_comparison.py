@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from reports.bounds import bounds_of
 from reports.results import Finding, Results, Run, display_name
 
 
@@ -45,6 +46,15 @@ def compare_runs(results: Results) -> Iterator[Finding]:
     for task in results.tasks:
         if different_models([run for run in results.runs if run.task == task]):
             yield Finding("model", task, "runs were made with different MuJoCo models")
+        recorded = {bounds_of(run.configuration) for run in results.runs if _counts(run, task)}
+        if len(recorded) > 1:
+            listed = " and ".join(sorted(map(str, recorded)))
+            text = f"runs have different bounds of the return, {listed}: there are no scores"
+            yield Finding("model", task, text)
+
+
+def _counts(run: Run, task: str) -> bool:
+    return run.task == task and run.state != "damaged" and run.configuration is not None
 
 
 def _scopes(results: Results) -> Iterator[Finding]:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from reports.analysis import Analysis
-from reports.entries import make_table, plain, run_groups, settings_of, text_entries
+from reports.budgets import equal_budgets
+from reports.captions import score_words, unscored_text
+from reports.entries import (
+    count_entry,
+    endings,
+    make_table,
+    plain,
+    run_groups,
+    settings_of,
+    text_entries,
+)
 from reports.markup import Entry, Table, number
 from reports.results import Results, Run, display_name
 from suite.storage.records import Configuration
@@ -17,7 +27,7 @@ from suite.storage.records import Configuration
 NOT_RECORDED = "not recorded"
 """Stands for what runs of older versions did not store."""
 
-_COST_COLUMNS = (
+_MEASURED = (
     "seeds together",
     "wall-clock s",
     "train s",
@@ -27,10 +37,8 @@ _COST_COLUMNS = (
     "steps/s",
     "memory MiB",
     "device memory MiB",
-    "parameters",
-    "networks per action",
-    "tuning",
 )
+_CONFIGURED = ("parameters", "networks per action", "tuning")
 
 
 def comparability(analysis: Analysis) -> Table:
@@ -38,16 +46,19 @@ def comparability(analysis: Analysis) -> Table:
     results = analysis.results
     protocol = results.protocol
     kinds = {finding.kind for finding in results.findings}
-    unequal = [finding.where for finding in results.findings if finding.kind == "budget"]
     rows = [
         ("protocol", f"{protocol.name}, fingerprint {protocol.fingerprint()}"),
         ("run directories", ", ".join(results.directories)),
         ("budget", f"{results.budget:,} environment steps per run"),
-        ("budgets equal to the step", "yes" if not unequal else f"no: {', '.join(unequal)}"),
+        ("budgets equal to the step", equal_budgets(results)),
         ("evaluation", _evaluation_rule(analysis)),
         ("engine", ", ".join(results.engines) or "unknown"),
         ("one engine", "no" if "engine" in kinds else "yes"),
         ("one physics model per task", "no" if "model" in kinds else "yes"),
+        (
+            "score",
+            "; ".join(filter(None, (score_words(analysis), unscored_text(analysis).strip()))),
+        ),
         ("runs that count", f"{_counted(analysis)} of {results.expected_runs}"),
         ("policy for the others", analysis.policy.describe()),
     ]
@@ -60,18 +71,20 @@ def ledger(results: Results) -> Table:
     """Environment steps by purpose, and whether they are the budget."""
     rows = []
     for algorithm, task, group in run_groups(results):
-        found = [run for run in group if run.status]
+        found = [run for run in group if run.status and run.state != "damaged"]
         ids = tuple(run.run_id for run in found)
         ledgers = [run.status.ledger for run in found if run.status]
-        done = [run.status.ledger.env_steps for run in found if run.status and run.state == "done"]
-        equal = "yes" if done and set(done) == {results.budget} else "no" if done else "unfinished"
+        failed = endings(results, algorithm, task)
         purposes = ("train_steps", "warmup_steps", "decoder_data_steps", "env_steps", "eval_steps")
         counts = [_common([getattr(each, name) for each in ledgers], ids) for name in purposes]
-        rows.append((Entry(display_name(algorithm)), Entry(task), *counts, Entry(equal)))
-    header = ("method", "task", "train", "warm-up", "decoder data", "sum", "evaluation", "equal")
+        count, equal = count_entry(len(found), failed, ids), Entry(_equal(found, results.budget))
+        rows.append((Entry(display_name(algorithm)), Entry(task), count, *counts, equal))
+    columns = ("train", "warm-up", "decoder data", "sum", "evaluation", "equal")
+    header = ("method", "task", "n", *columns)
     note = (
-        f"Environment steps per run; a range where runs differ. Train, warm-up and decoder data "
-        f"count against the budget of {results.budget:,}; equal: to the step, in finished runs."
+        "Environment steps per run; a range where runs differ. n: all runs but damaged ones. "
+        "Train, warm-up and decoder data count against the budget of "
+        f"{results.budget:,}; equal: whether each of the n took it, to the step."
     )
     return make_table("ledger", "Ledger of environment steps", header, rows, note)
 
@@ -80,19 +93,24 @@ def cost(results: Results) -> Table:
     """Time, speed and size."""
     rows = []
     for algorithm, task, group in run_groups(results):
-        found = [run for run in group if run.configuration and len(run.curve)]
-        if found:
-            rows.append((Entry(display_name(algorithm)), Entry(task), *_cost(found)))
+        whole = [run for run in group if run.state == "done" and len(run.curve)]
+        failed = endings(results, algorithm, task)
+        count = count_entry(len(whole), failed, tuple(run.run_id for run in whole))
+        measured = _measured(whole) if whole else [Entry("")] * len(_MEASURED)
+        cells = [*measured, *_configured(group)]
+        rows.append((Entry(display_name(algorithm)), Entry(task), count, *cells))
     note = (
-        "Medians over runs. Seconds are those of the job that trains `seeds together` at once "
-        "and are measured with whatever else the machine did, until the end or the divergence; "
-        "compilation is part of `other`. "
+        "Medians over the n runs that came to the end of the budget, as what others took is not "
+        "its cost; parameters, networks and tuning are those of any run. Seconds are those of the "
+        "job that trains `seeds together` at once and are measured with whatever else the machine "
+        "did; compilation is part of `other`. "
         "steps/s: environment steps of all seeds per second of training. Memory: the largest "
         "need of any start, of the process and of the accelerator. Networks per action: "
         "policy-network evaluations. Tuning: the search behind the hyper-parameters, as the "
         "protocol tells it."
     )
-    return make_table("cost", "Cost", ("method", "task", *_COST_COLUMNS), rows, note)
+    header = ("method", "task", "n", *_MEASURED, *_CONFIGURED)
+    return make_table("cost", "Cost", header, rows, note)
 
 
 def failures(analysis: Analysis) -> Table:
@@ -126,7 +144,10 @@ def machines(results: Results) -> Table:
         for machine, ids in sorted(groups.items())
     ]
     header = ("engine", "device", "CPU", "Python", "packages", "flags", "program", "runs")
-    note = "A run that was stopped and resumed counts once for every machine it was on."
+    note = (
+        "All runs, whatever their state. A run that was stopped and resumed counts once for every "
+        "machine it was on."
+    )
     return make_table("machines", "Machines and versions", header, rows, note)
 
 
@@ -142,7 +163,10 @@ def runs(analysis: Analysis) -> Table:
         where = (Entry(run.task), number(run.seed, 0), Entry(run.state), steps, last, best)
         rows.append((name, *where, Entry(run.run_id), Entry(run.directory)))
     header = ("method", "task", "seed", "state", "steps", "last", "best", "run id", "directory")
-    note = f"Returns of the last and the best evaluation, mode {analysis.mode_text}."
+    note = (
+        "Returns of the last and the best evaluation that are stored, whatever a run counts as; "
+        f"mode {analysis.mode_text}."
+    )
     return make_table("runs", "Runs", header, rows, note)
 
 
@@ -165,6 +189,13 @@ def _counted(analysis: Analysis) -> int:
     return sum(run_id != "missing" for run_id in ids)
 
 
+def _equal(runs: Sequence[Run], budget: int) -> str:
+    """Returns whether all of some runs took the budget, to the step."""
+    if not runs:
+        return "not judged"
+    return "yes" if all(r.status and r.status.ledger.env_steps == budget for r in runs) else "no"
+
+
 def _common(values: Sequence[int], runs: tuple[str, ...]) -> Entry:
     if not values:
         return Entry("", None, runs)
@@ -172,8 +203,8 @@ def _common(values: Sequence[int], runs: tuple[str, ...]) -> Entry:
     return Entry(f"{low:,}" if low == high else f"{low:,}-{high:,}", high, runs)
 
 
-def _cost(group: Sequence[Run]) -> Iterator[Entry]:
-    """Yields an entry for each of `_COST_COLUMNS`."""
+def _measured(group: Sequence[Run]) -> Iterator[Entry]:
+    """Yields an entry for each of `_MEASURED`."""
     ids = tuple(run.run_id for run in group)
     last = [run.curve.iloc[-1] for run in group]
     configurations = [run.configuration for run in group if run.configuration]
@@ -195,9 +226,16 @@ def _cost(group: Sequence[Run]) -> Iterator[Entry]:
     yield _median(speed, ids)
     yield _median([size and size / 2**20 for size in memory], ids)
     yield _median([size and size / 2**20 for size in device], ids)
+
+
+def _configured(group: Sequence[Run]) -> Iterator[Entry]:
+    """Yields an entry for each of `_CONFIGURED`."""
+    readable = [run for run in group if run.configuration and run.state != "damaged"]
+    ids = tuple(run.run_id for run in readable)
+    configurations = [run.configuration for run in readable if run.configuration]
     yield _median([each.parameter_count for each in configurations], ids)
     yield _median([each.evaluations_per_action for each in configurations], ids)
-    yield Entry(_tuning(configurations[0]))
+    yield Entry(_tuning(configurations[0]) if configurations else NOT_RECORDED)
 
 
 def _recorded(run: Run, key: str) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics as summary
 from collections.abc import Sequence
 
 from reports.analysis import LEVEL, Analysis
@@ -18,8 +17,8 @@ from reports.entries import (
 )
 from reports.markup import Entry, Table, number
 from reports.published import Reference
-from reports.results import Results, display_name
-from reports.scores import REDUCTIONS, Reduction
+from reports.results import display_name
+from reports.scores import REDUCTIONS, Reduction, median_time
 from reports.statistics import METRICS, Estimate
 
 THRESHOLDS = (0.25, 0.5, 0.75)
@@ -50,13 +49,13 @@ def final_returns(analysis: Analysis, reference: Reference | None = None) -> Tab
 
 def task_intervals(analysis: Analysis) -> Table:
     """Mean score per task with intervals."""
-    results = analysis.results
+    results, scored = analysis.results, analysis.scored_tasks
     rows = [
         (
             Entry(display_name(algorithm)),
             *(
                 estimate_entry(
-                    analysis.task_estimate(algorithm, task),
+                    analysis.task_estimate(algorithm, task) if task in scored else None,
                     analysis.scores_of(algorithm, task).run_ids,
                 )
                 for task in results.tasks
@@ -164,14 +163,16 @@ def times_to_threshold(analysis: Analysis) -> Table:
             cells = [
                 _time(
                     analysis.times_to_threshold(algorithm, task, threshold),
-                    _finished_ids(results, algorithm, task),
+                    tuple(each.run_id for each in analysis.counted(algorithm, task)),
                 )
                 for task in results.tasks
             ]
             rows.append((number(threshold, 2), Entry(display_name(algorithm)), *cells))
     note = (
         "Median over runs of the environment steps at the first evaluation with that score, and "
-        f"how many runs reached it; mode: {analysis.mode_text}. Finished and diverged runs only."
+        "how many of the runs that count reached it, if only before they diverged. Of an even "
+        "number the median is the mean of the two in the middle: not reached where half of the "
+        f"runs did not. {score_rule(analysis)}"
     )
     header = ("score", "method", *results.tasks)
     return make_table("time_to_threshold", "Steps to a score", header, rows, note)
@@ -191,16 +192,11 @@ def _ids_without(analysis: Analysis, algorithm: str, left_out: str) -> tuple[str
     )
 
 
-def _finished_ids(results: Results, algorithm: str, task: str) -> tuple[str, ...]:
-    runs = results.runs_of(algorithm, task)
-    return tuple(run.run_id for run in runs if run.state in ("done", "diverged"))
-
-
 def _time(times: Sequence[float], runs: tuple[str, ...]) -> Entry:
     """Returns the median time and how many runs got there: `1,200,000 (5/5)`."""
     if not times:
         return Entry("")
-    median = summary.median_high(times)
+    median = median_time(times)
     reached = sum(map(math.isfinite, times))
     text = number(median, 0).text if math.isfinite(median) else "not reached"
     return Entry(f"{text} ({reached}/{len(times)})", median, runs)

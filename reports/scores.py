@@ -1,24 +1,27 @@
-"""From stored curves to scores: one number, or one curve, for each run.
+"""From stored curves to scores: one number, or one curve, for each run that counts.
 
-A score is the return divided by its bound, so it lies in [0, 1] whatever is compared.
-Runs are reduced one by one before anything is aggregated.
+A score says where a return lies between its task's bounds, so it is in [0, 1] whatever is
+compared. `counted_runs` is the one rule on which runs count, and as what: every table and every
+figure over runs rests on it. Runs are reduced one by one before anything is aggregated.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from reports.results import MAX_RETURN, Results, Run
+from reports.results import Results, Run
 
 Reduction = Literal["final", "best", "auc"]
 Axis = Literal["env_steps", "wall_seconds", "network_evaluations"]
+Treatment = Literal["keep", "zero", "last", "exclude"]
 
 REDUCTIONS: dict[Reduction, str] = {
-    "final": "score of the last evaluation",
+    "final": "score at the end",
     "best": "best score of any evaluation, chosen after the fact, so biased upwards",
     "auc": "mean score over the budget (area under the learning curve)",
 }
@@ -34,10 +37,11 @@ class ScorePolicy:
     """What runs count as that did not end well; printed in every report.
 
     Attributes:
-        diverged: `zero` scores 0; `last` keeps the last evaluation to the end of the
-            budget; `exclude` leaves the run out.
-        incomplete: the same for runs that are unfinished, damaged or missing; `last`
-            leaves damaged and missing ones out.
+        diverged: `zero` scores 0 from the first evaluation that the run no longer had, to the
+            end of the budget; `last` keeps the last evaluation until there; `exclude` leaves
+            the run out.
+        incomplete: the same for runs that are unfinished, damaged or missing. Damaged and
+            missing runs score 0 throughout under `zero`, and `last` leaves them out.
     """
 
     diverged: Literal["zero", "last", "exclude"] = "zero"
@@ -46,16 +50,18 @@ class ScorePolicy:
     def describe(self) -> str:
         """Returns one sentence for readers."""
         words = {
-            "zero": "score 0",
+            "zero": "score 0 from there on",
             "last": "keep their last evaluation",
             "exclude": "are left out",
         }
-        return (
-            f"Diverged runs {words[self.diverged]}; "
-            f"unfinished, damaged and missing runs {words[self.incomplete]}."
-        )
+        diverged = f"Diverged runs {words[self.diverged]}"
+        if self.incomplete == "exclude":
+            return f"{diverged}; unfinished, damaged and missing runs are left out."
+        others = "score 0 throughout" if self.incomplete == "zero" else "are left out"
+        unfinished = f"unfinished runs {words[self.incomplete]}"
+        return f"{diverged}; {unfinished}; damaged and missing runs {others}."
 
-    def treatment(self, run: Run, mode: str) -> Literal["keep", "zero", "last", "exclude"]:
+    def treatment(self, run: Run, mode: str) -> Treatment:
         """Returns how to score one run."""
         if run.state == "diverged":
             chosen = self.diverged
@@ -72,6 +78,49 @@ DEFAULT_POLICY = ScorePolicy()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class CountedRun:
+    """A run that numbers are made from.
+
+    Attributes:
+        run: what is stored, None for a seed that is missing.
+        treatment: `keep`, or how it goes on from where it stopped.
+        mode: of the evaluations that count.
+    """
+
+    run: Run | None
+    treatment: Treatment
+    mode: str
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, or `missing`."""
+        return self.run.run_id if self.run else "missing"
+
+    @property
+    def evaluated(self) -> Run | None:
+        """The run if it has evaluations to be trusted, else None: then it scores 0 throughout."""
+        run = self.run
+        return run if run and run.state != "damaged" and self.mode in run.modes else None
+
+
+def counted_runs(
+    results: Results, algorithm: str, task: str, mode: str, policy: ScorePolicy
+) -> list[CountedRun]:
+    """Returns the runs of an algorithm on a task that count, by seed; missing ones last.
+
+    Where a task's bounds are not known there is no return that a score of 0 would stand for:
+    runs that were to score 0 are left out.
+    """
+    treated = [(run, policy.treatment(run, mode)) for run in results.runs_of(algorithm, task)]
+    found = [CountedRun(run, how, mode) for run, how in treated if how != "exclude"]
+    if policy.incomplete == "zero":
+        missing = results.missing_seeds(algorithm, task)
+        found += [CountedRun(None, "zero", mode)] * len(missing)
+    known = results.bounds(task).known
+    return [each for each in found if known or each.treatment != "zero"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class TaskScores:
     """Scores [N] of an algorithm on a task, each with the id of its run or `missing`."""
 
@@ -82,28 +131,54 @@ class TaskScores:
         return len(self.run_ids)
 
 
-def to_score(returns: np.ndarray) -> np.ndarray:
-    """Returns returns as scores, after asserting the bound that `load_results` enforced."""
-    scores = np.asarray(returns, float) / MAX_RETURN
-    assert np.all((scores > -1e-5) & (scores < 1 + 1e-5)), "a return outside its bound"
-    return np.clip(scores, 0.0, 1.0)
-
-
 def run_curve(run: Run, mode: str, axis: Axis = "env_steps") -> tuple[np.ndarray, np.ndarray]:
-    """Returns a run's learning curve: x [P] on the axis, and scores [P]."""
+    """Returns a run's learning curve as stored: x [P] on the axis, and returns [P]."""
     rows = run.mode_curve(mode)
-    scores = to_score(rows["return_mean"].to_numpy())
+    returns = rows["return_mean"].to_numpy(float)
     if axis == "network_evaluations":
         per_action = run.configuration.evaluations_per_action if run.configuration else 1
-        return rows["env_steps"].to_numpy(float) * per_action, scores
-    return rows[axis].to_numpy(float), scores
+        return rows["env_steps"].to_numpy(float) * per_action, returns
+    return rows[axis].to_numpy(float), returns
 
 
-def time_to_threshold(run: Run, mode: str, threshold: float, axis: Axis = "env_steps") -> float:
-    """Returns x of the first evaluation that scores at least `threshold`, or infinity."""
-    x, scores = run_curve(run, mode, axis)
+def whole_curve(counted: CountedRun, results: Results, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a run's learning curve to the end of the budget, as its treatment says.
+
+    A run that stopped goes on over the evaluations that the protocol had for it, with 0 or its
+    last score.
+
+    Returns:
+        Environment steps [P], ascending, and scores [P].
+    """
+    protocol = results.protocol
+    grid = np.array(protocol.evaluation_grid(), float) * protocol.steps_per_update
+    run = counted.evaluated
+    if run is None:
+        return grid, np.zeros(len(grid))
+    steps, returns = run_curve(run, counted.mode)
+    scores = results.bounds(task).to_score(returns)
+    if counted.treatment == "keep":
+        return steps, scores
+    further = grid[grid > steps[-1]]
+    if not len(further):
+        further = steps[-1:]
+    rest = 0.0 if counted.treatment == "zero" else scores[-1]
+    return np.append(steps, further), np.append(scores, np.full(len(further), rest))
+
+
+def time_to_threshold(x: np.ndarray, scores: np.ndarray, threshold: float) -> float:
+    """Returns the first x [P] whose score [P] is at least `threshold`, or infinity."""
     reached = np.flatnonzero(scores >= threshold)
     return float(x[reached[0]]) if len(reached) else math.inf
+
+
+def median_time(times: Sequence[float]) -> float:
+    """Returns the median of times of which some may be infinite.
+
+    Of an even number it is the mean of the two in the middle, so it is infinite as soon as half
+    of the runs have not got there: their times are not known, but that they are longer is.
+    """
+    return float(np.median(times))
 
 
 def reduce_curve(x: np.ndarray, scores: np.ndarray, reduction: Reduction) -> float:
@@ -115,25 +190,6 @@ def reduce_curve(x: np.ndarray, scores: np.ndarray, reduction: Reduction) -> flo
     return float(scores[-1])
 
 
-def run_score(
-    run: Run, mode: str, reduction: Reduction, policy: ScorePolicy, budget: int
-) -> float | None:
-    """Returns a run's score under a policy, None if it is left out.
-
-    Args:
-        budget: environment steps to which `last` extends a curve.
-    """
-    treatment = policy.treatment(run, mode)
-    if treatment == "exclude":
-        return None
-    if treatment == "zero":
-        return 0.0
-    x, scores = run_curve(run, mode)
-    if treatment == "last" and x[-1] < budget:
-        x, scores = np.append(x, budget), np.append(scores, scores[-1])
-    return reduce_curve(x, scores, reduction)
-
-
 def task_scores(
     results: Results,
     algorithm: str,
@@ -143,18 +199,9 @@ def task_scores(
     policy: ScorePolicy,
 ) -> TaskScores:
     """Returns the scores of all runs of an algorithm on a task that count under a policy."""
-    scores: list[float] = []
-    run_ids: list[str] = []
-    for run in results.runs_of(algorithm, task):
-        score = run_score(run, mode, reduction, policy, results.budget)
-        if score is not None:
-            scores.append(score)
-            run_ids.append(run.run_id)
-    if policy.incomplete == "zero":
-        missing = results.missing_seeds(algorithm, task)
-        scores += [0.0] * len(missing)
-        run_ids += ["missing"] * len(missing)
-    return TaskScores(np.array(scores), tuple(run_ids))
+    counted = counted_runs(results, algorithm, task, mode, policy)
+    scores = [reduce_curve(*whole_curve(each, results, task), reduction) for each in counted]
+    return TaskScores(np.array(scores), tuple(each.run_id for each in counted))
 
 
 def common_curves(
@@ -170,23 +217,33 @@ def common_curves(
     Returns:
         x [P], and scores [N, P]; P = 0 where no run counts, or its time is unknown.
     """
-    counted = [
-        (run, treatment)
-        for run in results.runs_of(algorithm, task)
-        if (treatment := policy.treatment(run, mode)) != "exclude"
-    ]
-    missing = results.missing_seeds(algorithm, task) if policy.incomplete == "zero" else []
-    curves = [_points(run, mode, axis) for run, _ in counted]
-    ends = [x[-1] for (x, _), (_, how) in zip(curves, counted, strict=True) if how == "keep"]
+    counted = counted_runs(results, algorithm, task, mode, policy)
+    curves = [_points(each, results, task, axis) for each in counted]
+    ends = [x[-1] for (x, _), each in zip(curves, counted, strict=True) if each.treatment == "keep"]
     end = min(ends) if ends else _projected_end(results, algorithm, task, mode, axis)
-    if math.isnan(end) or not (counted or missing):
+    if math.isnan(end) or not counted:
         return np.empty(0), np.empty((0, 0))
-    grid = _grid([x for x, _ in curves], end, len(results.protocol.evaluation_grid()))
-    rows = [
-        np.interp(grid, x, scores, right=0.0 if how == "zero" else scores[-1])
-        for (x, scores), (_, how) in zip(curves, counted, strict=True)
-    ]
-    return grid, np.stack([*rows, *(np.zeros(len(grid)) for _ in missing)])
+    evaluated = [x for (x, _), each in zip(curves, counted, strict=True) if each.evaluated]
+    grid = _grid(evaluated, end, len(results.protocol.evaluation_grid()))
+    rows = np.stack([np.interp(grid, x, scores) for x, scores in curves])
+    for row, (x, _), each in zip(rows, curves, counted, strict=True):
+        if each.treatment == "zero":
+            row[grid > x[-1]] = row[-1] = 0.0
+    return grid, rows
+
+
+def budget_cost(
+    results: Results, algorithm: str, task: str, mode: str, axis: Axis, policy: ScorePolicy
+) -> float:
+    """Returns what the whole budget took: the median over the runs that came to its end.
+
+    Where all that count stopped, it is projected from the pace until then; NaN if no run tells.
+    """
+    counted = counted_runs(results, algorithm, task, mode, policy)
+    kept = [each.run for each in counted if each.run and each.treatment == "keep"]
+    if kept:
+        return float(np.median([run_curve(run, mode, axis)[0][-1] for run in kept]))
+    return _projected_end(results, algorithm, task, mode, axis)
 
 
 def seconds_at(run: Run, mode: str, env_steps: np.ndarray) -> np.ndarray:
@@ -198,9 +255,14 @@ def seconds_at(run: Run, mode: str, env_steps: np.ndarray) -> np.ndarray:
     return np.interp(env_steps, steps, seconds) + pace * beyond
 
 
-def _points(run: Run, mode: str, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a run's curve, or a score of 0 at 0 if it was never evaluated."""
-    return run_curve(run, mode, axis) if mode in run.modes else (np.zeros(1), np.zeros(1))
+def _points(
+    counted: CountedRun, results: Results, task: str, axis: Axis
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a run's curve of scores, or a score of 0 at 0 if it has no evaluation."""
+    if counted.evaluated is None:
+        return np.zeros(1), np.zeros(1)
+    x, returns = run_curve(counted.evaluated, counted.mode, axis)
+    return x, results.bounds(task).to_score(returns)
 
 
 def _projected_end(results: Results, algorithm: str, task: str, mode: str, axis: Axis) -> float:
@@ -211,7 +273,8 @@ def _projected_end(results: Results, algorithm: str, task: str, mode: str, axis:
         found = [r.configuration for r in results.runs if r.algorithm == algorithm]
         costs = [each.evaluations_per_action for each in found if each]
         return float(results.budget * max(costs)) if costs else math.nan
-    evaluated = [run for run in results.runs_of(algorithm, task) if mode in run.modes]
+    runs = results.runs_of(algorithm, task)
+    evaluated = [run for run in runs if mode in run.modes and run.state != "damaged"]
     end = np.array([results.budget])
     return max((float(seconds_at(run, mode, end)[0]) for run in evaluated), default=math.nan)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from reports.analysis import Analysis
 from reports.entries import (
+    count_entry,
+    endings,
     estimate_entry,
     final_return,
     interval_rule,
@@ -16,7 +20,8 @@ from reports.entries import (
     spread,
 )
 from reports.markup import Entry, Table
-from reports.results import Results, Run, display_name, method_of
+from reports.results import Results, display_name, method_of
+from reports.scores import CountedRun, whole_curve
 
 KL_FIELDS = frozenset({"latent_penalty", "later_latent_penalty", "penalty_form"})
 STAGE_FIELDS = frozenset({"stage_shares", "decoder_rollouts", "decoder_samples", "decoder_data"})
@@ -45,23 +50,27 @@ def controls(analysis: Analysis) -> Table:
 
 
 def stages(analysis: Analysis) -> Table:
-    """The return at the end of every stage of algorithms that have several."""
+    """The return at the end of every stage of algorithms that have several.
+
+    Of the runs that count, as what they count: the last stage's return is the final one.
+    """
     results = analysis.results
     rows = []
     for algorithm in results.algorithms:
-        mode = analysis.mode_of(algorithm)
         for task in results.tasks:
-            ends = [_stage_ends(run, mode) for run in results.runs_of(algorithm, task)]
-            ids = tuple(run.run_id for run in results.runs_of(algorithm, task))
-            last = max((max(each) for each in ends if each), default=0)
-            if last:
-                cells = [spread([e[s] for e in ends if s in e], ids) for s in range(last + 1)]
-                rows.append([Entry(display_name(algorithm)), Entry(task), *cells])
-    width = max((len(row) for row in rows), default=2)
-    header = ("method", "task", *(f"stage {index}" for index in range(width - 2)))
+            counted = analysis.counted(algorithm, task)
+            ends = _stage_ends(results, task, counted)
+            if len(ends) > 1:
+                ids = tuple(each.run_id for each in counted)
+                count = count_entry(len(counted), endings(results, algorithm, task), ids)
+                cells = [spread(values, ids) for values in ends]
+                rows.append([Entry(display_name(algorithm)), Entry(task), count, *cells])
+    width = max((len(row) for row in rows), default=3)
+    header = ("method", "task", "n", *(f"stage {index}" for index in range(width - 3)))
     filled = [(*row, *[Entry("")] * (width - len(row))) for row in rows]
     note = (
-        f"Mean ± sample standard deviation of the stage's last return, mode {analysis.mode_text}."
+        "Mean ± sample standard deviation over n runs of the stage's last return. "
+        f"{score_rule(analysis)}"
     )
     return make_table("stages", "Return after each stage", header, filled, note)
 
@@ -103,7 +112,29 @@ def _variant_table(
     return make_table(name, title, ("method", *results.tasks, "IQM difference"), rows, note)
 
 
-def _stage_ends(run: Run, mode: str) -> dict[int, float]:
-    """Returns the last return of each stage."""
-    rows = run.mode_curve(mode)
-    return {int(s): float(r) for s, r in zip(rows["stage"], rows["return_mean"], strict=True)}
+def _stage_ends(results: Results, task: str, counted: Sequence[CountedRun]) -> list[list[float]]:
+    """Returns the last return of each run in each stage, in the order of the stages."""
+    stage_at: dict[float, int] = {}
+    for each in counted:
+        stage_at |= _own_stages(each)
+    steps = np.array(sorted(stage_at), float)
+    stages = np.maximum.accumulate([0, *(stage_at[each] for each in sorted(stage_at))])
+    ends: list[list[float]] = [[] for _ in range(int(stages[-1]) + 1)]
+    for each in counted:
+        x, scores = whole_curve(each, results, task)
+        own = list(_own_stages(each).values())
+        # Where a run no longer was, the stage is the one in which others were then.
+        others = stages[np.searchsorted(steps, x[len(own) :], side="right")]
+        places = np.concatenate([np.array(own, int), others])
+        returns = results.bounds(task).to_return(scores)
+        for stage, values in enumerate(ends):
+            values += returns[places == stage][-1:].tolist()
+    return ends
+
+
+def _own_stages(counted: CountedRun) -> dict[float, int]:
+    """Returns in which stage a run was at each of its evaluations, by environment steps."""
+    if counted.evaluated is None:
+        return {}
+    rows = counted.evaluated.mode_curve(counted.mode)
+    return dict(zip(rows["env_steps"].tolist(), rows["stage"].tolist(), strict=True))

@@ -311,6 +311,7 @@ class Training:
             evaluations_per_action=self.algorithm.evaluations_per_action,
             model_hash=self.task.model_hash,
             eval_starts=self._starts,
+            return_bounds=self.task.return_bounds,
             decoder=decoders.source(cell) if decoders else None,
         )
 

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from suite.protocol import Protocol, load_protocol
-from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
+from suite.storage.records import (
+    DEFAULT_RETURN_BOUNDS,
+    Cell,
+    Configuration,
+    CurveRow,
+    Divergence,
+    Job,
+    Ledger,
+    Status,
+)
 from suite.storage.store import RunDirectory
 
 METHODS = ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
@@ -91,12 +100,19 @@ def write_cell(
     evaluations: int | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     engine: str = "native",
+    bounds: tuple[float, float] | None = DEFAULT_RETURN_BOUNDS,
 ) -> None:
-    """Writes one cell; `evaluations` fewer than `points` make it a run that stopped early."""
+    """Writes one cell; `evaluations` fewer than `points` make it a run that stopped early.
+
+    Returns lie between `bounds`, or between -1000 and 0 where a run records none.
+    """
     evaluated = points if evaluations is None else evaluations
-    returns = episode_returns(cell, points)[:evaluated]
+    low, high = bounds or (-1000.0, 0.0)
+    scores = episode_returns(cell, points)[:evaluated] / 1000
+    returns = np.asarray(low + (high - low) * scores, np.float32)
     rows = curve_rows(run.protocol, cell, returns)
-    run.write_run(configuration(run, cell, job, hyperparameters or {}, engine), provenance())
+    what = configuration(run, cell, job, hyperparameters or {}, engine)
+    run.write_run(dataclasses.replace(what, return_bounds=bounds), provenance())
     run.write_curve(cell, rows)
     steps = np.array([row.env_steps for row in rows[:: len(MODES)]], np.int64)
     run.write_episodes(cell, steps, returns)

@@ -41,6 +41,7 @@ def test_every_task_loads_and_traces(name: str) -> None:
     assert shapes == [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)]
     assert start.obs.shape == (task.obs_size,)
     assert task.episode_length == 1000
+    assert task.return_bounds == (0.0, 1000.0)
 
 
 def test_sizes_of_the_six_tasks() -> None:

@@ -171,7 +171,7 @@ def test_metrics_are_those_of_the_last_row(tmp_path: Path) -> None:
     (run.cell_path(Cell("ppo", "CheetahRun", 2)) / "metrics.csv").write_text("env_steps\n1\n")
     table = {row["arm"]: row for row in report(tmp_path) if row["method"] == "PPO"}
     assert table["after"]["policy_loss, CheetahRun"] == "3 ± 2.65"
-    assert table["before"]["policy_loss, CheetahRun"] == "1 ± 0"
+    assert table["before"]["policy_loss, CheetahRun"] == "1 ± 0 (n = 2)"
     assert table["before"]["CheetahRun"].endswith("(n = 2, 1 damaged)")
     assert table["before"]["policy_loss, WalkerWalk"] == "0 ± 0"
 

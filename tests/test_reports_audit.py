@@ -125,6 +125,7 @@ def test_provenance_of_a_real_run(run_dir: Path) -> None:
     assert 10**8 < start["peak_memory_bytes"] < 10**11
     assert start["device_peak_memory_bytes"] is None  # the CPU keeps no such count
     assert len(record["configuration"]["eval_starts"]["sha256"]) == 16
+    assert record["configuration"]["return_bounds"] == [0.0, 1000.0]
 
 
 def test_one_percent_more_steps(run_dir: Path, audited: Callable[..., Audited]) -> None:

@@ -305,8 +305,8 @@ def test_axes_and_thresholds(path: Path) -> None:
     assert evaluations.tolist() == [11 * step for step in steps]
     seconds, _ = run_curve(run, "deterministic", "wall_seconds")
     assert seconds.tolist() == pytest.approx([20.0 + 22 * n for n in range(5)])
-    assert time_to_threshold(run, "deterministic", float(y[2])) == steps[2]
-    assert time_to_threshold(run, "deterministic", 0.99) == float("inf")
+    assert time_to_threshold(steps, y, float(y[2])) == steps[2]
+    assert time_to_threshold(steps, y, 999.0) == float("inf")
 
 
 def test_common_curves(path: Path) -> None:

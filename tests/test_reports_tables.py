@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
-import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,18 +253,20 @@ def test_ledger_and_cost(small_path: Path) -> None:
 
 
 def test_costs_of_runs_that_were_resumed_or_are_old(small_path: Path) -> None:
-    for name, starts in {
+    run = RunDirectory.open(small_path)
+    tuning = {"ppo": {"configurations": 3, "steps": 9}}
+    starts: dict[str, list[dict[str, Any]]] = {
         "ppo": [{"compile_seconds": 2, "peak_memory_bytes": 5 * 2**20}, {"compile_seconds": 3.5}],
         "gorl-fm": [{"device": "none", "packages": 3}],
-    }.items():
-        for seed in (0, 1):
-            file = small_path / TASKS[0] / name / f"seed-{seed:03d}" / "run.json"
-            record = json.loads(file.read_text())
-            record["provenance"] = starts
-            record["configuration"]["protocol"]["tuning"] = {
-                "ppo": {"configurations": 3, "steps": 9}
-            }
-            file.write_text(json.dumps(record))
+    }
+    for name, seed in itertools.product(starts, (0, 1)):
+        cell = Cell(name, TASKS[0], seed)
+        record = run.read_run(cell)
+        assert record
+        (run.cell_path(cell) / "run.json").unlink()
+        protocol = {**record.configuration.protocol, "tuning": tuning}
+        for start in starts[name]:
+            run.write_run(dataclasses.replace(record.configuration, protocol=protocol), start)
     cost = tables_of(analysis_of(small_path))["cost"]
     first = slice(None, None, 2)  # rows of the first task
     assert column(cost, "compile s")[first] == ["5.5", "not recorded"]

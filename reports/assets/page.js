@@ -25,11 +25,13 @@ function timeText(seconds) {
   return seconds < 7200 ? `${+(seconds / 60).toPrecision(3)} min` : `${+(seconds / 3600).toPrecision(3)} h`;
 }
 
-function roundTicks(end, unit = 1) {
-  const span = end / unit / 5;
+function roundTicks(end, unit = 1, start = 0) {
+  const span = (end - start) / unit / 5;
   const power = 10 ** Math.floor(Math.log10(span));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= span) * power * unit;
-  return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, index) => index * step);
+  const first = Math.ceil(start / step - 1e-9);
+  const count = Math.floor(end / step + 1e-9) - first + 1;
+  return Array.from({ length: count }, (_, index) => (first + index) * step);
 }
 
 const timeUnit = (end) => (end < 120 ? 1 : end < 7200 ? 60 : 3600);
@@ -84,17 +86,25 @@ function pathThrough(points) {
   return points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 }
 
+/** Returns the ends of the axis of returns: the task's bounds, or what the lines need. */
+function returnRange(panel, lines) {
+  const bounds = data.bounds[panel.task];
+  if (bounds && !choice.fit) return bounds;
+  const low = Math.min(0, ...lines.flatMap((line) => [...line.y, ...(line.low || [])]));
+  const high = Math.max(low < 0 ? 0 : 1, ...lines.flatMap((line) => [...line.y, ...(line.high || [])]));
+  return [low * 1.05, high * 1.05];
+}
+
 function drawPanel(panel) {
   const lines = linesOf(panel.task);
   const end = Math.max(1e-9, ...lines.flatMap((line) => line.x));
-  const reached = Math.max(1, ...lines.flatMap((line) => [...line.y, ...(line.high || [])]));
-  const top = choice.fit ? reached * 1.05 : data.maximum;
+  const [floor, top] = returnRange(panel, lines);
   const { width, height, left, right, bottom } = frame;
   const sx = (x) => left + (x / end) * (width - left - right);
-  const sy = (y) => height - bottom - (y / top) * (height - bottom - frame.top);
+  const sy = (y) => height - bottom - ((y - floor) / (top - floor)) * (height - bottom - frame.top);
   panel.svg.replaceChildren();
   const add = (tag, attributes, text) => panel.svg.appendChild(make(tag, attributes, text));
-  for (const y of roundTicks(top)) {
+  for (const y of roundTicks(top, 1, floor)) {
     add("line", { class: "grid", x1: left, x2: width - right, y1: sy(y), y2: sy(y) });
     add("text", { x: left - 5, y: sy(y) + 4, "text-anchor": "end" }, `${+y.toPrecision(3)}`);
   }

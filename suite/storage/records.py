@@ -16,6 +16,9 @@ from suite.storage.files import json_bytes
 State = Literal["running", "done", "diverged"]
 FINISHED: tuple[State, ...] = ("done", "diverged")
 
+DEFAULT_RETURN_BOUNDS = (0.0, 1000.0)
+"""Of the tasks of runs that recorded none: a reward in [0, 1] for each of 1000 control steps."""
+
 _LARGEST = 2**63 - 1
 
 
@@ -188,6 +191,9 @@ class Configuration:
         decoder: where the decoder came from that the run started with, if from another run.
         eval_starts: of the start states of evaluation, see
             `suite.evaluate.describe_starts`; None in runs of older versions.
+        return_bounds: the least and the greatest return that an episode of the task can have,
+            from which scores are made; None where the task does not tell. Runs of older
+            versions did not record it, and all were of tasks with these.
     """
 
     algorithm: str
@@ -203,6 +209,7 @@ class Configuration:
     model_hash: str
     decoder: DecoderSource | None = None
     eval_starts: Mapping[str, Any] | None = None
+    return_bounds: tuple[float, ...] | None = DEFAULT_RETURN_BOUNDS
 
 
 ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, Any]] = {
