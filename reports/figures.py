@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator
 
 from reports.analysis import Analysis, Pair
 from reports.captions import (
@@ -150,9 +150,8 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
             for row, algorithm in enumerate(shown):
                 _draw_task_scores(analysis, axes, row, algorithm, task)
             axes.set_xlim(-EDGE * MAX_RETURN, (1 + EDGE) * MAX_RETURN)
-            axes.xaxis.set_major_locator(
-                MaxNLocator(2 if _are_wide(names) else 5, steps=(1, 2, 5, 10))
-            )
+            step = MAX_RETURN / (2 if _are_wide(names) else 5)
+            axes.xaxis.set_major_locator(MultipleLocator(step))
             name_rows(axes, names)
         for axes in panels[len(tasks) :]:
             axes.set_visible(False)
