@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from reports.analysis import Analysis
 from reports.captions import band_text, interval_text, left_out_text, run_counts, task_count
 from reports.drawing import (
+    EDGE,
     FULL_WIDTH,
     INK,
     Figure,
@@ -36,7 +37,7 @@ def sample_efficiency(analysis: Analysis) -> Figure:
             for algorithm, band in bands.items():
                 draw_band(axes, band, styles[algorithm])
             _label_cost(axes, axis)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(bottom=-EDGE)
         panels[0].set_ylabel("IQM score")
         draw_legend(canvas, {algorithm: styles[algorithm] for algorithm in analysis.algorithms})
         return canvas

@@ -259,11 +259,15 @@ def _legend_columns(
     canvas: Canvas, labels: Sequence[str], most: int, handle: float
 ) -> tuple[list[str], int]:
     """Returns the texts of a legend, folded, and how many columns of them fit."""
-    # In font sizes: 0.8 between sample and text, 2 between columns, and some at the margins.
-    width = 72 * canvas.get_figwidth() - 2 * _LEGEND_SIZE
-    beside = (handle + 0.8 + 2 + 0.5) * _LEGEND_SIZE
-    widest = width / (2 if canvas.get_figwidth() > COLUMN_WIDTH else 1) - beside
-    texts = [fold(display_name(label), _LEGEND_SIZE, widest) for label in labels]
-    lines = [line for text in texts for line in text.split("\n")]
-    column = beside + max((text_width(line, _LEGEND_SIZE) for line in lines), default=0.0)
-    return texts, max(1, min(most, len(texts), int(width / column)))
+    # In font sizes: 0.8 from a sample to its text, with a no-break space 1.2; 2 between columns.
+    size = _LEGEND_SIZE
+    room = 72 * canvas.get_figwidth() - 2 * size
+    beside = (handle + 1.2) * size
+    widest = room / (2 if canvas.get_figwidth() > COLUMN_WIDTH else 1) - beside - 2 * size
+    texts = [fold(display_name(label), size, widest) for label in labels]
+    widths = [max(text_width(line, size) for line in text.split("\n")) for text in texts]
+    for count in range(min(most, len(texts)), 1, -1):
+        columns = [max(part) + beside for part in np.array_split(widths, count)]
+        if sum(columns) + 2 * size * (count - 1) <= room:
+            return texts, count
+    return texts, 1

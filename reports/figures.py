@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, Locator, MaxNLocator, MultipleLocator
 
 from reports.analysis import Analysis, Pair
 from reports.captions import (
@@ -128,6 +128,13 @@ def return_limits(results: Results, task: str) -> tuple[float | None, float | No
     return (bounds.low - room, bounds.high + room)
 
 
+def _return_ticks(results: Results, task: str, parts: int) -> Locator:
+    """Divides the bounds of a task into equal parts, or what is drawn where they are not known."""
+    bounds = results.bounds(task)
+    known = bounds.known
+    return MultipleLocator((bounds.high - bounds.low) / parts) if known else MaxNLocator(parts)
+
+
 def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Canvas:
     """Draws one panel a task, with common axes and one legend above."""
     columns = min(3, len(results.tasks))
@@ -170,9 +177,8 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
             for row, algorithm in enumerate(shown):
                 _draw_task_scores(analysis, axes, row, algorithm, task)
             axes.set_xlim(*return_limits(analysis.results, task))
-            axes.xaxis.set_major_locator(
-                MaxNLocator(2 if _are_wide(names) else 5, steps=(1, 2, 5, 10))
-            )
+            ticks = _return_ticks(analysis.results, task, 2 if _are_wide(names) else 5)
+            axes.xaxis.set_major_locator(ticks)
             name_rows(axes, names)
         for axes in panels[len(tasks) :]:
             axes.set_visible(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -14,13 +15,16 @@ import numpy as np
 import pytest
 from generate import generate_runs
 
+from reports import options, verify
 from reports.analysis import Analysis
 from reports.audit_checks import audit
 from reports.html import stamp
 from reports.loading import load_results
+from reports.report import Request
 from reports.run_tables import failures
 from suite.ablation import Ablation, Axis
 from suite.cli import EXIT_USER_ERROR, run_command
+from suite.errors import UserError
 from suite.protocol import load_protocol
 from suite.storage import digests
 
@@ -405,8 +409,35 @@ def test_a_report_is_made_again(
     assert "tables/final_returns.csv line 2 says" in result.text("report")
     table.unlink()
     (report / "report.html").write_text("not asked for")
+    request = json.loads((report / "request.json").read_text())
+    assert "tables/final_returns.csv" in request["files"] and "report.html" not in request["files"]
     text = audited(run_dir, "--report", report).text("report")
     assert "final_returns.csv is missing" in text and "report.html is no part of it" in text
+
+
+def test_a_report_that_was_cut_off_says_so(
+    run_dir: Path, tmp_path: Path, audited: Callable[..., Audited]
+) -> None:
+    (tmp_path / "request.json").write_text(json.dumps({**ASKED, "files": {}, "replaces": []}))
+    assert "cut off" in audited(run_dir, "--report", tmp_path).text("report")
+
+
+@pytest.mark.parametrize(
+    ("option", "bounds"), [("--seed", options.SEEDS), ("--reps", options.REPETITIONS)]
+)
+def test_audit_takes_what_report_takes(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], option: str, bounds: tuple[int, int]
+) -> None:
+    field = {"--seed": "seed", "--reps": "repetitions"}[option]
+    for value in bounds:
+        request = dataclasses.replace(Request((run_dir,)), **{field: value})
+        again, _ = verify._request(request.to_plain(["tables"]), (run_dir,), "")
+        assert again == request
+    for value in (bounds[0] - 1, bounds[1] + 1):
+        assert run_command(["report", str(run_dir), option, str(value)]) == EXIT_USER_ERROR
+        with pytest.raises(UserError, match=field):
+            dataclasses.replace(Request((run_dir,)), **{field: value})
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 ASKED = {
@@ -425,6 +456,8 @@ ASKED = {
     [
         *(None, "{", "[]", "{}", '{"repetitions": "x"}'),
         *(json.dumps({**ASKED, field: 1e99}) for field in ASKED),
+        *(json.dumps({**ASKED, field: True}) for field in ("repetitions", "seed")),
+        json.dumps({**ASKED, "reference": "../elsewhere.csv"}),
     ],
 )
 def test_a_report_that_does_not_say_how_it_was_made(

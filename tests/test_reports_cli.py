@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -67,21 +70,34 @@ def test_report_answers_and_stays_beside_the_runs(suite: Suite, run: RunDirector
     assert {name.partition("/")[0] for name in after.keys() - before.keys()} == {"report"}
 
 
-def test_report_shows_published_results(suite: Suite, run: RunDirectory, tmp_path: Path) -> None:
-    suite(
-        "report",
-        run.path,
-        "--out",
-        tmp_path,
-        "--reps",
-        50,
-        "--format",
-        "tables",
-        "--reference",
-        "gorl2025",
-    )
-    table = (tmp_path / "tables" / "final_returns.csv").read_text()
-    assert "724.83 ± 155.67" in table
+def test_report_shows_published_results_and_says_what_it_left(
+    suite: Suite, run: RunDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.csv").write_text("mine")
+    arguments = ["--out", tmp_path, "--reps", 50, "--format", "tables", "--reference", "gorl2025"]
+    result = suite("report", run.path, *arguments)
+    assert "724.83 ± 155.67" in (tmp_path / "tables" / "final_returns.csv").read_text()
+    reference, left, count = result.err.splitlines()
+    assert "not shown where there is no run: algorithms fpo, dppo, gorl-diff" in reference
+    assert "tables/mine.csv is not of this report" in left
+    assert count.endswith(f"files in {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("MPLBACKEND", "nonsense", "'nonsense'"), ("MATPLOTLIBRC", "", "'utf-8' codec")],
+)
+def test_a_broken_setting_of_matplotlib_is_told(
+    tmp_path: Path, name: str, value: str, message: str
+) -> None:
+    (tmp_path / "matplotlibrc").write_bytes(b"font.family: caf\xe9\n")
+    code = "from suite.cli import start_matplotlib as start; start()"
+    environment = {**os.environ, name: value or str(tmp_path)}
+    arguments = [sys.executable, "-c", code]
+    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1].startswith("suite.errors.UserError: matplotlib does not")
+    assert message in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -91,6 +107,7 @@ def test_report_shows_published_results(suite: Suite, run: RunDirectory, tmp_pat
         (("--format", ","), "no format given"),
         (("--reference", "gorl2052"), "did you mean 'gorl2025'"),
         (("--reps", "0"), "--reps"),
+        (("--seed", "-1"), "--seed"),
     ],
 )
 def test_report_refuses_bad_options(

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from generate import generate_runs, write_cell
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from reports.analysis import Analysis
 from reports.cost_figures import format_duration
-from reports.drawing import Figure, render
-from reports.figures import make_figures
+from reports.drawing import (
+    COLUMN_WIDTH,
+    FULL_WIDTH,
+    Figure,
+    draw_legend,
+    house_style,
+    make_canvas,
+    render,
+)
+from reports.figures import PAIRS_PER_FIGURE, make_figures
+from reports.labels import fold, text_width
 from reports.loading import load_results
 from reports.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.results import METHODS
@@ -22,6 +37,7 @@ from suite.storage.store import RunDirectory
 
 REPETITIONS = 200
 HOSTILE = "a$b$<script>,_"
+LONG = "a-method-with-a-very-long-name-of-sixty-characters-or-even-so"
 
 # Machado, Oliveira and Fernandes 2009: linear RGB as seen without one kind of cone.
 VISION = {
@@ -109,6 +125,108 @@ def test_a_colour_does_not_depend_on_who_else_is_there() -> None:
     assert among["gorl-fm [clip=0.2]"].dash != alone.dash
 
 
+def test_no_two_methods_of_many_look_the_same() -> None:
+    names = [f"newcomer-{index:03d}" for index in range(120)]
+    labels = [*METHOD_STYLES, *names]
+    labels += [f"{name} [clip={clip}]" for name in ("gorl-identity", names[7]) for clip in range(9)]
+    styles = algorithm_styles(labels)
+    for look in ("dash", "marker"):
+        assert len({(each.colour, getattr(each, look)) for each in styles.values()}) == len(labels)
+    assert algorithm_styles(labels[::-1]) == styles
+    assert styles[f"{names[7]} [clip=3]"].colour == styles[names[7]].colour
+
+
+@pytest.mark.parametrize("width", [20, 90, 400])
+@pytest.mark.parametrize("name", [LONG, "PPO [clip=0.2, decoder_epochs=11]", "x" * 60, "a  b"])
+def test_names_are_folded_whole(name: str, width: float) -> None:
+    lines = fold(name, 7, width).split("\n")
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    assert max(text_width(line, 7) for line in lines) <= width
+    assert lines == [name] or width < text_width(name, 7)
+
+
+def test_names_that_the_font_lacks_stay_distinct() -> None:
+    assert fold("方法-é", 7, 400) == r"\u65b9\u6cd5-é"
+
+
+def boxes(canvas: Canvas, texts: Iterable[Text]) -> list[Bbox]:
+    renderer = FigureCanvasAgg(canvas).get_renderer()
+    return [text.get_window_extent(renderer) for text in texts]
+
+
+def laid_out(draw: Callable[[], Canvas]) -> Canvas:
+    with house_style("test"):
+        canvas = draw()
+        FigureCanvasAgg(canvas).draw()
+    return canvas
+
+
+def holds(outer: Bbox, inner: Bbox) -> bool:
+    return bool(
+        (inner.min >= outer.min - 1).all() and (inner.max <= outer.max + 1).all()  # pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "width"),
+    [(8, "short", COLUMN_WIDTH), (40, "newcomer", FULL_WIDTH), (9, LONG, COLUMN_WIDTH)],
+)
+def test_a_legend_covers_no_panel_and_is_whole(count: int, name: str, width: float) -> None:
+    styles = algorithm_styles([f"{name}-{index}" for index in range(count)])
+
+    def draw() -> Canvas:
+        canvas, (axes,) = make_canvas(width, 2.7, 1, 1)
+        axes.set(title="task", xlabel="steps")
+        draw_legend(canvas, styles, 3)
+        return canvas
+
+    canvas = laid_out(draw)
+    legend, panel = canvas.legends[0], canvas.axes[0]
+    (title,) = boxes(canvas, [panel.title])
+    shown = boxes(canvas, legend.get_texts())
+    assert min(box.y0 for box in shown) >= title.y1
+    assert all(holds(canvas.bbox, box) for box in shown)
+    assert len({text.get_text() for text in legend.get_texts()}) == count
+    assert panel.bbox.height > 1.2 * canvas.dpi  # inches
+
+
+def test_rows_of_long_names_are_whole_and_distinct(tmp_path: Path) -> None:
+    names = [f"{LONG}-{index}" for index in range(4)]
+    path = generate_runs(tmp_path / "run", names, ("FishSwim",), (0, 1), points=2).path
+    figures = figures_of(path)
+    for figure, rows in (("comparisons", 6), ("aggregates", 4), ("final-returns", 4)):
+        canvas = laid_out(figures[figure].draw)
+        labels = canvas.axes[0].get_yticklabels()
+        shown = boxes(canvas, labels)
+        assert len({label.get_text() for label in labels}) == rows
+        assert all(holds(canvas.bbox, box) for box in shown)
+        assert all(above.y0 >= below.y1 - 1 for above, below in itertools.pairwise(shown))
+        assert min(axes.bbox.width for axes in canvas.axes) > 0.6 * canvas.dpi
+        for axes in canvas.axes:
+            ticks = [text for text in axes.get_xticklabels() if text.get_text()]
+            ends = boxes(canvas, ticks)
+            assert all(a.x1 < b.x0 for a, b in itertools.pairwise(ends))
+
+
+def test_many_pairs_fill_several_figures(run: RunDirectory) -> None:
+    analysis = Analysis(load_results([run.path]), repetitions=REPETITIONS)
+    vars(analysis)["pairs"] = analysis.pairs * (PAIRS_PER_FIGURE + 1)
+    figures = {figure.name: figure for figure in make_figures(analysis)}
+    rows = [len(figures[f"comparisons-{i}"].draw().axes[0].get_yticks()) for i in (1, 2)]
+    assert rows == [PAIRS_PER_FIGURE, 1]
+    assert "comparisons" not in figures
+
+
+def test_markers_of_equal_costs_are_whole(tmp_path: Path) -> None:
+    path = generate_runs(tmp_path / "run", ("a", "b"), ("FishSwim",), (0, 1), points=2).path
+    canvas = laid_out(figures_of(path)["trade-off"].draw)
+    for axes in canvas.axes:
+        marks = [line for line in axes.lines if line.get_marker() not in ("", "None")]
+        x = [axes.transData.transform(line.get_xydata()[0])[0] for line in marks]
+        assert len(x) == 2
+        assert axes.bbox.x0 + 6 < min(x) and max(x) < axes.bbox.x1 - 6
+
+
 def test_every_figure_is_there(figures: dict[str, Figure]) -> None:
     assert set(figures) == {
         "learning-curves",
@@ -130,9 +248,24 @@ def test_captions_tell_runs_and_intervals(figures: dict[str, Figure]) -> None:
         assert f"{REPETITIONS} repetitions" in figures[name].caption
 
 
-def test_drawing_twice_gives_the_same_bytes(run: RunDirectory) -> None:
-    first, second = (render(figures_of(run.path)["learning-curves"]) for _ in range(2))
-    assert first == second
+def test_drawing_gives_the_same_bytes_whatever_a_users_settings(
+    run: RunDirectory, figures: dict[str, Figure]
+) -> None:
+    first = render(figures["profiles"])
+    hostile = {
+        "text.usetex": True,
+        "font.family": "serif",
+        "figure.dpi": 31,
+        "savefig.dpi": 31,
+        "axes.xmargin": 0.4,
+        "axes.unicode_minus": False,
+        "legend.labelspacing": 3,
+        "pdf.compression": 0,
+        "path.simplify": False,
+    }
+    with mpl.rc_context(hostile):
+        assert render(figures_of(run.path)["profiles"]) == first
+        assert mpl.rcParams["figure.dpi"] == 31
     assert first["svg"].startswith(b"<?xml")
     assert first["pdf"].startswith(b"%PDF")
     assert first["png"].startswith(b"\x89PNG")

@@ -23,7 +23,7 @@ from reports.tables import build_tables
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
 
-HOSTILE = "x<script>alert(1)</script>,y"
+HOSTILE = "x<script>alert(1)</script>,y" + "-and-so-on" * 4
 ALGORITHMS = ("ppo", "gorl-fm", HOSTILE)
 TASKS = ("CheetahRun", "FishSwim")
 POINTS = 4
@@ -206,6 +206,25 @@ def test_hover_and_keys_read_the_right_numbers(opened: Browser, run: RunDirector
     assert expected in opened.evaluate("document.getElementById('readout').textContent")
     opened.press("Escape")
     assert opened.evaluate(f"{tip}.hidden") is True
+
+
+@needs_chromium
+def test_long_names_fit_a_narrow_window(browser: Browser, page: Path) -> None:
+    width, height = 380, 420
+    browser.open(page, width, height)
+    browser.evaluate("document.querySelector('.panel > svg').focus()")
+    browser.press("End")
+    box = "document.querySelector('.panel .tip').getBoundingClientRect()"
+    left, top, right, bottom = browser.evaluate(
+        f"(({{left, top, right, bottom}}) => [left, top, right, bottom])({box})"
+    )
+    assert 0 <= left < right <= width and 0 <= top < bottom <= height
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    samples = "[...document.querySelectorAll('{} .sample')].map((each) => each.innerHTML)"
+    shown = browser.evaluate(samples.format(".panel .tip"))
+    assert shown == browser.evaluate(samples.format("#toggles"))
+    assert len(set(shown)) == len(ALGORITHMS)
+    assert browser.evaluate("document.querySelector('.tip .sample').clientWidth") == 26
 
 
 @needs_chromium

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -223,15 +224,62 @@ def test_the_paper_is_shipped_whole() -> None:
     ]
 
 
+HEADER = "algorithm,task,return_mean,return_std,seeds"
+
+
 def test_references_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
-    file.write_text("algorithm,task,return_mean,return_std,seeds\nppo,FishSwim,1,2,3\n")
+    file.write_text(f"{HEADER}\nppo,FishSwim,1,2,3\n", encoding="utf-8-sig")
     assert load_reference(str(file)).values["ppo", "FishSwim"].seeds == 3
-    file.write_text("algorithm,task\nppo,FishSwim\n")
-    with pytest.raises(UserError, match="columns algorithm,task,return_mean"):
-        load_reference(str(file))
     with pytest.raises(UserError, match="did you mean 'gorl2025'"):
         load_reference("gorl2026")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("algorithm,task\nppo,FishSwim\n", "no column 'return_mean'; needed are algorithm"),
+        (f"{HEADER}\n", "no rows"),
+        (f"{HEADER}\nppo,FishSwim,nan,10,3\n", "line 2: return_mean = 'nan' must be a number"),
+        (f"{HEADER}\nppo,FishSwim,1,-2,3\n", "return_std = -2 must not be negative"),
+        (f"{HEADER}\nppo,FishSwim,1,inf,3\n", "return_std = 'inf'"),
+        (f"{HEADER}\nppo,FishSwim,1,,3\n", "return_std = ''"),
+        (f"{HEADER}\nppo,FishSwim,1\n", "return_std = ''"),
+        (f"{HEADER}\nppo,FishSwim,1,2,0\n", "seeds = '0'"),
+        (f"{HEADER}\nppo,FishSwim,1,2,2.5\n", "seeds = '2.5'"),
+        (f"{HEADER}\n,FishSwim,1,2,3\n", "must have a name"),
+        (
+            f"{HEADER}\nppo,FishSwim,1,2,3\nfpo,FishSwim,1,2,3\nppo,FishSwim,9,2,3\n",
+            "line 4: line 2 already has ppo on FishSwim; keep one of the two",
+        ),
+        (b"\xff\xfe\x00", "no text in UTF-8"),
+    ],
+)
+def test_references_that_cannot_be(tmp_path: Path, text: str | bytes, message: str) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_reference(str(file))
+
+
+def test_a_reference_says_what_is_not_shown(small_path: Path, tmp_path: Path) -> None:
+    results = analysis_of(small_path).results
+    others = f"algorithms fpo, dppo, gorl-diff, tasks {', '.join(TASKS[2:])}"
+    assert PAPER.unused(results) == f"gorl2025 is not shown where there is no run: {others}"
+    file = tmp_path / "mine.csv"
+    file.write_text(f"{HEADER}\nppo,{TASKS[0]},1,2,3\nppoo,{TASKS[0]},1,2,3\nppo,Fish,1,2,3\n")
+    reference = load_reference(str(file))
+    said = "mine.csv is not shown where there is no run: algorithm ppoo, task Fish"
+    assert reference.unused(results) == said
+    table = final_returns(analysis_of(small_path), reference)
+    assert said in table.note and "1.00 ± 2.00" in {e.text for row in table.rows for e in row}
+    file.write_text(f"{HEADER}\nppoo,{TASKS[0]},1,2,3\nppo,Fish,1,2,3\n")
+    with pytest.raises(UserError, match="no row is of an algorithm and a task that were run"):
+        load_reference(str(file)).check_use(results)
+    for value in ("-1", "1e9"):
+        file.write_text(f"{HEADER}\nppo,{TASKS[0]},{value},2,3\n")
+        with pytest.raises(UserError, match=r"outside \[0, 1000\], the task's bounds"):
+            load_reference(str(file)).check_use(results)
 
 
 def test_ledger_and_cost(small_path: Path) -> None:
