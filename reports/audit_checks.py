@@ -23,6 +23,7 @@ from reports.agreement import (
 )
 from reports.budgets import steps_check
 from reports.entries import plain
+from reports.merging import effective_flags
 from reports.results import FindingKind, Results, Run, display_name, method_of
 from reports.run_comparison import different_models
 from suite.errors import UserError
@@ -331,7 +332,7 @@ def _machines(results: Results) -> Check:
         device = start.get("device")
         if not isinstance(device, Mapping):
             return None
-        flags = start.get("environment")
+        flags = effective_flags(start)
         parts = [device.get("kind"), start.get("cpu"), f"Python {start.get('python')}"]
         return ", ".join(map(plain, [*parts, *([flags] if flags else [])]))
 

@@ -200,6 +200,16 @@ def explanations(one: Run, other: Run) -> list[str]:
     return found
 
 
+def effective_flags(start: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the recorded environment variables of a start that its device heeds.
+
+    The precision of products is asked for by the suite itself, and no matter of a CPU's.
+    """
+    unheeded = ("JAX_DEFAULT_MATMUL_PRECISION",) if _device(start).get("platform") == "cpu" else ()
+    flags = _part(start, "environment")
+    return {name: value for name, value in flags.items() if name not in unheeded}
+
+
 def _starts(run: Run) -> Sequence[Mapping[str, Any]]:
     return run.record.provenance if run.record else ()
 
@@ -223,6 +233,6 @@ _FACTS = {
     "Python": lambda start: start.get("python"),
     "processor": lambda start: (start.get("cpu"), start.get("cpus_available")),
     "device": lambda start: (_device(start).get("kind"), _device(start).get("x64")),
-    "environment": lambda start: _part(start, "environment"),
+    "environment": effective_flags,
 }
 """Facts of a start that results depend on. On a CPU the precision of products is none."""

@@ -24,12 +24,13 @@ class _Variant:
     settings: Mapping[str, Any]
     runs: list[Run] = dataclasses.field(default_factory=list)
 
-    @property
-    def order(self) -> tuple[int, int, bytes]:
-        """Sorts the setting of most finished cells first, whatever directories repeat them."""
-        cells = {(run.task, run.seed) for run in self.runs}
+    def order(self, others: Sequence[_Variant]) -> tuple[int, int, int, int, bytes]:
+        """Sorts the setting of most finished cells first, then that nearest to the others."""
+        cells = {(run.task, run.seed) for run in self.runs}  # also if several directories hold it
         finished = {(r.task, r.seed) for r in self.runs if r.state in ("done", "diverged")}
-        return -len(finished), -len(cells), json_bytes(dict(self.settings))
+        changes = sum(len(_changes(self.settings, other.settings)) for other in others)
+        settings = dict(self.settings)
+        return -len(finished), -len(cells), changes, len(settings), json_bytes(settings)
 
 
 def label_variants(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
@@ -69,7 +70,7 @@ def _variants(runs: Sequence[Run]) -> list[_Variant]:
             variant = _Variant(settings)
             variants.append(variant)
         variant.runs.append(run)
-    variants.sort(key=lambda each: each.order)
+    variants = sorted(variants, key=lambda each: each.order(variants))
     for run in unknown:
         beside = [v for v in variants if any(r.directory == run.directory for r in v.runs)]
         chosen = beside if len(beside) == 1 else variants[:1]

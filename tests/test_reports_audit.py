@@ -193,7 +193,7 @@ def set_device(field: str, value: Any) -> Callable[[Any], None]:
         (set_rule("starts", "own"), "training starts", 'starts: "own"'),
         (set_rule("eval_seed", 7), "evaluation rule", "eval_seed: 7"),
         (set_rule("num_epochs", 9), "budget and geometry", "num_epochs: 9"),
-        (set_device("x64", True), "numerics", "64-bit numbers in CheetahRun/fpo/seed-001"),
+        (set_device("x64", True), "numerics", "64-bit numbers, whole products in CheetahRun/fpo"),
         (set_field("parameter_count", 3), "parameter counts", "CheetahRun/fpo 3 and"),
     ],
 )

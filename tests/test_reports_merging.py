@@ -147,6 +147,8 @@ def test_other_results_of_another_machine_are_shown_apart_without_blame(tmp_path
     [
         (in_start(command=["suite", "report"], platform="Linux 7"), []),
         (in_start(device={"platform": "cpu", "kind": "cpu", "matmul_precision": "highest"}), []),
+        (in_start(environment={"JAX_DEFAULT_MATMUL_PRECISION": "highest"}), []),
+        (in_start(environment={"OMP_NUM_THREADS": "1"}), ["environment"]),
         (in_start(packages={"jax": "0.12"}), ["packages"]),
         (in_start(git={"commit": "1" * 40, "clean": True}), ["commit"]),
         (in_start(git={"commit": "0" * 40, "clean": False}), ["changes of the code"]),
@@ -266,6 +268,17 @@ def test_settings_are_never_averaged(tmp_path: Path, directories: int) -> None:
     assert all(len(results.runs_of(label, "CheetahRun")) == 1 for label in results.algorithms)
 
 
+def test_labels_do_not_depend_on_the_order_of_directories(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [{"clip": 0.2}, {}, {"x": 1}]
+    paths = [
+        make(tmp_path / f"run-{index}", hyperparameters=change)
+        for index, change in enumerate(changes)
+    ]
+    for order in itertools.permutations(paths):
+        # The setting with the fewest changes to all others is the one without brackets.
+        assert load_results(order).algorithms == ("ppo", "ppo [clip=0.2]", "ppo [x=1]")
+
+
 def test_a_run_of_unknown_settings_goes_with_its_directory(tmp_path: Path) -> None:
     one = make(tmp_path / "one", (0, 1, 2))
     two = make(tmp_path / "two", hyperparameters={"clip": 0.2})
@@ -274,14 +287,6 @@ def test_a_run_of_unknown_settings_goes_with_its_directory(tmp_path: Path) -> No
     assert [r.state for r in results.runs_of("ppo", "CheetahRun")] == ["done"] * 3
     states = [run.state for run in results.runs_of("ppo [clip=0.2]", "CheetahRun")]
     assert states == ["done", "damaged"]
-
-
-def test_an_arm_with_several_settings_is_refused(tmp_path: Path) -> None:
-    make_ablation(tmp_path, Axis("ppo.clip", (0.1, 0.2)))
-    run, job = RunDirectory.open(tmp_path / "0.1"), Job("ppo", "CheetahRun", SEEDS)
-    write_cell(run, job.cells[1], job, POINTS, hyperparameters={"clip": 0.3})
-    with pytest.raises(UserError, match=r"arm 0.1 holds ppo in several settings.*clip="):
-        compared(tmp_path)
 
 
 # --- Numerics and other facts, by effect -------------------------------------------------
@@ -472,6 +477,10 @@ def test_every_command_takes_an_ablation(
         more = ["--delta", "0.3"] if command == "power" else []
         assert run_command([command, path, f"{path}/0.1", *more]) == EXIT_USER_ERROR
         assert "is an ablation; name it by itself" in capsys.readouterr().err
+    run, job = RunDirectory.open(tmp_path / "abl" / "0.1"), Job("ppo", "CheetahRun", SEEDS)
+    write_cell(run, job.cells[1], job, POINTS, hyperparameters={"clip": 0.3})
+    with pytest.raises(UserError, match=r"arm 0.1 holds ppo in several settings.*clip="):
+        compared(tmp_path / "abl")
 
 
 def test_cells_of_stored_results_say_what_they_compute() -> None:
