@@ -229,7 +229,8 @@ def results_table(arms: Arms) -> Table:
         f"{arms.reference_name}{', of the same method' if arms.ablation.axes else ''} "
         f"[{interval_rule(arms.analysis)}]{_coverage(arms.analysis)}. p: permutation test of "
         f"the mean, Holm-corrected for the {len(arms.comparisons)} differences of the table; "
-        f"claims rest on it, not on the intervals.{_shortage_text(arms)} {score_rule(arms.analysis)}"
+        f"claims rest on it, not on the intervals.{_shortage_text(arms)} "
+        f"{score_rule(arms.analysis)}"
     )
     if arms.ablation.metrics:
         listed = ", ".join(arms.ablation.metrics)

@@ -313,45 +313,14 @@ class Analysis:
             return (np.nan, np.nan)
         return statistics.coverage(runs, len(self.tasks))
 
-    def seeds_needed(self, delta: float, power: float = 0.8) -> dict[tuple[str, str], int | None]:
-        """Returns how many seeds show a difference of `delta` between two algorithms.
+    def powers(self, delta: float) -> dict[tuple[str, str], claims.Power]:
+        """Returns the power to show that an algorithm's scores are higher by `delta`, of each pair.
 
-        None where `claims.MAX_SEEDS` do not.
+        All pairs of the report are corrected for, those whose spread is unknown included.
 
         Raises:
             UserError: `delta` is not between 0 and 1, or no two algorithms have two runs a task.
         """
-        return {
-            (a, b): claims.seeds_needed(
-                self._scores(a), self._scores(b), delta, self._comparisons, power
-            )
-            for a, b in self._pairs_of_known_spread(delta)
-        }
-
-    def simulated_power(
-        self, delta: float, seeds: Sequence[int]
-    ) -> dict[tuple[str, str], tuple[float, ...]]:
-        """Returns how often so many seeds show a difference of `delta` between two algorithms.
-
-        Raises:
-            UserError: as `seeds_needed`.
-        """
-        return {
-            (a, b): tuple(
-                claims.simulated_power(
-                    self._scores(a), self._scores(b), runs, delta, self._comparisons
-                )
-                for runs in seeds
-            )
-            for a, b in self._pairs_of_known_spread(delta)
-        }
-
-    @property
-    def _comparisons(self) -> int:
-        """Number of pairs of the report, which Holm's correction starts from."""
-        return math.comb(len(self.algorithms), 2)
-
-    def _pairs_of_known_spread(self, delta: float) -> list[tuple[str, str]]:
         if not 0 < delta < 1:
             raise UserError(f"delta = {delta}: must be a score between 0 and 1, such as 0.05")
         enough = [a for a in self.algorithms if self.runs_per_task(a)[0] >= 2]
@@ -361,7 +330,11 @@ class Analysis:
                 "no two algorithms have two runs on every task, so their spread is unknown; "
                 "run more seeds with `suite run --seeds`"
             )
-        return pairs
+        comparisons = math.comb(len(self.algorithms), 2)
+        return {
+            (a, b): claims.Power(self._scores(a), self._scores(b), delta, comparisons)
+            for a, b in pairs
+        }
 
     def headline(self) -> str:
         """Returns the answer in one sentence with its uncertainty."""

@@ -232,20 +232,18 @@ def power_rows(request: Request, delta: float, power: float) -> list[PowerRow]:
     """Returns for each pair of algorithms how many seeds show a difference of `delta`.
 
     Raises:
-        UserError: as `Analysis.seeds_needed` and `load_results`.
+        UserError: as `Analysis.powers` and `load_results`.
     """
     analysis = request.analyse()
-    needed = analysis.seeds_needed(delta, power)
-    powers = analysis.simulated_power(delta, POWER_SEEDS)
     return [
         {
             "first": display_name(first),
             "second": display_name(second),
-            "power": dict(zip(map(str, POWER_SEEDS), powers[first, second], strict=True)),
-            "seeds": seeds,
+            "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
+            "seeds": found.seeds_needed(power),
             "stored": min(analysis.runs_per_task(each)[0] for each in (first, second)),
         }
-        for (first, second), seeds in needed.items()
+        for (first, second), found in analysis.powers(delta).items()
     ]
 
 

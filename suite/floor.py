@@ -101,8 +101,7 @@ def shortage(
         return Shortage("permutations", f"--reps {_permutations_to_tell(comparisons)}")
     remedy = f"{enough} seeds"
     if seeds:
-        more = tasks_to_tell(seeds, comparisons)
-        remedy += f" or {more} task{'s' * (more != 1)}"
+        remedy += f" or {tasks_to_tell(seeds, comparisons)} tasks"
     return Shortage("runs", remedy)
 
 
@@ -125,8 +124,4 @@ def _exact(seeds: int, tasks: int) -> float:
 
 
 def _permutations_to_tell(comparisons: int) -> int:
-    return next(
-        r
-        for r in itertools.count(math.floor(comparisons / LEVEL) - 1)
-        if comparisons / (r + 1) < LEVEL
-    )
+    return next(r for r in itertools.count(1) if comparisons / (r + 1) < LEVEL)
