@@ -21,19 +21,15 @@ import numpy as np
 
 from reports.ablation import Arms, ablation_tables
 from reports.ablation_figures import ablation_curves
+from reports.claims import permutation_test, reachable, sizes_of
 from reports.drawing import render
 from reports.entries import estimate_entry, make_table, p_value_entry
 from reports.markup import Entry, Table, to_markdown
 from reports.report import Request
 from reports.results import display_name
-from reports.statistics import (
-    REPETITIONS,
-    bootstrap_counts,
-    holm,
-    iqm_difference,
-    permutation_test,
-)
+from reports.statistics import REPETITIONS, bootstrap_counts, difference, holm, iqm
 from suite.ablation import Arm
+from suite.floor import seeds_to_tell
 from suite.storage.files import atomic_write
 from suite.storage.store import RunDirectory
 
@@ -87,8 +83,11 @@ def effects_table(name: str, mode: str = "deterministic") -> Table:
             generator = np.random.default_rng([0, zlib.crc32(f"{method} {effect}".encode())])
             counts = [bootstrap_counts([*map(len, s)], REPETITIONS, generator) for s in (x, y)]
             p_value = permutation_test(x, y, REPETITIONS, generator)
-            found[method, effect] = iqm_difference(x, y, counts[0], counts[1]), p_value
-    adjusted = dict(zip(found, holm([p for _, p in found.values()]), strict=True))
+            estimate = difference(iqm, x, y, counts[0], counts[1])
+            found[method, effect] = estimate, p_value, sizes_of(x, y)
+    adjusted = dict(zip(found, holm([p for _, p, _ in found.values()]), strict=True))
+    sizes = [sizes for _, _, sizes in found.values()]
+    within = dict(zip(found, reachable(sizes, REPETITIONS), strict=True))
     rows = [
         [
             Entry(display_name(method)),
@@ -98,7 +97,9 @@ def effects_table(name: str, mode: str = "deterministic") -> Table:
                 for entry in (
                     estimate_entry(found[method, effect][0]),
                     p_value_entry(found[method, effect][1]),
-                    p_value_entry(adjusted[method, effect]),
+                    p_value_entry(adjusted[method, effect])
+                    if within[method, effect]
+                    else Entry("too few runs", adjusted[method, effect]),
                 )
             ),
         ]
@@ -108,8 +109,12 @@ def effects_table(name: str, mode: str = "deterministic") -> Table:
     note = (
         f"Difference of the IQM of final scores in the mode {mode} [95% percentile interval], each "
         "arm beside its counterpart with the other switch alike, so six runs against six. p: "
-        f"permutation test within counterparts; Holm: corrected for all {len(found)} of the table."
+        "permutation test of the mean within counterparts; Holm: corrected for all "
+        f"{len(found)} of the table."
     )
+    if not all(within.values()):
+        needed = seeds_to_tell(min(map(len, sizes)), len(found))
+        note += f" There are too few runs to tell: needs {needed} seeds."
     return make_table("effects", "Main effects", ["method", *columns], rows, note)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.analysis import LEVEL, Analysis
+from reports import claims
+from reports.analysis import Analysis
 from reports.choice import EVERYTHING, Choice
 from reports.entries import interval_rule, make_table, p_value_entry, score_rule, text_entries
 from reports.loading import load_results
@@ -23,6 +24,7 @@ from reports.results import Finding, Results, Run, algorithm_order, display_name
 from reports.statistics import Estimate, holm
 from suite.ablation import Ablation, Arm, value_text
 from suite.errors import UserError
+from suite.floor import LEVEL, Shortage, Sizes
 from suite.protocol import Protocol
 from suite.storage.records import Cell, completed
 from suite.storage.store import RunDirectory, is_run
@@ -34,11 +36,15 @@ class Comparison:
 
     Attributes:
         difference: of the IQM of final scores.
+        sizes: runs of both on the tasks that both have.
         p_holm: of the permutation test, corrected for all comparisons of the ablation.
+        reachable: whether so many runs could differ significantly, whatever their scores.
     """
 
     difference: Estimate
+    sizes: Sizes
     p_holm: float
+    reachable: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,12 +113,23 @@ class Arms:
             difference = self.analysis.difference(label, reference)
             p_value = self.analysis.difference_p(label, reference)
             if difference is not None and p_value is not None:
-                found[label] = difference, p_value
-        adjusted = holm([p_value for _, p_value in found.values()])
+                sizes = self.analysis.common_sizes(label, reference)
+                found[label] = difference, sizes, p_value
+        adjusted = holm([p_value for _, _, p_value in found.values()])
+        sizes = [sizes for _, sizes, _ in found.values()]
+        within = claims.reachable(sizes, self.analysis.repetitions)
         return {
-            label: Comparison(difference, p_holm)
-            for (label, (difference, _)), p_holm in zip(found.items(), adjusted, strict=True)
+            label: Comparison(difference, sizes, p_holm, reachable)
+            for (label, (difference, sizes, _)), p_holm, reachable in zip(
+                found.items(), adjusted, within, strict=True
+            )
         }
+
+    @property
+    def shortage(self) -> Shortage | None:
+        """What the comparisons lack that could never differ significantly, None if all could."""
+        unreachable = [each.sizes for each in self.comparisons.values() if not each.reachable]
+        return self.analysis.shortage_of(unreachable, len(self.comparisons))
 
     def _compared(self) -> Iterator[tuple[str, str]]:
         known = set(self.analysis.results.algorithms)
@@ -219,9 +236,10 @@ def results_table(arms: Arms) -> Table:
         "Final return, mean ± sample standard deviation over n runs, with what was expected and "
         f"is not there or did not end well; IQM of the scores and its difference from that of "
         f"{arms.reference_name}{', of the same method' if arms.ablation.axes else ''} "
-        f"[{interval_rule(arms.analysis)}]{_coverage(arms.analysis)}. p: permutation test, "
-        f"Holm-corrected for the {len(arms.comparisons)} differences of the table; claims rest on "
-        f"it, not on the intervals. {score_rule(arms.analysis)}"
+        f"[{interval_rule(arms.analysis)}]{_coverage(arms.analysis)}. p: permutation test of "
+        f"the mean, Holm-corrected for the {len(arms.comparisons)} differences of the table; "
+        f"claims rest on it, not on the intervals.{_shortage_text(arms)} "
+        f"{score_rule(arms.analysis)}"
     )
     if arms.ablation.metrics:
         listed = ", ".join(arms.ablation.metrics)
@@ -271,9 +289,15 @@ def headline(arms: Arms) -> str:
         for label, comparison in found.items()
         if comparison.p_holm < LEVEL
     ]
+    tests = f"(Holm-corrected permutation tests of the mean at {LEVEL:g})"
+    lacking, reachable = arms.shortage, sum(each.reachable for each in found.values())
+    if lacking and not reachable:
+        text = lacking.sentence(f" any of {len(found)} arms from arm {arms.reference.name}")
+        return f"{text[0].upper()}{text[1:]} {tests}."
     text = f"{len(clear) or 'None'} of {len(found)} arms differ from arm {arms.reference.name}"
-    listed = f" in the IQM: {'; '.join(clear)}" if clear else " at this number of runs"
-    return f"{text}{listed} (Holm-corrected permutation tests at {LEVEL:g})."
+    listed = f", by IQM: {'; '.join(clear)}" if clear else " at this number of runs"
+    rest = f"; {lacking.sentence(f' {len(found) - reachable} of them')}" if lacking else ""
+    return f"{text}{listed}{rest} {tests}."
 
 
 def _returns(arms: Arms, method: str, arm: Arm, task: str) -> Entry:
@@ -329,7 +353,21 @@ def _p_holm(arms: Arms, method: str, arm: Arm) -> Entry:
     if label == arms.reference_of(method):
         return Entry("reference")
     comparison = arms.comparisons.get(label)
-    return p_value_entry(comparison.p_holm) if comparison else Entry("incomplete")
+    if comparison is None:
+        return Entry("incomplete")
+    lacking = arms.shortage
+    if lacking and not comparison.reachable:
+        return Entry(f"too few {lacking.of}", comparison.p_holm)
+    return p_value_entry(comparison.p_holm)
+
+
+def _shortage_text(arms: Arms) -> str:
+    """Says which differences no scores could make claims, with a space in front."""
+    if not arms.shortage:
+        return ""
+    count = sum(not each.reachable for each in arms.comparisons.values())
+    which = "" if count == len(arms.comparisons) else f" {count} of them"
+    return f" There are {arms.shortage.sentence(which)}."
 
 
 def _coverage(analysis: Analysis) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from reports import statistics
+from reports import claims, statistics
 from reports.results import Results, display_name
 from reports.scores import (
     DEFAULT_POLICY,
@@ -27,12 +28,10 @@ from reports.scores import (
 )
 from reports.statistics import Band, Estimate
 from suite.errors import UserError
+from suite.floor import LEVEL, Shortage, Sizes, shortage
 
 PUBLISHED = "published"
 """The mode that is each algorithm's own."""
-
-LEVEL = 0.05
-"""Family-wise error rate of the pairwise claims."""
 
 BAND_REPETITIONS = 10_000
 """Most resamples behind a point of a drawn curve; printed numbers use all of them."""
@@ -68,16 +67,22 @@ class Pair:
         first, second: labels.
         difference: IQM of the first less that of the second.
         improvement: probability that a run of the first beats one of the second.
-        p_value: of the stratified permutation test on the difference.
+        mean_difference: mean score of the first less that of the second, which is what is tested.
+        sizes: runs of both on each task.
+        p_value: of the stratified permutation test, `claims.permutation_test`.
         p_holm: adjusted for the number of pairs.
+        reachable: whether so many runs could differ significantly, whatever their scores.
     """
 
     first: str
     second: str
     difference: Estimate
     improvement: Estimate
+    mean_difference: Estimate
+    sizes: Sizes
     p_value: float
-    p_holm: float
+    p_holm: float = math.nan
+    reachable: bool = False
 
     @property
     def significant(self) -> bool:
@@ -239,9 +244,28 @@ class Analysis:
         """All pairs of algorithms, each in the order of the tables."""
         drawn = [self._pair(*pair) for pair in itertools.combinations(self.algorithms, 2)]
         adjusted = statistics.holm([pair.p_value for pair in drawn])
+        within = claims.reachable([pair.sizes for pair in drawn], self.repetitions)
         return tuple(
-            dataclasses.replace(pair, p_holm=p) for pair, p in zip(drawn, adjusted, strict=True)
+            dataclasses.replace(pair, p_holm=p, reachable=reachable)
+            for pair, p, reachable in zip(drawn, adjusted, within, strict=True)
         )
+
+    @functools.cached_property
+    def shortage(self) -> Shortage | None:
+        """What the pairs lack that could never differ significantly, None if all could."""
+        return self.shortage_of([pair.sizes for pair in self.pairs if not pair.reachable])
+
+    def shortage_of(
+        self, unreachable: Sequence[Sizes], comparisons: int | None = None
+    ) -> Shortage | None:
+        """Returns what comparisons lack of which none can become a claim, None without any.
+
+        Args:
+            unreachable: runs of both sides on each task, of each.
+            comparisons: number of all that are corrected together, by default all pairs.
+        """
+        number = len(self.pairs) if comparisons is None else comparisons
+        return shortage(unreachable, number, self.repetitions)
 
     @functools.cached_property
     def without_task(self) -> dict[str, dict[str, float]]:
@@ -320,8 +344,10 @@ class Analysis:
             return (np.nan, np.nan)
         return statistics.coverage(runs, len(self.tasks))
 
-    def seeds_needed(self, delta: float, power: float = 0.8) -> dict[tuple[str, str], int]:
-        """Returns how many seeds show a difference of `delta` between two algorithms.
+    def powers(self, delta: float) -> dict[tuple[str, str], claims.Power]:
+        """Returns the power to show that an algorithm's scores are higher by `delta`, of each pair.
+
+        All pairs of the report are corrected for, those whose spread is unknown included.
 
         Raises:
             UserError: `delta` is not between 0 and 1, or no two algorithms have two runs a task.
@@ -335,10 +361,9 @@ class Analysis:
                 "no two algorithms have two runs on every task, so their spread is unknown; "
                 "run more seeds with `suite run --seeds`"
             )
+        comparisons = math.comb(len(self.algorithms), 2)
         return {
-            (a, b): statistics.seeds_needed(
-                self._scores(a), self._scores(b), delta, comparisons=len(pairs), power=power
-            )
+            (a, b): claims.Power(self._scores(a), self._scores(b), delta, comparisons)
             for a, b in pairs
         }
 
@@ -352,14 +377,31 @@ class Analysis:
         if len(ranked) == 1:
             return f"{display_name(best)} has an IQM score of {self.aggregate(best)} {over}."
         top = f"{display_name(best)} has the highest IQM score, {self.aggregate(best)}"
-        beaten = [a for a in ranked[1:] if self._claim(best, a)]
-        unclear = [a for a in ranked[1:] if a not in beaten]
-        parts = [f"{top} {over}"]
-        if beaten:
-            parts.append(f"significantly above {_listed(beaten)}")
-        if unclear:
-            parts.append(f"not distinguishable from {_listed(unclear)}")
-        return f"{', '.join(parts)} (Holm-corrected permutation tests at {LEVEL:g})."
+        parts = [f"{top} {over}", *self._verdicts(best, ranked[1:])]
+        return f"{', '.join(parts)} (Holm-corrected permutation tests of the mean at {LEVEL:g})."
+
+    def _verdicts(self, best: str, others: Sequence[str]) -> list[str]:
+        """Returns what can be said of the difference of one algorithm from others."""
+        pairs = {other: self._pair_of(best, other) for other in others}
+        ahead = {other: self._mean_ahead(best, pair) for other, pair in pairs.items()}
+        groups = {
+            "significantly above": [a for a, p in pairs.items() if p.significant and ahead[a]],
+            "with a mean score significantly below that of": [
+                a for a, p in pairs.items() if p.significant and not ahead[a]
+            ],
+            "not distinguishable from": [
+                a for a, p in pairs.items() if p.reachable and not p.significant
+            ],
+        }
+        texts = [f"{verdict} {_listed(names)}" for verdict, names in groups.items() if names]
+        unreachable = [a for a, p in pairs.items() if not (p.reachable or p.significant)]
+        lacking = self.shortage_of([pairs[a].sizes for a in unreachable])
+        if lacking:
+            texts.append(lacking.sentence(f" it from {_listed(unreachable)}"))
+        return texts
+
+    def _mean_ahead(self, algorithm: str, pair: Pair) -> bool:
+        return (pair.mean_difference.value > 0) == (pair.first == algorithm)
 
     def difference(self, first: str, second: str) -> Estimate | None:
         """Returns IQM(first) - IQM(second) of final scores on the tasks that both have."""
@@ -367,15 +409,19 @@ class Analysis:
         if not x:
             return None
         counts = self._counts(first, _sizes(x)), self._counts(second, _sizes(y))
-        return statistics.iqm_difference(x, y, *counts)
+        return statistics.difference(statistics.iqm, x, y, *counts)
 
     def difference_p(self, first: str, second: str) -> float | None:
-        """Returns the p-value of that difference, by the permutation test that claims rest on."""
+        """Returns the p-value of the permutation test that claims rest on, on those tasks."""
         x, y = self._common_scores(first, second)
         if not x:
             return None
         generator = self._generator(f"{first} and {second}")
-        return statistics.permutation_test(x, y, self.repetitions, generator)
+        return claims.permutation_test(x, y, self.repetitions, generator)
+
+    def common_sizes(self, first: str, second: str) -> Sizes:
+        """Returns the numbers of runs of two algorithms on the tasks that both have."""
+        return claims.sizes_of(*self._common_scores(first, second))
 
     def _common_scores(self, first: str, second: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the final scores of two algorithms on the tasks that both have."""
@@ -389,20 +435,22 @@ class Analysis:
         low, high = min(sizes), max(sizes)
         return f"{low if low == high else f'{low} to {high}'} run{'s' * (high != 1)} of each"
 
-    def _claim(self, first: str, second: str) -> bool:
-        return any(
-            pair.significant for pair in self.pairs if {pair.first, pair.second} == {first, second}
-        )
+    def _pair_of(self, one: str, other: str) -> Pair:
+        return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
 
     def _pair(self, first: str, second: str) -> Pair:
         x, y = self._scores(first), self._scores(second)
         counts = self._counts(first), self._counts(second)
-        p_value = statistics.permutation_test(
-            x, y, self.repetitions, self._generator(f"{first} and {second}")
+        generator = self._generator(f"{first} and {second}")
+        return Pair(
+            first,
+            second,
+            statistics.difference(statistics.iqm, x, y, *counts),
+            statistics.improvement(x, y, *counts),
+            statistics.difference(statistics.mean, x, y, *counts),
+            claims.sizes_of(x, y),
+            claims.permutation_test(x, y, self.repetitions, generator),
         )
-        difference = statistics.iqm_difference(x, y, *counts)
-        improvement = statistics.improvement(x, y, *counts)
-        return Pair(first, second, difference, improvement, p_value, p_value)
 
     @functools.cache  # noqa: B019 - an analysis lives as long as the program
     def _table(self, reduction: Reduction) -> dict[tuple[str, str], TaskScores]:

@@ -99,6 +99,15 @@ def _ended_badly(analysis: Analysis) -> str:
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
+def shortage_text(analysis: Analysis) -> str:
+    """Returns a sentence on pairs that could never differ, with a space in front."""
+    if not analysis.shortage:
+        return ""
+    count = sum(not pair.reachable for pair in analysis.pairs)
+    which = "the pairs" if count == len(analysis.pairs) else f"{count} of the pairs"
+    return f" There are {analysis.shortage.sentence(f' {which} apart')}."
+
+
 def _method(repetitions: int) -> str:
     return (
         f"nominal {CONFIDENCE:.0%} percentile intervals, stratified bootstrap over runs, "

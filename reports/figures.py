@@ -20,6 +20,7 @@ from reports.captions import (
     mode_text,
     run_counts,
     score_words,
+    shortage_text,
     task_count,
 )
 from reports.cost_figures import sample_efficiency, trade_off
@@ -262,9 +263,9 @@ def _comparisons(analysis: Analysis) -> list[Figure]:
     count = math.ceil(len(analysis.pairs) / PAIRS_PER_FIGURE)
     caption = (
         "Pairwise comparisons X − Y of the final scores. Blue diamonds: significant at a "
-        "family-wise level of 5% (permutation tests, stratified by task, Holm-corrected over "
-        f"{len(analysis.pairs)} pairs). {run_counts(analysis)} {interval_text(analysis)}"
-        f"{left_out_text(analysis)}"
+        "family-wise level of 5% (permutation tests of the mean within tasks, Holm-corrected over "
+        f"{len(analysis.pairs)} pairs).{shortage_text(analysis)} {run_counts(analysis)} "
+        f"{interval_text(analysis)}{left_out_text(analysis)}"
     )
     return [
         Figure(

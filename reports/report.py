@@ -7,13 +7,14 @@ import dataclasses
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from reports.ablation import Arms
 from reports.ablation_report import ablation_summary, every_figure, every_table, page_words
 from reports.agreement import listed
 from reports.analysis import Analysis
 from reports.choice import EVERYTHING, Choice
+from reports.claims import MAX_SEEDS
 from reports.drawing import FORMATS as DRAWINGS
 from reports.drawing import render
 from reports.figures import make_figures
@@ -33,9 +34,17 @@ from reports.statistics import REPETITIONS
 from reports.tables import build_tables
 from suite.ablation import is_ablation
 from suite.errors import UserError, unknown
+from suite.floor import LEVEL
+from suite.text import table as text_table
 
 Part = Literal["html", "tables", "figures"]
 PARTS: tuple[Part, ...] = get_args(Part)
+
+POWER_SEEDS = (2, 3, 5, 10)
+"""Numbers of seeds whose power `suite power` prints."""
+
+FEW_RUNS = 5
+"""Stored runs below which their spread is called a rough guess."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,29 +253,64 @@ def comparison_text(request: Request) -> str:
     return "\n".join([summary(analysis), "", *shown]).rstrip()
 
 
-def power_rows(request: Request, delta: float, power: float) -> list[dict[str, str | int]]:
+class PowerRow(TypedDict):
+    """What it takes to tell two algorithms apart.
+
+    Attributes:
+        first, second: names.
+        power: simulated probability to show the difference, by number of seeds.
+        seeds: fewest that show it, None where `MAX_SEEDS` do not.
+        stored: fewest stored runs of a task that the spread was taken from.
+    """
+
+    first: str
+    second: str
+    power: dict[str, float]
+    seeds: int | None
+    stored: int
+
+
+def power_rows(request: Request, delta: float, power: float) -> list[PowerRow]:
     """Returns for each pair of algorithms how many seeds show a difference of `delta`.
 
     Raises:
-        UserError: as `Analysis.seeds_needed` and `open_stored`.
+        UserError: as `Analysis.powers` and `open_stored`.
     """
-    needed = request.analyse().seeds_needed(delta, power)
+    analysis = request.analyse()
     return [
-        {"first": display_name(first), "second": display_name(second), "seeds": seeds}
-        for (first, second), seeds in needed.items()
+        {
+            "first": display_name(first),
+            "second": display_name(second),
+            "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
+            "seeds": found.seeds_needed(power),
+            "stored": min(analysis.runs_per_task(each)[0] for each in (first, second)),
+        }
+        for (first, second), found in analysis.powers(delta).items()
     ]
 
 
-def power_text(rows: Sequence[Mapping[str, str | int]], delta: float, power: float) -> str:
+def power_text(rows: Sequence[PowerRow], delta: float, power: float) -> str:
     """Returns `power_rows` as a table for a terminal."""
-    width = max(len(f"{row['first']} - {row['second']}") for row in rows)
     head = (
-        f"Seeds per task and algorithm to show a difference of {delta:g} in IQM score with "
-        f"probability {power:g},\nat a family-wise level of 5% over {len(rows)} "
-        f"pair{'s' * (len(rows) != 1)}:"
+        f"Probability to show that one method scores higher by {delta:g}, by seeds per task and "
+        f"method,\nand the fewest seeds that show it with probability {power:g}. Simulated with "
+        f"the report's test at a\nfamily-wise level of {LEVEL:.0%}; Holm's correction starts from "
+        "the number of pairs."
     )
-    pairs = [(f"{row['first']} - {row['second']}", row["seeds"]) for row in rows]
-    return "\n".join([head, *(f"  {pair:<{width}}  {seeds:>5}" for pair, seeds in pairs)])
+    header = ["pair", *(f"n = {seeds}" for seeds in POWER_SEEDS), "seeds needed"]
+    lines = [
+        [
+            f"{row['first']} - {row['second']}",
+            *(f"{each:.2f}" for each in row["power"].values()),
+            f"none up to {MAX_SEEDS}" if row["seeds"] is None else str(row["seeds"]),
+        ]
+        for row in rows
+    ]
+    table = text_table(header, lines)
+    stored = min(row["stored"] for row in rows)
+    if stored >= FEW_RUNS:
+        return f"{head}\n\n{table}"
+    return f"{head}\nThe spread is that of {stored} stored runs, and so a rough guess.\n\n{table}"
 
 
 def _every_mode(analysis: Analysis) -> list[Analysis]:

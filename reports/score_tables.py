@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.analysis import LEVEL, Analysis
+from reports.analysis import Analysis, Pair
+from reports.captions import shortage_text
 from reports.entries import (
     estimate_entry,
     final_return,
@@ -20,6 +21,7 @@ from reports.published import Reference
 from reports.results import display_name
 from reports.scores import REDUCTIONS, Reduction, median_time
 from reports.statistics import METRICS, Estimate
+from suite.floor import ENUMERATED, LEVEL
 
 THRESHOLDS = (0.25, 0.5, 0.75)
 """Scores of the table of times to threshold."""
@@ -97,21 +99,39 @@ def pairwise(analysis: Analysis) -> Table:
             Entry(display_name(pair.second), None, analysis.run_ids(pair.second)),
             estimate_entry(pair.difference),
             estimate_entry(pair.improvement),
+            estimate_entry(pair.mean_difference),
             p_value_entry(pair.p_value),
             p_value_entry(pair.p_holm),
-            Entry("yes" if pair.significant else "no"),
+            Entry(_verdict(analysis, pair)),
         )
         for pair in analysis.pairs
     ]
     note = (
-        "Differences of the IQM of final scores and P(first > second) "
-        f"[{interval_rule(analysis)}]. p: stratified permutation test, {analysis.repetitions:,} "
-        f"permutations; Holm-corrected for {len(rows)} pair{'s' * (len(rows) != 1)}, claimed below "
-        f"{LEVEL:g}. "
-        f"{score_rule(analysis)}"
+        "Differences of the IQM of final scores, P(first > second) and differences of the mean "
+        f"[{interval_rule(analysis)}]. p: permutation test of the studentised difference of the "
+        f"mean within tasks, all permutations or {analysis.repetitions:,} of more than "
+        f"{ENUMERATED:,}; Holm-corrected for {len(rows)} pair{'s' * (len(rows) != 1)}, claimed "
+        f"below {LEVEL:g}.{shortage_text(analysis)} {score_rule(analysis)}"
     )
-    header = ("first", "second", "IQM difference", "P(first > second)", "p", "p (Holm)", "differ")
+    header = (
+        "first",
+        "second",
+        "IQM difference",
+        "P(first > second)",
+        "mean difference",
+        "p",
+        "p (Holm)",
+        "differ",
+    )
     return make_table("pairwise", "Pairwise comparisons", header, rows, note)
+
+
+def _verdict(analysis: Analysis, pair: Pair) -> str:
+    """Returns whether two algorithms differ: `yes`, `no` or `too few runs`."""
+    if pair.significant:
+        return "yes"
+    lacking = analysis.shortage
+    return "no" if pair.reachable or not lacking else f"too few {lacking.of}"
 
 
 def leave_one_task_out(analysis: Analysis) -> Table:

@@ -16,7 +16,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from statistics import NormalDist
 
 import numpy as np
 
@@ -200,34 +199,15 @@ def improvement(x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray
     return Estimate(value, float(low), float(high))
 
 
-def iqm_difference(x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray) -> Estimate:
-    """Returns IQM(x) - IQM(y) with its interval; the two are resampled independently."""
-    value = point(iqm, x) - point(iqm, y)
+def difference(
+    metric: Metric, x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray
+) -> Estimate:
+    """Returns metric(x) - metric(y) with its interval; the two are resampled independently."""
+    value = point(metric, x) - point(metric, y)
     if min(map(len, (*x, *y))) < 2:
         return Estimate(value)
-    low, high = interval(iqm(x, counts_x) - iqm(y, counts_y))
+    low, high = interval(metric(x, counts_x) - metric(y, counts_y))
     return Estimate(value, float(low), float(high))
-
-
-def permutation_test(
-    x: Scores, y: Scores, repetitions: int, generator: np.random.Generator
-) -> float:
-    """Tests whether two algorithms differ in IQM, by exchanging runs within each task.
-
-    Unlike a bootstrap interval its false alarms are bounded by the level whatever the
-    number of runs, so this is what claims rest on.
-
-    Returns:
-        The two-sided p-value.
-    """
-    pooled = [np.concatenate(pair) for pair in zip(x, y, strict=True)]
-    sizes = [(len(task_x), len(task_y)) for task_x, task_y in zip(x, y, strict=True)]
-    in_x = np.concatenate([_memberships(a, a + b, repetitions, generator) for a, b in sizes])
-    differences = np.abs(iqm(pooled, in_x) - iqm(pooled, 1 - in_x))
-    observed = abs(point(iqm, x) - point(iqm, y))
-    # The same numbers summed in another order differ in the last bits.
-    at_least = np.count_nonzero(differences >= observed - 1e-12)
-    return float((at_least + 1) / (repetitions + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -299,40 +279,6 @@ def simulated_coverage(
     return hits / trials
 
 
-def seeds_needed(
-    x: Scores, y: Scores, delta: float, comparisons: int = 1, power: float = 0.8
-) -> int:
-    """Estimates how many seeds show a difference of IQMs, from the spread of stored runs.
-
-    The error of an IQM is simulated at 20 seeds by drawing from the stored runs, whose
-    spread is corrected for their small number, and shrinks with the root of the seeds.
-
-    Args:
-        x, y: stored scores of two algorithms, at least two runs a task.
-        delta: the difference to show, as a score.
-        comparisons: number of claims the 5% level is shared between (Bonferroni).
-        power: probability to show it if it is there.
-
-    Returns:
-        Seeds per task and algorithm, at least 2.
-    """
-    reference = 20
-    generator = np.random.default_rng(0)
-    variance = sum(_iqm_variance(scores, reference, generator) for scores in (x, y))
-    normal = NormalDist()
-    z = normal.inv_cdf(1 - (1 - CONFIDENCE) / 2 / comparisons) + normal.inv_cdf(power)
-    return max(2, math.ceil(reference * variance * (z / delta) ** 2))
-
-
-def _iqm_variance(scores: Scores, runs: int, generator: np.random.Generator) -> float:
-    """Returns the variance of the IQM of `runs` runs a task that are like the stored ones."""
-    draws = []
-    for task in scores:
-        widened = task.mean() + (task - task.mean()) * math.sqrt(len(task) / (len(task) - 1))
-        draws.append(generator.choice(widened, (4000, runs)))
-    return float(_trimmed_mean(np.concatenate(draws, axis=1)).var())
-
-
 def _trimmed_mean(values: np.ndarray) -> np.ndarray:
     """Returns the mean over the last axis less a quarter at either end."""
     size = values.shape[-1]
@@ -353,18 +299,6 @@ def _task_means(scores: Scores, counts: np.ndarray) -> np.ndarray:
     """Returns [tasks, R] means over runs."""
     parts = zip(scores, _by_task(scores, counts), strict=True)
     return np.stack([task @ part / len(task) for task, part in parts])
-
-
-def _memberships(
-    chosen: int, size: int, repetitions: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Draws `chosen` out of `size` without replacement, R times; returns [size, R] of 0 and 1."""
-    members = np.zeros((size, repetitions), np.int16)
-    wanted = np.full(repetitions, chosen, np.int16)
-    for index in range(size):
-        members[index] = generator.random(repetitions) * (size - index) < wanted
-        wanted -= members[index]
-    return members
 
 
 def _band(x: np.ndarray, estimates: Sequence[Estimate]) -> Band:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import sys
 from collections import deque
@@ -13,6 +14,7 @@ from algorithms.registry import entries
 from suite.ablation import PROTOCOL, SOURCE, Ablation, Arm, Recipe, value_text
 from suite.decoders import Decoders
 from suite.errors import UserError, unknown
+from suite.floor import shortage_of
 from suite.launch import launch
 from suite.plan import Plan
 from suite.protocol_flags import is_protocol_change
@@ -47,6 +49,16 @@ class Prepared:
         """What is varied, in a line or two for people."""
         arms = ", ".join(self.arms)
         return f"{self.ablation.name}: {self.ablation.description}\narms: {arms}"
+
+    def shortage(self) -> str | None:
+        """Returns why no claim about an arm can come out, None if one can."""
+        ablation, methods = self.ablation, len(self.ablation.algorithms)
+        # Arms are compared with the reference arm, algorithms of a single arm with each other.
+        arms = methods * (len(self.arms) - 1)
+        comparisons = arms if ablation.axes else math.comb(methods, 2)
+        found = shortage_of(comparisons, len(ablation.seeds), len(ablation.tasks))
+        which = f" any of {arms} arms from the reference" if ablation.axes else " any two apart"
+        return found and found.sentence(which)
 
     def requests(self) -> Iterator[tuple[str, Request]]:
         """Yields what is trained, in order, with the names of the directories."""

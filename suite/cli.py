@@ -222,7 +222,7 @@ def ablate(
     prepared = prepare_ablation(recipe, engine, out)
     if dry_run:
         plans = [f"\n{name}: {planned.render()}" for name, planned in prepared.plans()]
-        click.echo("\n".join([prepared.description, *plans]))
+        click.echo("\n".join([prepared.description, *plans, *_warned(prepared.shortage())]))
         return 0
     outcome = run_ablation(prepared)
     return _finish(outcome.interrupted, outcome.diverged, prepared.out)
@@ -433,7 +433,7 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
 
 @cli.command()
 @_run_dirs_argument
-@click.option("--delta", required=True, type=float, help="Difference of IQM scores, in (0, 1).")
+@click.option("--delta", required=True, type=float, help="Difference of scores, in (0, 1).")
 @click.option(
     "--power",
     default=0.8,
@@ -452,7 +452,7 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
 def power(
     run_dirs: tuple[Path, ...], delta: float, power: float, as_json: bool, **scoring: Any
 ) -> None:
-    """Estimate how many seeds would show a difference DELTA, from the stored spread."""
+    """Simulate how many seeds would show a difference DELTA, from the stored spread."""
     start_matplotlib()
     from reports.report import power_rows, power_text
 
@@ -609,8 +609,16 @@ def _print_plan(request: Request, as_json: bool) -> int:
     planned = request.plan(stored)
     if stored is not None:
         request.check_stored(stored, planned)
-    click.echo(_json(planned.to_dict()) if as_json else planned.render())
+    if as_json:
+        click.echo(_json(planned.to_dict()))
+    else:
+        click.echo("\n".join([planned.render(), *_warned(planned.shortage())]))
     return 0
+
+
+def _warned(shortage: str | None) -> list[str]:
+    """Returns the line of a plan from which no claim can come out, none otherwise."""
+    return [f"warning: {shortage}"] if shortage else []
 
 
 def _open_run(path: Path) -> RunDirectory:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from algorithms.api import MODES, Algorithm
 from suite import text
+from suite.floor import shortage_of
 from suite.protocol import Protocol
 from suite.selection import format_seeds
 from suite.storage.records import Cell, Job, Status
@@ -119,8 +121,20 @@ class Plan:
             "steps_per_update": self.protocol.steps_per_update,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
+            "shortage": self.shortage(),
             "jobs": [planned.to_dict() for planned in self.jobs],
         }
+
+    def shortage(self) -> str | None:
+        """Returns why no claim about two of the algorithms can come out, None if one can."""
+        seeds: dict[tuple[str, str], set[int]] = {}
+        for planned in self.jobs:
+            job = planned.job
+            seeds.setdefault((job.algorithm, job.task), set()).update(job.seeds)
+        algorithms, tasks = ({key[i] for key in seeds} for i in (0, 1))
+        fewest = min(map(len, seeds.values()), default=0)
+        found = shortage_of(math.comb(len(algorithms), 2), fewest, len(tasks))
+        return found and found.sentence(f" any two of {len(algorithms)} algorithms apart")
 
     def render(self) -> str:
         """Returns a table for people."""

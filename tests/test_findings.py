@@ -22,4 +22,5 @@ def test_a_changed_number_is_noticed() -> None:
     page = findings.PAGE.read_text(encoding="utf-8")
     edited = page.replace("| PPO | cumulative-after | 5", "| PPO | cumulative-after | 6", 1)
     assert edited != page
-    assert findings.rebuilt(edited, leave=findings.UNCHECKED) == page
+    others = frozenset(findings.TABLES) - {"normalizer"}
+    assert findings.rebuilt(edited, leave=others) == page

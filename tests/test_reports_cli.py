@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -145,9 +146,18 @@ def test_power_asks_for_more_seeds_for_less(suite: Suite, run: RunDirectory) -> 
     def seeds(delta: str) -> int:
         result = suite("power", run.path, "--delta", delta)
         assert result.code == 0
+        assert "The spread is that of 3 stored runs" in result.out
         return int(result.out.splitlines()[-1].split()[-1])
 
-    assert seeds("0.005") > 4 * seeds("0.05")
+    assert seeds("0.02") > 3 * seeds("0.05")
+
+
+def test_power_says_where_no_number_of_seeds_is_enough(suite: Suite, run: RunDirectory) -> None:
+    result = suite("power", run.path, "--delta", "0.001")
+    assert result.out.splitlines()[-1].endswith("none up to 100")
+    (row,) = json.loads(suite("power", run.path, "--delta", "0.001", "--json").out)
+    assert row["seeds"] is None
+    assert set(row["power"]) == {"2", "3", "5", "10"} and max(row["power"].values()) < 0.2
 
 
 def test_power_refuses_an_impossible_difference(suite: Suite, run: RunDirectory) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -145,43 +144,6 @@ def test_curves_are_estimates_at_each_point() -> None:
     assert means.value == pytest.approx(curves[0].mean(axis=0))
 
 
-def test_permutation_test_is_the_exact_one() -> None:
-    x, y = [np.array([0.9, 0.8, 0.7])], [np.array([0.1, 0.75, 0.3])]
-    pooled = np.concatenate([x[0], y[0]])
-    observed = abs(x[0].mean() - y[0].mean())  # with 3 scores the IQM is the mean
-    extreme = []
-    for chosen in itertools.combinations(range(6), 3):
-        rest = [i for i in range(6) if i not in chosen]
-        difference = abs(pooled[list(chosen)].mean() - pooled[rest].mean())
-        extreme.append(difference >= observed - 1e-9)
-    p = statistics.permutation_test(x, y, 50_000, np.random.default_rng(0))
-    assert p == pytest.approx(np.mean(extreme), abs=0.01)
-
-
-def test_permutation_test_keeps_its_level() -> None:
-    generator = np.random.default_rng(5)
-    p_values = np.array(
-        [
-            statistics.permutation_test(
-                list(generator.normal(0.5, 0.1, (6, 5))),
-                list(generator.normal(0.5, 0.1, (6, 5))),
-                300,
-                generator,
-            )
-            for _ in range(400)
-        ]
-    )
-    # 400 trials at 5%: 20 alarms, standard deviation 4.4.
-    assert 6 <= np.count_nonzero(p_values < 0.05) <= 34
-    assert np.mean(p_values) == pytest.approx(0.5, abs=0.06)
-
-
-def test_permutation_test_finds_a_clear_difference() -> None:
-    x, y = list(matrix().T), list((matrix(1) + 2).T)
-    p = statistics.permutation_test(x, y, 999, np.random.default_rng(0))
-    assert p == pytest.approx(1 / 1000)
-
-
 @pytest.mark.parametrize(
     ("p_values", "adjusted"),
     [
@@ -215,27 +177,3 @@ def test_stored_coverage_is_the_simulated_one(runs: int) -> None:
 def test_coverage_of_other_numbers_is_simulated() -> None:
     normal, failing = statistics.coverage(4, 1)
     assert 0.6 < failing < 0.95 and 0.7 < normal < 0.95
-
-
-def test_seeds_needed_reaches_the_power() -> None:
-    generator = np.random.default_rng(0)
-    x = list(generator.normal(0.5, 0.1, (1, 400)))
-    y = list(generator.normal(0.5, 0.1, (1, 400)))
-    delta = 0.05
-    seeds = statistics.seeds_needed(x, y, delta)
-    shown = 0
-    for _ in range(2000):
-        a = np.sort(generator.normal(0.5 + delta, 0.1, seeds))
-        b = np.sort(generator.normal(0.5, 0.1, seeds))
-        cut = seeds // 4
-        a, b = a[cut : seeds - cut], b[cut : seeds - cut]
-        # Variance of a trimmed mean of a normal sample with a quarter off either end: 1.195/n.
-        shown += abs(a.mean() - b.mean()) > 1.96 * math.sqrt(2 * 1.195 * 0.1**2 / seeds)
-    assert shown / 2000 == pytest.approx(0.8, abs=0.06)
-
-
-def test_seeds_needed_grows_with_difficulty() -> None:
-    x, y = list(matrix().T), list(matrix(1).T)
-    easy, hard = statistics.seeds_needed(x, y, 0.2), statistics.seeds_needed(x, y, 0.1)
-    assert hard == pytest.approx(4 * easy, abs=4)
-    assert statistics.seeds_needed(x, y, 0.1, comparisons=10) > hard

@@ -17,6 +17,7 @@ from generate import METHODS, SEED_SPREAD, TASKS, generate_runs, level, write_ce
 from rliable import metrics
 
 from reports.analysis import Analysis
+from reports.figures import make_figures
 from reports.loading import load_results
 from reports.markup import (
     Entry,
@@ -29,8 +30,10 @@ from reports.markup import (
     to_text,
 )
 from reports.published import Reference, load_reference
-from reports.score_tables import final_returns
+from reports.results import display_name
+from reports.score_tables import final_returns, pairwise
 from reports.scores import ScorePolicy
+from reports.statistics import Estimate
 from reports.tables import build_tables, write_tables
 from suite.errors import UserError
 from suite.storage.records import Cell, Job
@@ -179,18 +182,61 @@ def test_one_seed_has_no_interval_and_no_power(tmp_path: Path) -> None:
     assert not analysis.pairs[0].significant
     assert column(tables_of(analysis)["aggregates"], "coverage of 95%") == ["", ""]
     with pytest.raises(UserError, match="two runs on every task"):
-        analysis.seeds_needed(0.05)
+        analysis.powers(0.05)
+
+
+@pytest.fixture(scope="module")
+def five_seeds(full_path: Path) -> Analysis:
+    """The five methods on one of the tasks, where ten pairs cannot be told apart."""
+    results = load_results([full_path])
+    runs = tuple(run for run in results.runs if run.task == TASKS[0])
+    return Analysis(dataclasses.replace(results, runs=runs), repetitions=REPETITIONS)
+
+
+def test_too_few_runs_are_not_called_indistinguishable(five_seeds: Analysis) -> None:
+    lacking = "needs 6 seeds or 2 tasks"  # 10 x 2 / 252 is above 5%, 10 x 2 / 924 is not
+    assert "distinguishable" not in five_seeds.headline()
+    others = "GoRL(Diff), PPO, DPPO and FPO"
+    assert f", too few runs to tell it from {others}: {lacking} (" in five_seeds.headline()
+    table = pairwise(five_seeds)
+    assert set(column(table, "differ")) == {"too few runs"}
+    sentence = f"There are too few runs to tell the pairs apart: {lacking}."
+    assert sentence in table.note
+    captions = {figure.name: figure.caption for figure in make_figures(five_seeds)}
+    assert sentence in captions["comparisons"]
+
+
+def test_enough_runs_are_not_called_too_few(full: Analysis) -> None:
+    assert full.shortage is None
+    assert {"yes"} <= set(column(pairwise(full), "differ")) <= {"yes", "no"}
+    few = dataclasses.replace(full, repetitions=100)
+    assert few.shortage is not None and few.shortage.remedy == "--reps 200"
+    assert set(column(pairwise(few), "differ")) == {"too few permutations"}
+
+
+def test_the_mean_may_contradict_the_iqm(full: Analysis) -> None:
+    """The test is of the mean: a lower one of the best by IQM is said, not turned round."""
+    best = max(full.algorithms, key=lambda a: full.aggregate(a).value)
+    turned = [
+        dataclasses.replace(pair, mean_difference=Estimate(-pair.mean_difference.value))
+        for pair in full.pairs
+    ]
+    analysis = dataclasses.replace(full)
+    analysis.__dict__["pairs"] = tuple(turned)
+    assert "significantly above" not in analysis.headline()
+    assert "with a mean score significantly below that of" in analysis.headline()
+    assert analysis.headline().startswith(display_name(best))
 
 
 def test_power_analysis(full: Analysis) -> None:
-    needed = full.seeds_needed(0.02)
-    assert len(needed) == 10
-    # 0.02 between means of six tasks with spread 0.03, at 5% / 10 and 80%: about 5 seeds;
-    # the IQM is somewhat less precise than the mean.
+    powers = full.powers(0.02)
+    assert len(powers) == 10
+    # 0.02 between means of six tasks with spread 0.03, at 5% / 10 and 80%: about 10 seeds.
     expected = 2 * SEED_SPREAD**2 / 6 * ((2.807 + 0.842) / 0.02) ** 2
-    assert np.median(list(needed.values())) == pytest.approx(2 * expected, rel=0.6)
+    needed = [powers[pair].seeds_needed() for pair in [("ppo", "fpo"), ("ppo", "dppo")]]
+    assert needed == pytest.approx([expected] * 2, rel=0.6)
     with pytest.raises(UserError, match=r"delta = 1\.5"):
-        full.seeds_needed(1.5)
+        full.powers(1.5)
 
 
 def test_wrong_questions(small_path: Path) -> None:

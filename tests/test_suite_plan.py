@@ -153,6 +153,15 @@ def test_no_estimate_is_made_up_for_other_engines() -> None:
     assert "time left ?" in plan(engine="jax").render()
 
 
+def test_runs_that_can_decide_nothing_are_told_before_training() -> None:
+    planned = plan(algorithms=ALGORITHMS)
+    # One pair: 2 of 6 ways to deal out four runs, against 2 of 70 for eight.
+    sentence = "too few runs to tell any two of 2 algorithms apart: needs 4 seeds or 3 tasks"
+    assert planned.shortage() == planned.to_dict()["shortage"] == sentence
+    assert plan(algorithms=ALGORITHMS, seeds=(0, 1, 2, 3)).shortage() is None
+    assert plan(seeds=(0,)).shortage() is None  # a single algorithm is compared with none
+
+
 def test_json_and_table() -> None:
     planned = plan(tasks=["FishSwim", "CheetahRun"])
     data = planned.to_dict()
