@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from suite.errors import UserError, unknown
+from suite.text import readable
 
 REFERENCES: Mapping[str, str] = {
     "gorl2025": (
@@ -61,7 +62,8 @@ def load_reference(name_or_path: str) -> Reference:
         file = resources.files("reports") / "reference" / f"{name_or_path}.csv"
         text, description = file.read_text(encoding="utf-8"), REFERENCES[name_or_path]
     elif path.suffix == ".csv" and path.is_file():
-        text, description = path.read_text(encoding="utf-8", errors="replace"), path.name
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        description = readable(path.name)
     else:
         error = unknown("reference", name_or_path, REFERENCES)
         raise UserError(f"{error}; your own is given by the path of a .csv file")
@@ -77,4 +79,4 @@ def load_reference(name_or_path: str) -> Reference:
         raise UserError(
             f"reference {name_or_path}: not a table with the columns {columns} ({error})"
         ) from None
-    return Reference(name_or_path, description, values)
+    return Reference(readable(name_or_path), description, values)

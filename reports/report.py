@@ -28,6 +28,7 @@ from reports.tables import build_tables, write_tables
 from suite.ablation import is_ablation, read_ablation
 from suite.errors import UserError, unknown
 from suite.storage.files import atomic_write, json_bytes, make_directory
+from suite.text import readable
 
 Part = Literal["html", "tables", "figures"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -85,7 +86,7 @@ class Request:
             "diverged": self.policy.diverged,
             "incomplete": self.policy.incomplete,
             # A path may say more of a person than a report should; its last part says which.
-            "reference": Path(self.reference).name,
+            "reference": readable(Path(self.reference).name),
             "repetitions": self.repetitions,
             "seed": self.seed,
             "parts": list(parts),
@@ -174,7 +175,7 @@ def write_report(request: Request, out: Path, parts: Sequence[Part] = PARTS) -> 
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
         words: dict[str, Any] = page_words(arms) if arms else {}
         page = render_page(_every_mode(analysis), tables, figures, vectors, **words)
-        files.append(_write(out / PAGE, page.encode()))
+        files.append(_write(out / PAGE, page.encode(errors="backslashreplace")))
     files.append(_write(out / REQUEST, json_bytes(request.to_plain(parts))))
     return Written(tuple(files), ablation_summary(arms) if arms else summary(analysis))
 
