@@ -6,7 +6,6 @@ Heavy modules are imported inside the commands, so that `suite --help` is instan
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import logging
@@ -80,6 +79,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     """
     from envs.api import EnvError
 
+    output = sys.stdout
     try:
         result = cli.main(arguments, prog_name="suite", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -91,9 +91,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"suite: error: {error}")
     except (KeyboardInterrupt, click.Abort):
         return _complain("suite: interrupted", EXIT_INTERRUPTED)
-    except SystemExit as error:
-        # So click ends where the pipe that it writes to is closed.
-        if getattr(error.__context__, "errno", None) != errno.EPIPE:
+    except SystemExit:
+        # Click ends so where a pipe is closed, and has put something else in the pipe's place.
+        if sys.stdout is output:
             raise
         return EXIT_CLOSED_PIPE
     except Exception as error:
