@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,6 +121,16 @@ def test_a_single_seed_gets_no_interval(path: Path) -> None:
     rows = report(path)["aggregates"][1:]
     assert [row[1] for row in rows] == ["1", "1"]
     assert not any("[" in text for row in rows for text in row)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"run\xff")
+    generate_runs(odd, ("ppo",), TASKS[:1], range(2), points=2)
+    assert report(odd, "html,tables")
+    assert "run\\udcff" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert cli.run_command(["export", str(odd), "--out", str(tmp_path / "x.csv")]) == 0
+    assert "run\\udcff" in (tmp_path / "x.csv").read_text(encoding="utf-8")
+    assert cli.run_command(["status", str(odd)]) == 0
 
 
 @pytest.mark.parametrize("command", ["report", "export", "power", "compare", "status"])

@@ -226,6 +226,8 @@ def test_references_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("algorithm,task,return_mean,return_std,seeds\nppo,FishSwim,1,2,3\n")
     assert load_reference(str(file)).values["ppo", "FishSwim"].seeds == 3
+    file.write_text(file.read_text(), encoding="utf-8-sig")  # as spreadsheets save it
+    assert load_reference(str(file)).values["ppo", "FishSwim"].seeds == 3
     file.write_text("algorithm,task\nppo,FishSwim\n")
     with pytest.raises(UserError, match="columns algorithm,task,return_mean"):
         load_reference(str(file))
