@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from generate import generate_runs, generated_protocol, write_cell
 
+from reports.audit import audit_directories
 from suite import cli
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
@@ -161,6 +162,21 @@ def test_several_directories_need_one_protocol(
         message = capsys.readouterr().err
         assert "run and other cannot be compared: their protocols differ in total_steps" in message
         assert len(message.splitlines()) == 1
+
+
+def test_steps_that_are_never_taken_make_no_other_comparison(tmp_path: Path) -> None:
+    generate_runs(tmp_path / "exact", ("ppo",), TASKS[:1], range(2), points=2)
+    exact = generated_protocol(2)
+    more = dataclasses.replace(exact, total_steps=exact.total_steps + 5)
+    run, job = RunDirectory.create(tmp_path / "more", more), Job("fpo", TASKS[0], (0, 1))
+    for cell in job.cells:
+        write_cell(run, cell, job, points=2)
+    checks = {each.name: each for each in audit_directories([tmp_path / "exact", run.path])}
+    assert checks["protocol"].verdict == checks["budget and geometry"].verdict == "ok"
+    assert checks["equal steps"].verdict == "ok"
+    assert f"total_steps = {exact.total_steps}" in checks["budget and geometry"].text.replace(
+        ",", ""
+    )
 
 
 def test_a_hostile_name_stays_a_text(tmp_path: Path) -> None:
