@@ -159,9 +159,10 @@ def _protocol(results: Results) -> Check:
 
 def _protocol_checks(results: Results, varied: Collection[str]) -> Iterator[Check]:
     """Yields a check for each part of the protocol that the runs must share."""
-    fields_of = results.protocol.to_dict()
+    fields_of = results.protocol.effective()
     protocol = {field: value for field, value in fields_of.items() if field not in varied}
-    differing = {field: _differing_runs(results, field) for field in protocol}
+    stored = {run.run_id: _effective(run) for run in results.runs}
+    differing = {field: _differing_runs(results, stored, field) for field in protocol}
     shared = {
         name: tuple(field for field in fields if field in protocol)
         for name, fields in _FIELDS.items()
@@ -185,34 +186,29 @@ def _protocol_checks(results: Results, varied: Collection[str]) -> Iterator[Chec
         yield Check("notes of the protocol", "warning", "; ".join(noted))
 
 
-def _differing_runs(results: Results, field: str) -> str:
+def _effective(run: Run) -> Mapping[str, Any]:
+    """Returns what the fields of a run's protocol come to, those that its version knew."""
+    stored = run.configuration.protocol if run.configuration else {}
+    try:
+        effective = Protocol.from_dict(stored, "run.json").effective()
+    except UserError:  # an edited one is compared as it is written
+        return stored
+    return {field: effective[field] for field in stored}
+
+
+def _differing_runs(results: Results, stored: Mapping[str, Mapping[str, Any]], field: str) -> str:
     """Says which runs have another value of a protocol's field than protocol.json."""
-    first = _canonical(results.protocol.to_dict()[field])
-    compared = field not in Protocol.descriptive_fields()
+    first = _canonical(results.protocol.effective()[field])
 
     def value(run: Run) -> str | None:
         # A field that an older version did not know is not told apart from protocol.json's.
-        stored = run.configuration.protocol if run.configuration else {}
-        if field not in stored:
-            return None
-        text = _canonical(stored[field])
-        # What is written in another way may do the same, which protocols know of themselves.
-        if compared and text != first and field not in _differences(results.protocol, stored):
-            return first
-        return text
+        fields = stored[run.run_id]
+        return _canonical(fields[field]) if field in fields else None
 
     groups = groups_of(results.runs, value)
     others = {each: names for each, names in groups.items() if each not in (None, first)}
     texts = [f"{each} in {listed(names)}" for each, names in sorted(others.items(), key=str)]
     return f"{'; '.join(texts)}, but {first} in protocol.json" if texts else ""
-
-
-def _differences(protocol: Protocol, stored: Mapping[str, Any]) -> Collection[str]:
-    """Returns the fields in which a stored protocol does something else."""
-    try:
-        return protocol.differences(Protocol.from_dict(stored, "run.json"))
-    except UserError:
-        return stored.keys()  # what cannot be read is judged by its letters
 
 
 def _canonical(value: Any) -> str:

@@ -138,7 +138,7 @@ def file_faults(
         return [("damaged", f"digests.json {files.problem}")]
     if status is None or (status.state != "done" and directory.is_locked(cell)):
         return []  # who reads while files are being replaced may see some of two saves
-    edited = [f"{name} is not what was written" for name in files.changed]
+    edited = [f"{name} {files.change(name)}" for name in files.changed]
     if status.state == "done":
         # Whatever a save replaces is in place before the status says that all is done.
         edited += [f"{name} is from before the last save" for name in files.unsaved]

@@ -31,7 +31,7 @@ def write_tidy(results: Results, out: Path | None) -> int:
     if out is None:
         sys.stdout.write(_csv(table))
     elif out.suffix == ".csv":
-        atomic_write(out, _csv(table).encode())
+        atomic_write(out, _csv(table).encode(errors="backslashreplace"))
     elif out.suffix == ".parquet":
         _write_parquet(table, out)
     else:

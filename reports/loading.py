@@ -24,6 +24,7 @@ from suite.storage.digests import Verdict
 from suite.storage.files import json_bytes, read_bounded
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 from suite.storage.store import RunDirectory
+from suite.text import readable
 
 Stored = tuple[Run, list[Finding]]
 """A cell as read, and what is wrong with it."""
@@ -110,7 +111,7 @@ _MAX_BYTES = 64 << 20
 
 def _directory_names(paths: Sequence[Path]) -> list[str]:
     """Returns each directory's own name, numbered where two are called the same."""
-    names = [path.resolve().name for path in paths]
+    names = [readable(path.resolve().name) for path in paths]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)

@@ -14,6 +14,7 @@ from reports.agreement import listed
 from reports.results import Results
 from suite.errors import UserError, unknown
 from suite.storage.files import read_bounded
+from suite.text import readable
 
 REFERENCES: Mapping[str, str] = {
     "gorl2025": (
@@ -105,11 +106,11 @@ def load_reference(name_or_path: str) -> Reference:
         file = resources.files("reports") / "reference" / f"{name_or_path}.csv"
         text, description = file.read_text(encoding="utf-8"), REFERENCES[name_or_path]
     elif path.suffix == ".csv" and path.is_file():
-        text, description = _read(path), path.name
+        text, description = _read(path), readable(path.name)
     else:
         error = unknown("reference", name_or_path, REFERENCES)
         raise UserError(f"{error}; your own is given by the path of a .csv file")
-    return Reference(path.name, description, _parse(text, name_or_path))
+    return Reference(readable(path.name), description, _parse(text, name_or_path))
 
 
 def _read(path: Path) -> str:

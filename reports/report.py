@@ -35,6 +35,7 @@ from reports.tables import build_tables
 from suite.ablation import is_ablation
 from suite.errors import UserError, unknown
 from suite.floor import LEVEL
+from suite.text import readable
 from suite.text import table as text_table
 
 Part = Literal["html", "tables", "figures"]
@@ -112,7 +113,7 @@ class Request:
             "diverged": self.policy.diverged,
             "incomplete": self.policy.incomplete,
             # A path may say more of a person than a report should; its last part says which.
-            "reference": Path(self.reference).name,
+            "reference": readable(Path(self.reference).name),
             "repetitions": self.repetitions,
             "seed": self.seed,
             "tasks": list(self.choice.tasks),
@@ -209,7 +210,7 @@ def write_report(request: Request, out: Path, parts: Sequence[Part] = PARTS) -> 
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
         words: dict[str, Any] = page_words(arms) if arms else {}
         page = render_page(_every_mode(analysis), tables, figures, vectors, **words)
-        contents[PAGE] = page.encode()
+        contents[PAGE] = page.encode(errors="backslashreplace")
     written = replace_report(out, contents, request.to_plain(parts))
     notices = [reference.unused(analysis.results)] if reference else []
     notices.append(_left(written.others, out))

@@ -78,6 +78,6 @@ def write_tables(tables: Iterable[Table], directory: Path) -> list[Path]:
     for table in tables:
         for ending, render in FORMATS.items():
             path = directory / f"{table.name}.{ending}"
-            atomic_write(path, render(table).encode())
+            atomic_write(path, render(table).encode(errors="backslashreplace"))
             files.append(path)
     return files

@@ -386,7 +386,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         error = unknown("ablation", name_or_path, PRESETS)
         raise UserError(f"{error}; your own is given by its path, ending in .toml")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"ablation {path}: not a text file in UTF-8") from None
     return _parse(text, f"ablation {path}", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))

@@ -5,9 +5,14 @@ Heavy modules are imported inside the commands, so that `suite --help` is instan
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +32,26 @@ EXIT_DIVERGED = 1
 EXIT_UNFAIR = 1
 EXIT_USER_ERROR = 2
 EXIT_HELD = 3
+EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141
+
+EXIT_CODES = """
+Exit codes:
+
+\b
+0    all done
+1    it ran to its end, but a seed diverged, or an audit failed
+2    bad input, or a file that cannot be read or written
+3    `suite run --no-wait` left jobs to other processes
+70   a fault in the program or in a method's own code
+130  interrupted; a run had saved what it did, unless it was interrupted twice
+141  whoever read the output closed it
+143  ended by SIGTERM while not training, or by a second one
+"""
+
+SHOW_FAULTS = "SUITE_TRACEBACK"
+"""Environment variable: if set, a fault's traceback goes to standard error, not into a file."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.setFormatter(logging.Formatter("suite: %(message)s"))
     logging.getLogger("suite").addHandler(warnings)
     logging.getLogger("suite").propagate = False  # libraries add handlers of their own
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files may hold what the terminal's encoding, or any, cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    os.environ["MPLBACKEND"] = "agg"  # nothing is shown in a window
     sys.exit(run_command(arguments))
 
 
@@ -48,11 +76,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; the process's own by default.
 
     Returns:
-        0; 1 if a seed diverged; 2 after a mistake of the user, told in one line on
-        standard error; 3 if jobs were left to other processes; 130 if it was interrupted.
+        One of `EXIT_CODES`. What was wrong, with 2 or 70, is told in one line on standard error.
     """
     from envs.api import EnvError
 
+    output = sys.stdout
     try:
         result = cli.main(arguments, prog_name="suite", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -63,20 +91,53 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except (UserError, EnvError) as error:
         return _complain(f"suite: error: {error}")
     except (KeyboardInterrupt, click.Abort):
-        _complain("suite: interrupted")
-        return EXIT_INTERRUPTED
-    except OSError as error:
-        if error.errno is None:
+        return _complain("suite: interrupted", EXIT_INTERRUPTED)
+    except SystemExit:
+        # Click ends so where a pipe is closed, and has put something else in the pipe's place.
+        if sys.stdout is output:
             raise
+        return EXIT_CLOSED_PIPE
+    except Exception as error:
+        return _judge(error)
+
+
+def _judge(error: Exception) -> int:
+    """Tells an error of the machine or its settings from a fault in the program."""
+    from suite.runtime import explained
+
+    if isinstance(error, OSError) and error.errno is not None:
         return _complain(f"suite: error: {describe_os_error(error)}")
+    if (told := explained(error)) is not None:
+        return _complain(f"suite: error: {told}")
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    what = "".join(traceback.format_exception_only(error)).splitlines()[0]
+    where = f"{Path(frame.filename).name}, line {frame.lineno}"
+    line = f"suite: error: a fault in the program or in a method's own code: {what} ({where})"
+    return _complain(f"{line}; {_keep_traceback(error)}", EXIT_FAULT)
 
 
-def _complain(message: str) -> int:
+def _keep_traceback(error: Exception) -> str:
+    """Shows where a fault came from, or keeps it in a file: a run of days must not lose it."""
+    lines = "".join(traceback.format_exception(error))
+    if not os.environ.get(SHOW_FAULTS):
+        with contextlib.suppress(OSError):
+            handle, path = tempfile.mkstemp(prefix="suite-traceback-", suffix=".txt")
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(lines)
+            return f"its traceback is in {path}; {SHOW_FAULTS}=1 shows it here"
+    print(lines, file=sys.stderr)
+    return "its traceback is above"
+
+
+def _complain(message: str, code: int = EXIT_USER_ERROR) -> int:
     print(message, file=sys.stderr)
-    return EXIT_USER_ERROR
+    return code
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
 @click.version_option(package_name="gorl-suite", message="suite %(version)s")
 def cli() -> None:
     """Train generative and Gaussian policies under identical budgets, and compare them."""
@@ -119,7 +180,7 @@ _cache_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@cli.command()
+@cli.command(epilog=EXIT_CODES)
 @_selection_options
 @_cache_option
 @click.option("--dry-run", is_flag=True, help="Print the plan only.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 
+from suite import text
 from suite.errors import UserError
 from suite.storage.records import Cell, DecoderSource
 from suite.storage.store import RunDirectory
@@ -39,7 +40,9 @@ class Decoders:
             )
         content = self.run.policy_path(cell, self.stage).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        return DecoderSource(self.run.path.resolve().name, str(cell), self.stage, digest)
+        return DecoderSource(
+            text.readable(self.run.path.resolve().name), str(cell), self.stage, digest
+        )
 
     def check(self, cell: Cell, stored: DecoderSource | None) -> None:
         """Raises UserError if a cell that was started has another decoder than it would get.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -20,8 +21,15 @@ def requested() -> bool:
 
 @contextlib.contextmanager
 def handling() -> Iterator[None]:
-    """Turns the first interrupt into `requested()`, and restores the handlers at the end."""
+    """Turns the first interrupt into `requested()`, and restores the handlers at the end.
+
+    In another thread than the main one it leaves all as it is: Python lets only the main thread
+    handle signals, so it is the caller's to say what they do.
+    """
     global _requested
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _requested = False
     before = {number: signal.signal(number, _on_first) for number in _SIGNALS}
     try:
@@ -29,7 +37,8 @@ def handling() -> Iterator[None]:
     finally:
         _requested = False
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # A handler that was not set from Python is not told, and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _on_first(number: int, frame: FrameType | None) -> None:

@@ -33,6 +33,8 @@ _DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 _ADDED: Mapping[str, Any] = {"restart_interval": 0}
 """Fields that came after runs had been stored, and what those did: at this value a field is left
 out of the fingerprint, so that it stays theirs."""
+TUNING: tuple[str, ...] = ("configurations", "seeds", "steps")
+"""What a protocol may tell of how the values of an algorithm were found."""
 
 Mode = Literal["deterministic", "sample"]
 
@@ -188,20 +190,42 @@ class Protocol:
         """Returns the evaluation mode of one algorithm's published numbers."""
         return self.published_mode.get(algorithm, "deterministic")
 
+    def effective(self) -> dict[str, Any]:
+        """Returns what the fields come to, as plain data: equal values do the same.
+
+        Steps beyond the last whole update are never taken, an interval beyond the end evaluates
+        at the end, with `own` starts every environment has one, and a task's discount may be the
+        common one.
+        """
+        own = {task: value for task, value in self.task_discount.items() if value != self.discount}
+        return {
+            **self.to_dict(),
+            "total_steps": self.updates * self.steps_per_update,
+            "eval_interval": min(self.eval_interval, self.updates),
+            "bank_size": self.num_envs if self.starts == "own" else self.bank_size,
+            "task_discount": own,
+        }
+
     def fingerprint(self) -> str:
         """Returns 16 hex digits that are equal exactly for comparable protocols."""
-        fields = {
-            name: value
-            for name, value in self._comparable().items()
-            if name not in _ADDED or value != _ADDED[name]
-        }
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self.effective())
+
+    def renewed(self, fingerprint: str) -> str:
+        """Returns this protocol's fingerprint for the one that older versions gave it.
+
+        They took the fields as they are written. Any other fingerprint is returned as it is.
+        """
+        return self.fingerprint() if fingerprint == _digest(self.to_dict()) else fingerprint
 
     def differences(self, other: Protocol) -> list[str]:
         """Returns the fields, in alphabetical order, that make two protocols incomparable."""
-        mine, theirs = self._comparable(), other._comparable()
-        return sorted(field for field in mine if mine[field] != theirs[field])
+        mine, theirs = self.effective(), other.effective()
+        as_written, as_theirs = self.to_dict(), other.to_dict()
+        return sorted(
+            field
+            for field in mine.keys() - set(_DESCRIPTIVE)
+            if mine[field] != theirs[field] and as_written[field] != as_theirs[field]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON."""
@@ -228,9 +252,6 @@ class Protocol:
         """Returns the fields that two comparable runs may differ in."""
         return _DESCRIPTIVE
 
-    def _comparable(self) -> dict[str, Any]:
-        return {key: value for key, value in self.to_dict().items() if key not in _DESCRIPTIVE}
-
 
 def load_protocol(name_or_path: str) -> Protocol:
     """Loads a preset by its name, or a user's TOML file by its path.
@@ -248,9 +269,19 @@ def load_protocol(name_or_path: str) -> Protocol:
     return _parse(_read_text(path), str(path), path.stem)
 
 
+def _digest(fields: Mapping[str, Any]) -> str:
+    comparable = {
+        name: value
+        for name, value in fields.items()
+        if name not in _DESCRIPTIVE and (name not in _ADDED or value != _ADDED[name])
+    }
+    text = json.dumps(comparable, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"protocol {path}: not a text file in UTF-8") from None
 

@@ -15,7 +15,7 @@ from suite import runtime
 from suite.decoders import Decoders
 from suite.errors import UserError, unknown
 from suite.plan import Plan, make_plan
-from suite.protocol import Protocol, load_protocol
+from suite.protocol import TUNING, Protocol, load_protocol
 from suite.protocol_flags import changed, is_protocol_change
 from suite.selection import parse_algorithms, parse_seeds
 from suite.settings import (
@@ -115,7 +115,7 @@ def make_request(
     of_protocol = [change for change in changes if is_protocol_change(change)]
     of_algorithms = [change for change in changes if not is_protocol_change(change)]
     chosen = changed(load_protocol(protocol or _default_protocol()), of_protocol)
-    _check_published_modes(chosen)
+    _check_names(chosen)
     values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, of_algorithms)
     return Request(
         protocol=chosen,
@@ -129,10 +129,19 @@ def make_request(
     )
 
 
-def _check_published_modes(protocol: Protocol) -> None:
-    for name in protocol.published_mode:
-        if name not in entries():
-            raise UserError(f"published_mode: {unknown('algorithm', name, entries())}")
+def _check_names(protocol: Protocol) -> None:
+    """Refuses names that nobody has; who reads a stored run need not have its methods."""
+    known = entries()
+    for field in ("published_mode", "tuning"):
+        for name in getattr(protocol, field):
+            if name not in known:
+                raise UserError(f"{field}: {unknown('algorithm', name, known)}")
+    for name, effort in protocol.tuning.items():
+        for key, value in effort.items():
+            if key not in TUNING:
+                raise UserError(f"tuning.{name}: {unknown('entry', key, TUNING)}")
+            if value < 0:
+                raise UserError(f"tuning.{name}.{key} = {value}: must be at least 0")
 
 
 def _default_protocol() -> str:

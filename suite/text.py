@@ -40,6 +40,13 @@ def typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
+def readable(name: str) -> str:
+    r"""Returns a file's name as any text can hold it: bytes that are no text become \udcff."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
+    )
+
+
 def by_name(values: Mapping[str, str]) -> str:
     """Returns one value if all names have it, else each value with the names that have it."""
     names: dict[str, list[str]] = {}

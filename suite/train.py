@@ -251,7 +251,10 @@ class Training:
         stored = meta.get("origin")
         if stored is None:
             return
+        renewed = self.context.protocol.renewed
         for before, now in zip(stored, map(origin, self._configurations), strict=True):
+            if "fingerprint" in before:
+                before = {**before, "fingerprint": renewed(before["fingerprint"])}
             differing = origin_differences(before, now)
             if differing:
                 raise UserError(

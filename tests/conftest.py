@@ -16,6 +16,7 @@ def _cache_directory() -> Path:
     return Path(base) / "gorl-suite" / "jax"
 
 
+os.environ.setdefault("SUITE_TRACEBACK", "1")
 os.environ["JAX_ENABLE_X64"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_directory()))

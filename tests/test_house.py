@@ -43,9 +43,9 @@ SOLE_IMPORTERS = {
 }
 
 MACHINE_PATH = re.compile(r"(?<![\w.~}/-])/(?:work|tmp|root)\b(?!-)")
-REGISTRY_HOST = re.compile(
-    r"pypi\.org|pythonhosted\.org|npmjs\.|debian\.org|--(?:extra-)?index-url"
-)
+# In pieces, so that this file names none either.
+REGISTRIES = (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", ""), ("debian", "org"))
+REGISTRY_HOST = re.compile("|".join([*map(r"\.".join, REGISTRIES), "--(?:extra-)?index-url"]))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -173,6 +173,25 @@ def test_algorithm_files_are_short() -> None:
 @pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST], ids=["path", "registry"])
 def test_no_file_names_a_machine(pattern: re.Pattern[str]) -> None:
     assert not matching_lines(pattern)
+
+
+def test_the_pattern_of_registries_finds_them() -> None:
+    assert all(REGISTRY_HOST.search(f"see {'.'.join(each)}") for each in REGISTRIES)
+
+
+def test_git_converts_no_line_ends_of_results() -> None:
+    """Digests are of bytes; `core.autocrlf` would have every stored file look edited."""
+    names = [relative(path) for path in repository_files()]
+    command = ["git", "check-attr", "-z", "--stdin", "text", "eol"]
+    told = subprocess.run(
+        command, cwd=ROOT, input="\0".join(names), capture_output=True, text=True, check=True
+    )
+    found = told.stdout.split("\0")[:-1]
+    values = {(file, name): value for file, name, value in zip(*[iter(found)] * 3, strict=True)}
+    results = {name for name in names if name.startswith("results/")}
+    assert results
+    assert {values[name, "text"] for name in results} == {"unset"}
+    assert {values[name, "eol"] for name in names if name not in results} == {"lf"}
 
 
 def test_constraints_are_exact_and_name_no_host() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from generate import generate_runs, generated_protocol, write_cell
 
+from reports.audit import audit_directories
 from suite import cli
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
@@ -122,6 +124,16 @@ def test_a_single_seed_gets_no_interval(path: Path) -> None:
     assert not any("[" in text for row in rows for text in row)
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"run\xff")
+    generate_runs(odd, ("ppo",), TASKS[:1], range(2), points=2)
+    assert report(odd, "html,tables")
+    assert "run\\udcff" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert cli.run_command(["export", str(odd), "--out", str(tmp_path / "x.csv")]) == 0
+    assert "run\\udcff" in (tmp_path / "x.csv").read_text(encoding="utf-8")
+    assert cli.run_command(["status", str(odd)]) == 0
+
+
 @pytest.mark.parametrize("command", ["report", "export", "power", "compare", "status"])
 def test_a_directory_without_runs_is_refused_in_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -150,6 +162,21 @@ def test_several_directories_need_one_protocol(
         message = capsys.readouterr().err
         assert "run and other cannot be compared: their protocols differ in total_steps" in message
         assert len(message.splitlines()) == 1
+
+
+def test_steps_that_are_never_taken_make_no_other_comparison(tmp_path: Path) -> None:
+    generate_runs(tmp_path / "exact", ("ppo",), TASKS[:1], range(2), points=2)
+    exact = generated_protocol(2)
+    more = dataclasses.replace(exact, total_steps=exact.total_steps + 5)
+    run, job = RunDirectory.create(tmp_path / "more", more), Job("fpo", TASKS[0], (0, 1))
+    for cell in job.cells:
+        write_cell(run, cell, job, points=2)
+    checks = {each.name: each for each in audit_directories([tmp_path / "exact", run.path])}
+    assert checks["protocol"].verdict == checks["budget and geometry"].verdict == "ok"
+    assert checks["equal steps"].verdict == "ok"
+    assert f"total_steps = {exact.total_steps}" in checks["budget and geometry"].text.replace(
+        ",", ""
+    )
 
 
 def test_a_hostile_name_stays_a_text(tmp_path: Path) -> None:

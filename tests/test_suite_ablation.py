@@ -188,7 +188,9 @@ def test_bad_recipes_end_in_one_line(
 ) -> None:
     path = tmp_path / "mine.toml"
     base = "protocol = 'smoke'\ntasks = 'CheetahRun'\n"
-    path.write_text(base + ("" if "algos" in text else "algos = 'ppo'\n") + text)
+    # Some editors put a byte-order mark in front.
+    text = base + ("" if "algos" in text else "algos = 'ppo'\n") + text
+    path.write_text(text, encoding="utf-8-sig")
     assert cli.run_command(["ablate", str(path), "--out", str(tmp_path / "out"), "--dry-run"]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

@@ -7,18 +7,23 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pytest
 
-from suite import cli, evaluate, launch
+from suite import cli, evaluate, launch, runtime
 from suite.context import JobResult, RunContext
+from suite.errors import UserError
 from suite.progress import Progress
 from suite.protocol import load_protocol
 from suite.request import make_request
@@ -549,10 +554,61 @@ def test_no_permission_to_write(suite: Suite, tmp_path: Path) -> None:
     assert "permission denied" in result.err
 
 
-def test_errors_in_the_program_itself_are_not_hidden(suite: Suite, training: FakeTraining) -> None:
-    training.fail = ZeroDivisionError()
-    with pytest.raises(ZeroDivisionError):
-        suite("run", *SMOKE)
+def test_a_fault_of_the_program_is_no_divergence_and_keeps_its_traceback(
+    suite: Suite, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.fail = ZeroDivisionError("of a method")
+    shown = suite("run", *SMOKE)
+    assert shown.code == 70
+    assert "Traceback (most recent call last)" in shown.err
+
+    monkeypatch.delenv(cli.SHOW_FAULTS)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = suite("run", *SMOKE)
+    assert kept.code == 70
+    assert "Traceback" not in kept.err
+    line = kept.err.splitlines()[-1]
+    assert "ZeroDivisionError: of a method (test_suite_cli.py, line" in line
+    (file,) = tmp_path.glob("suite-traceback-*.txt")
+    assert str(file) in line
+    assert "raise self.fail" in file.read_text()
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    assert "Traceback (most recent call last)" in suite("run", *SMOKE).err
+
+
+def test_exit_codes_are_documented_and_mean_one_thing_each() -> None:
+    codes = {name: value for name, value in vars(cli).items() if name.startswith("EXIT_")}
+    del codes["EXIT_CODES"]
+    told = [int(line.split()[0]) for line in cli.EXIT_CODES.splitlines() if line[:1].isdigit()]
+    assert {0, *codes.values()} <= set(told)
+    # What a shell, an interpreter or a fault gives is no verdict on the runs.
+    assert cli.EXIT_FAULT not in (cli.EXIT_DIVERGED, cli.EXIT_UNFAIR)
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert all(f"\n| {code} |" in readme for code in told)
+
+
+@pytest.mark.parametrize("ask", ["jax.config.update('jax_default_matmul_precision', 'x')", ""])
+def test_what_jax_refuses_of_the_environment_is_told_in_one_line(
+    suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    monkeypatch.setenv("JAX_PLATFORMS", "toaster")
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        jax.config.update("jax_default_matmul_precision", "x") if ask else jax.devices("toaster")
+    training.fail = caught.value
+    result = suite("run", *SMOKE)
+    assert result.code == 2
+    expected = "change or unset the variable" if ask else "JAX_PLATFORMS=toaster: no such device"
+    assert expected in result.err.splitlines()[-1]
+
+
+def test_a_run_in_a_thread(suite: Suite, training: FakeTraining) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(suite, "run", *SMOKE).result().code == 0
+    assert len(training.jobs) == 2
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_outside_of_training(suite: Suite, training: FakeTraining) -> None:
@@ -610,10 +666,11 @@ def test_eval_of_a_stored_policy(
     assert "unknown cell of runs/smoke" in missing.err
 
 
-def test_output_into_a_closed_pipe_is_no_error() -> None:
-    command = f"{sys.executable} -m suite.cli list tasks | true"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+def test_output_into_a_closed_pipe_is_no_error_and_no_divergence() -> None:
+    command = f"set -o pipefail; {sys.executable} -m suite list tasks | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stderr == ""
+    assert result.returncode in (0, cli.EXIT_CLOSED_PIPE)  # as fast as `true` has ended
 
 
 def jax_settings(*arguments: str, **environment: str) -> list[Any]:
@@ -623,7 +680,8 @@ def jax_settings(*arguments: str, **environment: str) -> list[Any]:
         "import jax; c = jax.config\n"
         "print(json.dumps([c.jax_enable_compilation_cache, c.jax_compilation_cache_dir,\n"
         "                  c.jax_persistent_cache_min_compile_time_secs,\n"
-        "                  c.jax_default_matmul_precision]))\n"
+        "                  c.jax_default_matmul_precision, c.jax_enable_x64,\n"
+        "                  c.jax_default_prng_impl]))\n"
     )
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_"))}
     result = python("-c", program, *arguments, env={**inherited, **environment})
@@ -636,7 +694,27 @@ def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path: Path) -> Non
     expected = str(tmp_path / "gorl-suite" / "jax")
     assert jax_settings(XDG_CACHE_HOME=str(tmp_path))[:3] == [True, expected, 0.0]
     assert jax_settings(JAX_COMPILATION_CACHE_DIR="/elsewhere")[1] == "/elsewhere"
-    assert jax_settings("--no-cache")[0] is False
+    other = {"JAX_ENABLE_X64": "1", "JAX_DEFAULT_PRNG_IMPL": "rbg"}
+    without_cache = jax_settings("--no-cache", **other)
+    assert without_cache[0] is False
+    # The programs are written for these; with other random numbers a seed means another run.
+    assert without_cache[4:] == [False, "threefry2x32"]
+
+
+def test_a_user_without_a_home_keeps_no_compiled_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", fail)
+    monkeypatch.setattr(os, "environ", {})
+    runtime.prepare()
+    assert os.environ["JAX_ENABLE_COMPILATION_CACHE"] == "false"
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+def test_settings_that_a_program_made_itself_are_refused() -> None:
+    with jax.enable_x64(True), pytest.raises(UserError, match=r"jax_enable_x64 is True"):
+        runtime.prepare()
 
 
 @pytest.mark.parametrize("cache", [(), ("--no-cache",)])

@@ -148,6 +148,20 @@ def test_two_saves_cut_off_in_a_row_are_no_damage(
     assert run.check_digests(CELL) == digests.Verdict(recorded=True)
 
 
+def test_converted_line_ends_are_told_for_what_they_are(run: RunDirectory) -> None:
+    save(run, 1)
+    for name in ("curve.csv", "status.json"):
+        file = run.cell_path(CELL) / name
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    metrics = run.cell_path(CELL) / "metrics.csv"
+    metrics.write_bytes(metrics.read_bytes().replace(b"1\n", b"2\r\n"))
+    verdict = run.check_digests(CELL)
+    assert verdict.changed == ("curve.csv", "metrics.csv", "status.json")
+    assert verdict.line_ends == ("curve.csv", "status.json")
+    assert "metrics.csv is not what was written" in verdict.faults
+    assert "core.autocrlf" in verdict.faults[0]
+
+
 def test_what_a_completed_save_replaced_is_an_edit(run: RunDirectory) -> None:
     save(run, 1)
     metrics = run.cell_path(CELL) / "metrics.csv"

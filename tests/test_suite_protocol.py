@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from suite.errors import UserError
 from suite.protocol import PRESETS, Protocol, load_protocol
+from suite.request import make_request
 
 VALID = {
     "name": "mine",
@@ -123,6 +127,35 @@ def test_fingerprint_sees_all_that_must_be_equal_and_nothing_else() -> None:
         assert other.fingerprint() != base.fingerprint()
 
 
+def as_written(protocol: Protocol) -> str:
+    """What versions that hashed the fields as they stand in the file called a protocol."""
+    descriptive = Protocol.descriptive_fields()
+    fields = {name: v for name, v in protocol.to_dict().items() if name not in descriptive}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"total_steps": 1039},  # 12 updates of 80 steps, and a part of one
+        {"eval_interval": 12},
+        {"task_discount": {"FingerSpin": 0.95, "FishSwim": 0.995}},
+        {"starts": "own", "bank_size": 7},
+    ],
+)
+def test_what_does_the_same_has_one_fingerprint(change: dict[str, Any]) -> None:
+    same = {"total_steps": 960, "eval_interval": 99, "task_discount": {"FingerSpin": 0.95}}
+    base = protocol(**same, starts=change.get("starts", "bank"))
+    other = dataclasses.replace(base, **change)
+    assert other.differences(base) == []
+    assert other.fingerprint() == base.fingerprint()
+    assert as_written(other) != as_written(base)
+    # Older versions told the two apart; what they wrote is still known for its own protocol only.
+    assert other.renewed(as_written(other)) == base.fingerprint()
+    assert other.renewed(as_written(protocol(num_epochs=3))) == as_written(protocol(num_epochs=3))
+
+
 @pytest.mark.parametrize(
     ("updates", "interval", "grid"),
     [(12, 3, (0, 3, 6, 9, 12)), (12, 5, (0, 5, 10, 12)), (12, 12, (0, 12)), (2, 9, (0, 2))],
@@ -193,6 +226,29 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="UTF-8"):
         load_protocol(str(tmp_path / "mine.toml"))
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + VALID_TEXT.encode())
+    assert load_protocol(str(tmp_path / "mine.toml")) == protocol()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[tuning.pppo]\nseeds = 1", "tuning: unknown algorithm 'pppo'; did you mean 'ppo'"),
+        ("[tuning.ppo]\nseed = 1", "tuning.ppo: unknown entry 'seed'; did you mean 'seeds'"),
+        ("[tuning.ppo]\nsteps = -1", "tuning.ppo.steps = -1: must be at least 0"),
+    ],
+)
+def test_tuning_is_of_known_methods_where_something_is_to_run(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    # Who only reads what was run need not have the methods.
+    assert load_text(tmp_path / "mine.toml", VALID_TEXT + text).tuning
+    asked = ("ppo", "CheetahRun", "1", str(tmp_path / "mine.toml"), "native", None, ())
+    with pytest.raises(UserError, match=re.escape(expected)):
+        make_request(*asked)
 
 
 def test_unknown_name_and_missing_file(tmp_path: Path) -> None:

@@ -178,11 +178,16 @@ def test_curve_round_trip_is_exact(run: RunDirectory) -> None:
     run.write_curve(CELL, rows[:1])
     run.write_curve(CELL, rows)
     assert run.read_curve(CELL) == rows
-    with open(run.cell_path(CELL) / "curve.csv", newline="") as file:
-        header = next(csv.reader(file))
+    with open(run.cell_path(CELL) / "curve.csv", newline="") as opened:
+        header = next(csv.reader(opened))
     assert header[:6] == [
         *("env_steps", "mode", "return_mean", "return_std", "episodes", "wall_seconds"),
     ]
+    # A spreadsheet's byte-order mark is an edit, which digests tell, but no other column.
+    file = run.cell_path(CELL) / "curve.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert run.read_curve(CELL) == rows
+    assert run.check_digests(CELL).changed == ("curve.csv",)
 
 
 @pytest.mark.parametrize("content", ["env_steps\n1\n", "", None, "\0"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -278,13 +280,34 @@ def test_a_checkpoint_is_bound_to_what_made_it(
     _delete_cells(context.run, job)
     load = checkpoint.load
 
-    def load_older(*arguments: Any) -> tuple[Any, dict[str, Any]]:
-        state, meta = load(*arguments)
-        return state, {name: fact for name, fact in meta.items() if name != "origin"}
+    def load_with(**facts: Any) -> Any:
+        def load_older(*arguments: Any) -> tuple[Any, dict[str, Any]]:
+            state, meta = load(*arguments)
+            origin = [{**each, **facts} for each in meta["origin"]] if facts else None
+            return state, {**meta, "origin": origin}
 
-    monkeypatch.setattr(suite.train.checkpoint, "load", load_older)
+        return load_older
+
+    monkeypatch.setattr(suite.train.checkpoint, "load", load_with(fingerprint="0123456789abcdef"))
+    with pytest.raises(UserError, match="fingerprint"):
+        run_job(job, context)
+    older = load_with(fingerprint=_fingerprint_as_written(context.protocol))
+    monkeypatch.setattr(suite.train.checkpoint, "load", older)
+    run_job(job, context)
+
+    _delete_cells(context.run, job)
+    monkeypatch.setattr(suite.train.checkpoint, "load", load_with())
     run_job(job, other)
     assert context.run.is_finished(job)
+
+
+def _fingerprint_as_written(protocol: Protocol) -> str:
+    """Of older versions, which hashed steps that are never taken, too."""
+    assert protocol.total_steps > protocol.updates * protocol.steps_per_update
+    names = protocol.to_dict().keys() - set(Protocol.descriptive_fields())
+    fields = {name: protocol.to_dict()[name] for name in names}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_finished_seeds_are_not_overwritten_without_their_checkpoint(

@@ -31,6 +31,8 @@ _KEPT = re.compile(r"policy-\d+\.npz|.+\.ckpt")
 
 _CHUNK = 1 << 20
 
+_MAX_TEXT = 16 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -43,6 +45,7 @@ class Verdict:
         missing: recorded, but not there.
         unknown: there, but not recorded.
         problem: why digests.json itself cannot be used, if it cannot.
+        line_ends: those of `changed` that are what was written but for their line ends.
     """
 
     recorded: bool
@@ -51,15 +54,22 @@ class Verdict:
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     problem: str = ""
+    line_ends: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[str, ...]:
         """What only an edit, damage or an incomplete copy explains, one phrase each."""
         return (
             *([f"digests.json {self.problem}"] if self.problem else []),
-            *(f"{name} is not what was written" for name in self.changed),
+            *(f"{name} {self.change(name)}" for name in self.changed),
             *(f"{name} is missing" for name in self.missing),
         )
+
+    def change(self, name: str) -> str:
+        """Returns what is wrong with one of `changed`, to follow its name."""
+        if name in self.line_ends:
+            return "has other line ends than were written, as git's core.autocrlf makes them"
+        return "is not what was written"
 
 
 def announce(directory: Path, contents: Mapping[str, bytes]) -> None:
@@ -110,10 +120,12 @@ def check(directory: Path) -> Verdict:
     late = set(itertools.takewhile(lambda name: name not in found, reversed(new)))
     absent = {name for name in files if name not in found} - late
     unsaved |= late & files.keys()
+    changed = sorted(set(different) - unsaved)
     return Verdict(
         recorded=True,
         unsaved=tuple(sorted(unsaved)),
-        changed=tuple(sorted(set(different) - unsaved)),
+        changed=tuple(changed),
+        line_ends=tuple(n for n in changed if _has_other_line_ends(directory / n, files[n])),
         missing=tuple(sorted(absent)),
         unknown=tuple(sorted(found.keys() - files.keys())),
     )
@@ -155,6 +167,16 @@ def _table(table: Any) -> dict[str, str]:
 
 def _is_digest(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def _has_other_line_ends(path: Path, digest: str) -> bool:
+    if path.suffix not in (".json", ".csv"):
+        return False
+    try:
+        content = read_bounded(path, _MAX_TEXT)
+    except ValueError:
+        return False
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == digest
 
 
 def _digest_file(path: Path) -> str:

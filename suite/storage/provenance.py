@@ -10,9 +10,11 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from suite.text import readable
 
 PACKAGES = (
     "gorl-suite",
@@ -73,7 +75,8 @@ def _anonymous(texts: Sequence[str]) -> list[str]:
     Of any other absolute path only the last part stays: `.../name`.
     """
     words = {"USER": _user_name(), "HOST": socket.gethostname()}
-    places = {Path.cwd(): ".", _ROOT: ".", Path.home(): "~"}
+    known = {_place(Path.cwd): ".", _ROOT: ".", _place(Path.home): "~"}
+    places = {place: label for place, label in known.items() if place}
     result = []
     for text in texts:
         for place, label in places.items():
@@ -84,8 +87,16 @@ def _anonymous(texts: Sequence[str]) -> list[str]:
             if word:
                 text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", label, text)
         text = re.sub(r"(?<![\w.~])/(?:[^/\s=:,]+/)+(?=[^/\s])", ".../", text)
-        result.append(text)
+        result.append(readable(text))
     return result
+
+
+def _place(find: Callable[[], Path]) -> Path | None:
+    """Returns a directory of this machine unless it has none: a deleted one, a nameless user's."""
+    try:
+        return find()
+    except (OSError, RuntimeError):
+        return None
 
 
 def _user_name() -> str | None:

@@ -375,7 +375,7 @@ class RunDirectory:
             return []
         types = typing.get_type_hints(CurveRow)
         try:
-            text = self._content(path, MAX_CURVE_BYTES).decode()
+            text = self._content(path, MAX_CURVE_BYTES).decode("utf-8-sig")
             reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
             rows = list(reader)
             if reader.fieldnames != list(types):
@@ -403,7 +403,7 @@ class RunDirectory:
         if not path.is_file():
             return []
         try:
-            text = self._content(path, MAX_CURVE_BYTES).decode()
+            text = self._content(path, MAX_CURVE_BYTES).decode("utf-8-sig")
             rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
             return [{name: float(value) for name, value in row.items()} for row in rows]
         except (TypeError, ValueError, csv.Error) as error:
