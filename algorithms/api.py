@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from algorithms import bounds
+
 State = Any
 """A pytree; each algorithm defines its own."""
 
@@ -123,6 +125,9 @@ class Algorithm(abc.ABC):
 
     env: EnvSpec
     pipeline: Pipeline
+
+    def __post_init__(self) -> None:
+        bounds.check(self)
 
     @abc.abstractmethod
     def init(self, key: jax.Array) -> State:

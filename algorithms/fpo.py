@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
+from algorithms.bounds import Count, Positive
 from algorithms.flow import Flow
 from algorithms.networks import Params
 from algorithms.ppo_core import Learner, OnPolicy, Strength, clip_fraction, clipped_surrogate
@@ -27,8 +28,8 @@ class FlowPolicy(OnPolicy):
             close to N(0, I) (ALGORITHMS 2.2).
     """
 
-    flow_steps: int = 10
-    output_scale: float = 0.25
+    flow_steps: Count = 10
+    output_scale: Positive = 0.25
 
     @property
     def flow(self) -> Flow:
@@ -68,7 +69,7 @@ class FPO(FlowPolicy):
 
     learning_rate: float = 3e-4
     clip: float = 0.05
-    pairs: int = 8
+    pairs: Count = 8
     ratio: Literal["averaged", "per-pair"] = "averaged"
 
     def act(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode, Rollout, Stage, emptied
+from algorithms.bounds import Count, Positive, Widths
 from algorithms.decoder import Decoder, Experience, Fit, Model
 from algorithms.diffusion import Diffusion
 from algorithms.flow import Flow
@@ -65,20 +66,20 @@ class GoRL(StagedPPO):
     """
 
     generative_model: Literal["flow", "diffusion"] = "flow"
-    decoder_hidden: tuple[int, ...] = (64, 64, 64, 64)
-    decoder_steps: int = 10
+    decoder_hidden: Widths = (64, 64, 64, 64)
+    decoder_steps: Count = 10
     decoder_data: Literal["recent", "extra"] = "recent"
-    decoder_rollouts: int = 10
+    decoder_rollouts: Count = 10
     decoder_time_limits: bool = True
-    decoder_samples: int = 10_000_000
-    decoder_epochs: int = 50
-    decoder_batch_size: int = 8192
-    decoder_draws: int = 8
-    decoder_learning_rate: float = 3e-4
+    decoder_samples: Count = 10_000_000
+    decoder_epochs: Count = 50
+    decoder_batch_size: Count = 8192
+    decoder_draws: Count = 8
+    decoder_learning_rate: Positive = 3e-4
     decoder_start: Literal["fresh", "warm"] = "fresh"
     refits: bool = True
-    decoder_patience: int = 20
-    decoder_validation_batches: int = 50
+    decoder_patience: Count = 20
+    decoder_validation_batches: Count = 50
 
     @property
     def decoder_model(self) -> Model:

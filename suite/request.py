@@ -27,6 +27,7 @@ from suite.settings import (
 )
 from suite.storage.records import Cell
 from suite.storage.store import RunDirectory
+from suite.wiring import check_method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,12 @@ class Request:
                 values = self.hyperparameters[cell.algorithm]
                 run.check_configuration(cell, values, self.engine)
                 self._check_decoder(run, cell)
+
+    def check_methods(self, plan: Plan) -> None:
+        """Raises UserError if a method that is still to train breaks the contract."""
+        names = [planned.job.algorithm for planned in plan.jobs if planned.state != "done"]
+        for name in dict.fromkeys(names):
+            check_method(name, self.algorithms[name])
 
     def _check_decoder(self, run: RunDirectory, cell: Cell) -> None:
         record = run.read_run(cell)

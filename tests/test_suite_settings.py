@@ -57,6 +57,7 @@ class Method(Base):
     ends: tuple[float, float] = (0.0, 1.0)
     limit: float | None = None
     label: str = ""
+    evaluations_per_action = 1
 
     def __post_init__(self) -> None:
         if self.steps < 0:
