@@ -234,9 +234,19 @@ class Training:
         else:
             self._check_unfinished(path)
             state = self._adopt(self.program.start(self.job.seeds))
+            self._check_start(state)
             self._configure(state)
             self._describe()
         return state
+
+    def _check_start(self, state: SeedState) -> None:
+        """Refuses a state that would count as diverged before anything was learned."""
+        for leaf, finite in self.program.finite(state).items():
+            if not np.asarray(finite).all():
+                raise UserError(
+                    f"{self.job}: init returns state{leaf} with numbers that are not finite, by "
+                    "which a seed that diverged is told; start from finite ones"
+                )
 
     def _check_unfinished(self, path: Path) -> None:
         """Refuses to start anew over results that the lost checkpoint would have kept."""
