@@ -17,6 +17,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 import jax
 
+from algorithms import bounds
+
 State = TypeVar("State")
 """What an algorithm learns: a pytree of its own, such as a NamedTuple of arrays."""
 
@@ -132,6 +134,9 @@ class Settings:
 
     env: EnvSpec
     pipeline: Pipeline
+
+    def __post_init__(self) -> None:
+        bounds.check(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -164,7 +164,13 @@ class Fit:
         return Decoder(params, schedule, jnp.zeros(size), jnp.ones(size), jnp.zeros(()))
 
     def empty(self, slots: int, transitions: int) -> Experience:
-        """A ring of `slots` rollouts of `transitions` each, with nothing in it."""
+        """A ring of `slots` rollouts of `transitions` each, with nothing in it.
+
+        Raises:
+            ValueError: one transition cannot be split into training and validation.
+        """
+        if transitions < 2:
+            raise ValueError("a decoder is fitted on rollouts of at least 2 transitions, not 1")
         return Experience(
             jnp.zeros((slots, transitions, self.model.obs_size)),
             jnp.zeros((slots, transitions, self.model.action_size)),

@@ -32,6 +32,10 @@ class Diffusion:
     hidden: tuple[int, ...]
     steps: int = 10
 
+    def __post_init__(self) -> None:
+        if self.steps < 2:  # level 0 is clean data: alone it leaves nothing to decode
+            raise ValueError(f"{self.steps} noise level: a diffusion needs at least 2")
+
     @property
     def network(self) -> MLP:
         return MLP(self.hidden, self.action_size)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
+from algorithms.bounds import Positive
 from algorithms.flow_policy import FlowPolicy
 from algorithms.networks import Params
 from algorithms.ppo_core import Coefficients, Learner, clip_fraction, clipped_surrogate
@@ -32,7 +33,7 @@ class DPPO(FlowPolicy):
 
     learning_rate: float = 3e-4
     clip: float = 0.2
-    sigma: float = 0.05
+    sigma: Positive = 0.05
 
     def act(
         self, state: Learner, obs: jax.Array, key: jax.Array, mode: Mode

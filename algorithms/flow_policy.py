@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 
+from algorithms.bounds import Count, Positive
 from algorithms.flow import Flow
 from algorithms.networks import Params
 from algorithms.ppo_core import OnPolicy
@@ -21,8 +22,8 @@ class FlowPolicy(OnPolicy):
             close to N(0, I) (ALGORITHMS 2.2).
     """
 
-    flow_steps: int = 10
-    output_scale: float = 0.25
+    flow_steps: Count = 10
+    output_scale: Positive = 0.25
 
     @property
     def flow(self) -> Flow:

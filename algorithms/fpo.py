@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
+from algorithms.bounds import Count
 from algorithms.flow_policy import FlowPolicy
 from algorithms.networks import Params
 from algorithms.ppo_core import Coefficients, Learner, clip_fraction, clipped_surrogate
@@ -34,7 +35,7 @@ class FPO(FlowPolicy):
 
     learning_rate: float = 3e-4
     clip: float = 0.05
-    pairs: int = 8
+    pairs: Count = 8
     ratio: Literal["averaged", "per-pair"] = "averaged"
 
     def act(

@@ -21,6 +21,7 @@ from algorithms.api import (
     emptied,
     settings_of,
 )
+from algorithms.bounds import Count, Positive, Widths
 from algorithms.decoder import Decoder, DecoderModel, Experience, Fit
 from algorithms.diffusion import Diffusion
 from algorithms.encoder import Encoder, EncoderState
@@ -78,20 +79,20 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     """
 
     generative_model: Literal["flow", "diffusion"] = "flow"
-    decoder_hidden: tuple[int, ...] = (64, 64, 64, 64)
-    decoder_steps: int = 10
+    decoder_hidden: Widths = (64, 64, 64, 64)
+    decoder_steps: Count = 10
     decoder_data: Literal["recent", "extra"] = "recent"
-    decoder_rollouts: int = 10
+    decoder_rollouts: Count = 10
     decoder_time_limits: bool = True
-    decoder_samples: int = 10_000_000
-    decoder_epochs: int = 50
-    decoder_batch_size: int = 8192
-    decoder_draws: int = 8
-    decoder_learning_rate: float = 3e-4
+    decoder_samples: Count = 10_000_000
+    decoder_epochs: Count = 50
+    decoder_batch_size: Count = 8192
+    decoder_draws: Count = 8
+    decoder_learning_rate: Positive = 3e-4
     decoder_start: Literal["fresh", "warm"] = "fresh"
     refits: bool = True
-    decoder_patience: int = 20
-    decoder_validation_batches: int = 50
+    decoder_patience: Count = 20
+    decoder_validation_batches: Count = 50
 
     @property
     @abc.abstractmethod

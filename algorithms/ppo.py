@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
+from algorithms.bounds import NotNegative
 from algorithms.distributions import gaussian, log_tanh_jacobian
 from algorithms.networks import MLP, Params
 from algorithms.ppo_core import (
@@ -39,9 +40,9 @@ class PPOSettings(OnPolicySettings):
 
     learning_rate: float = 3e-4
     clip: float = 0.1
-    entropy_cost: float = 0.01
+    entropy_cost: NotNegative = 0.01
     tanh_entropy: bool = True
-    latent_penalty: float = 0.0
+    latent_penalty: NotNegative = 0.0
     penalty_form: Literal["code", "kl"] = "code"
 
 

@@ -14,6 +14,7 @@ import optax
 
 from algorithms import normalizer
 from algorithms.api import Algorithm, Extras, Metrics, Pipeline, Rollout, Settings, emptied
+from algorithms.bounds import NotNegative, Positive, UnitInterval, Widths
 from algorithms.networks import MLP, Params
 from algorithms.normalizer import Normalizer
 from algorithms.returns import Chunks, Returns, chunk_returns, cut_into_chunks
@@ -88,14 +89,14 @@ class OnPolicySettings(Settings):
         critic_hidden: widths of the critic's hidden layers.
     """
 
-    learning_rate: float = 3e-4
-    clip: float = 0.1
-    max_grad_norm: float = 0.0
-    gae_lambda: float = 0.95
-    reward_scale: float = 10.0
-    value_cost: float = 0.25
-    actor_hidden: tuple[int, ...] = (32, 32, 32, 32)
-    critic_hidden: tuple[int, ...] = (256, 256, 256, 256, 256)
+    learning_rate: Positive = 3e-4
+    clip: Positive = 0.1
+    max_grad_norm: NotNegative = 0.0
+    gae_lambda: UnitInterval = 0.95
+    reward_scale: Positive = 10.0
+    value_cost: NotNegative = 0.25
+    actor_hidden: Widths = (32, 32, 32, 32)
+    critic_hidden: Widths = (256, 256, 256, 256, 256)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+from algorithms import registration
 from algorithms.api import Algorithm
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
@@ -31,14 +33,30 @@ BRAX: Mapping[str, Any] = {"learning_rate": 1e-3, "clip": 0.3}
 """What Brax's tuned settings for these tasks set otherwise than `PPO` (ALGORITHMS 9)."""
 
 
+OURS = "gorl-suite"
+"""The distribution that the built-in algorithms come with."""
+
+_log = logging.getLogger("suite.algorithms")
+_told: set[str] = set()
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A named algorithm: a class and the hyper-parameters that differ from its defaults."""
+    """A named algorithm: a class and the hyper-parameters that differ from its defaults.
+
+    Attributes:
+        name: letters, digits, `_` and `-`.
+        cls: its class.
+        description: one line.
+        defaults: hyper-parameters over the class's own.
+        distribution: the installed package that names it; found out, not given.
+    """
 
     name: str
     cls: type[Algorithm[Any]]
     description: str
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    distribution: str = OURS
 
 
 _ENTRIES = (
@@ -92,13 +110,36 @@ _ENTRIES = (
 
 
 def entries() -> dict[str, Entry]:
-    """All algorithms by name: ours first, then those of installed packages."""
-    ours = {entry.name: entry for entry in _ENTRIES}
-    assert tuple(ours) == (*ALL, *CONTROLS)
+    """All algorithms by name: ours first, then those of installed packages.
+
+    One that cannot be used is left out, and a logged warning says why.
+    """
+    known = {entry.name: entry for entry in _ENTRIES}
+    assert tuple(known) == (*ALL, *CONTROLS)
+    for where, entry, error in _installed():
+        why = error or registration.fault(entry, known)
+        if not why:
+            known[entry.name] = entry
+        elif f"{where} {why}" not in _told:
+            _told.add(f"{where} {why}")
+            _log.warning("the algorithm of %s is left out: %s", where, why)
+    return known
+
+
+def _installed() -> Iterator[tuple[str, Any, str]]:
+    """Yields where each entry point is, what it names, and why it cannot be imported, if so."""
     for point in metadata.entry_points(group=ENTRY_POINTS):
-        entry = point.load()
-        ours.setdefault(entry.name, entry)
-    return ours
+        distribution = getattr(getattr(point, "dist", None), "name", "") or point.name
+        where = f"{distribution} ({point.value})"
+        try:
+            entry = point.load()
+        except (Exception, SystemExit) as error:  # a module may fail in any way
+            reason = " ".join(str(error).split())[:200]
+            yield where, None, f"it does not import ({type(error).__name__}: {reason})"
+            continue
+        if isinstance(entry, Entry):
+            entry = dataclasses.replace(entry, distribution=distribution)
+        yield where, entry, ""
 
 
 def lookup(name: str) -> Entry:

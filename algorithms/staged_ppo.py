@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from algorithms import normalizer
 from algorithms.api import Stage
+from algorithms.bounds import NotNegative, Positive, Shares
 from algorithms.distributions import standard_normal_bias
 from algorithms.networks import Params, constant_output
 from algorithms.normalizer import Normalizer
@@ -54,10 +55,10 @@ class StagedPPOSettings(PPOSettings):
     max_grad_norm: float = 0.5
     tanh_entropy: bool = False
     latent_penalty: float = 5e-4
-    later_clip: float = 0.30
-    later_max_grad_norm: float = 1.0
-    later_latent_penalty: float = 1e-3
-    stage_shares: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 6, 1 / 6)
+    later_clip: Positive = 0.30
+    later_max_grad_norm: NotNegative = 1.0
+    later_latent_penalty: NotNegative = 1e-3
+    stage_shares: Shares = (1 / 3, 1 / 3, 1 / 6, 1 / 6)
     spend_remainder: bool = True
     encoder_restart: Literal["gaussian", "fresh", "warm"] = "gaussian"
     keep_critic: bool = True

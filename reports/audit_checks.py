@@ -342,11 +342,55 @@ def _code(results: Results) -> Check:
             return None
         return f"commit {str(git['commit'])[:12]}{'' if git.get('clean') else ' with changes'}"
 
-    check = agreement("code version", results, of_starts(commit), "warning")
-    if check.verdict == "ok" and "with changes" in check.text:
-        text = f"{check.text}: what was changed is not known"
-        return Check(check.name, "warning", text)
-    return check
+    name = "code version"
+    if changed := list(_changed_methods(results)):
+        return Check(name, "failed", "; ".join(changed))
+    check = agreement(name, results, of_starts(commit), "warning")
+    verdict, text = check.verdict, check.text
+    if verdict == "ok" and "with changes" in text:
+        verdict, text = "warning", f"{text}: what was changed is not known"
+    untold = [run_name(run) for run in results.runs if None in _sources(run) or not _sources(run)]
+    if len(untold) == len(results.runs):
+        return Check(name, verdict, f"{text}; no run tells the source of its method")
+    if untold:
+        return Check(name, "warning", f"{text}; source of the method not told by {listed(untold)}")
+    verdict = "ok" if verdict == "not recorded" else verdict
+    return Check(name, verdict, f"{text}; each method has one source in all of its runs")
+
+
+def _changed_methods(results: Results) -> Iterator[str]:
+    """Yields which method was not the same program in all of its runs, as far as they tell."""
+    for algorithm in results.algorithms:
+        runs = [run for run in results.runs if run.algorithm == algorithm]
+        told: dict[str, list[str]] = {}
+        for run in runs:
+            for source in _sources(run) - {None}:
+                told.setdefault(f"source {source}", []).append(run_name(run))
+        if len(told) > 1:
+            modules = ", ".join(_changed_modules(runs))
+            changed = f"was changed{f' in {modules}' if modules else ''} between its runs"
+            yield f"{display_name(algorithm)} {changed}: {minorities(told)}"
+
+
+def _sources(run: Run) -> set[str | None]:
+    """Returns what the starts of a run tell of their method's source, None where one does not."""
+    methods = _methods(run)
+    return {str(method["source"]) if method.get("source") else None for method in methods}
+
+
+def _changed_modules(runs: Collection[Run]) -> list[str]:
+    digests: dict[str, set[str]] = {}
+    for method in (method for run in runs for method in _methods(run)):
+        modules = method.get("modules")
+        for name, digest in modules.items() if isinstance(modules, Mapping) else ():
+            digests.setdefault(str(name), set()).add(str(digest))
+    return sorted(name for name, found in digests.items() if len(found) > 1)
+
+
+def _methods(run: Run) -> list[Mapping[str, Any]]:
+    """Returns what each start of a run recorded of its method, nothing in older versions."""
+    methods = [start.get("method") for start in (run.record.provenance if run.record else ())]
+    return [method if isinstance(method, Mapping) else {} for method in methods]
 
 
 def _packages(results: Results) -> Check:

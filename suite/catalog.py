@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from algorithms.bounds import bounds_of
 from envs.tasks import TASK_SETS, TASKS
 from suite import text
 from suite.protocol import PRESETS, load_protocol
@@ -88,6 +89,7 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
         {
             "name": field,
             "type": describe_type(hint),
+            "range": str(bounds_of(algorithm).get(field, "")),
             "default": values.get(field),
             "description": documents.get(field, ""),
         }
@@ -98,7 +100,8 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
 def _render_algorithm(algorithm: dict[str, Any]) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
-        lines.append(f"  {field['name']} = {text.typed(field['default'])}  ({field['type']})")
+        allowed = ", ".join(filter(None, (field["type"], field["range"])))
+        lines.append(f"  {field['name']} = {text.typed(field['default'])}  ({allowed})")
         lines += textwrap.wrap(
             field["description"], 96, initial_indent="      ", subsequent_indent="      "
         )

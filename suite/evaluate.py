@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from algorithms.api import Algorithm, Mode, State
 from envs.api import Task, TaskState
 from envs.vector import select
+from suite.soundness import action_excess
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,11 +39,13 @@ class Episodes(NamedTuple):
         steps: [] int32 environment steps taken in episodes that were not over.
         obs: [K, G, O] what the first episodes of the first mode saw at `kept_steps`; of an
             episode that was over by then, the last of it.
+        excess: [] `suite.soundness.action_excess` of all actions together.
     """
 
     returns: jax.Array
     steps: jax.Array
     obs: jax.Array
+    excess: jax.Array
 
 
 def kept_steps(task: Task) -> tuple[int, ...]:
@@ -103,25 +106,26 @@ def run_episodes(
 
     def step(
         carry: tuple[TaskState, jax.Array, jax.Array, jax.Array], key: jax.Array
-    ) -> tuple[tuple[TaskState, jax.Array, jax.Array, jax.Array], jax.Array]:
+    ) -> tuple[tuple[TaskState, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         envs, alive, returns, steps = carry
         seen = envs.obs[: min(KEPT_EPISODES, episodes)]
         steps += jnp.sum(alive)
-        after = jax.vmap(task.step)(envs, act(envs.obs, key))
+        action = act(envs.obs, key)
+        after = jax.vmap(task.step)(envs, action)
         alive &= jnp.isfinite(after.reward) & jnp.isfinite(after.obs).all(axis=-1)
         returns += jnp.where(alive, after.reward, 0.0)
         # An episode that is over stands still, or the engine would step it from NaN.
         envs = select(alive, after, envs)
-        return (envs, alive & (after.done == 0), returns, steps), seen
+        carry = envs, alive & (after.done == 0), returns, steps
+        return carry, (seen, action_excess(action))
 
     envs = jax.tree.map(lambda x: jnp.concatenate([x] * len(modes)), starts)
     alive = jnp.ones(len(modes) * episodes, bool)
     carry = (envs, alive, jnp.zeros(alive.shape), jnp.int32(0))
     keys = jax.random.split(key, task.episode_length)
-    (_, _, returns, steps), obs = jax.lax.scan(step, carry, keys)
-    return Episodes(
-        returns.reshape(len(modes), episodes), steps, obs[jnp.asarray(kept_steps(task))]
-    )
+    (_, _, returns, steps), (obs, excess) = jax.lax.scan(step, carry, keys)
+    seen = obs[jnp.asarray(kept_steps(task))]
+    return Episodes(returns.reshape(len(modes), episodes), steps, seen, excess.sum())
 
 
 def evaluate_stored(

@@ -69,6 +69,7 @@ def launch(
     print(plan.render(), file=sys.stderr)
     if not retry_diverged and all(planned.state == "done" for planned in plan.jobs):
         return Outcome(_diverged(run, plan), interrupted=False)
+    request.check_methods(plan)
     with Worker(run.path, lease_seconds) as worker, interrupt.handling():
         context = RunContext(
             protocol=request.protocol,

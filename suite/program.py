@@ -18,6 +18,7 @@ from algorithms.api import MODES, Algorithm, Metrics, PyTree, Rollout
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.evaluate import Episodes, run_episodes
+from suite.soundness import EXCESS, action_excess
 
 
 class Best(NamedTuple):
@@ -133,7 +134,7 @@ class Program:
 
         def body(index: jax.Array, state: SeedState) -> SeedState:
             key = jax.random.fold_in(self._key(state, _COLLECT), index)
-            envs, rollout = collecting._roll_out(state, key)
+            envs, rollout, _ = collecting._roll_out(state, key)
             recorded = self.algorithm.record(state.algorithm, rollout)
             return state._replace(algorithm=recorded, envs=envs)
 
@@ -171,10 +172,10 @@ class Program:
 
     def _update(self, state: SeedState) -> tuple[SeedState, Metrics]:
         rollout_key, update_key = jax.random.split(self._key(state, _TRAIN))
-        envs, rollout = self._roll_out(state, rollout_key)
+        envs, rollout, excess = self._roll_out(state, rollout_key)
         algorithm, metrics = self.algorithm.update(state.algorithm, rollout, update_key)
         updated = state._replace(algorithm=algorithm, envs=envs, updates=state.updates + 1)
-        return self._restarted(updated), metrics
+        return self._restarted(updated), {**metrics, EXCESS: excess}
 
     def _restarted(self, state: SeedState) -> SeedState:
         """Starts the environments afresh after an update where the reset rule says so."""
@@ -184,18 +185,22 @@ class Program:
         due = state.updates % self.restart_interval == 0
         return state._replace(envs=_choose(due, fresh.envs, state.envs))
 
-    def _roll_out(self, state: SeedState, key: jax.Array) -> tuple[EnvState, Rollout]:
-        def step(envs: EnvState, key: jax.Array) -> tuple[EnvState, Rollout]:
+    def _roll_out(self, state: SeedState, key: jax.Array) -> tuple[EnvState, Rollout, jax.Array]:
+        """Returns the environments, T steps, and the `action_excess` [] of them together."""
+
+        def step(envs: EnvState, key: jax.Array) -> tuple[EnvState, tuple[Rollout, jax.Array]]:
             act_key, reset_key = jax.random.split(key)
             obs = envs.obs
             action, extras = self.algorithm.act(state.algorithm, obs, act_key, "sample")
             envs, seen = self.envs.step(envs, action, reset_key)
-            return envs, Rollout(
+            rollout = Rollout(
                 obs, extras, seen.reward, seen.terminated, seen.truncated, seen.next_obs
             )
+            return envs, (rollout, action_excess(action))
 
-        length = self.algorithm.pipeline.rollout_length
-        return jax.lax.scan(step, state.envs, jax.random.split(key, length))
+        keys = jax.random.split(key, self.algorithm.pipeline.rollout_length)
+        envs, (rollout, excess) = jax.lax.scan(step, state.envs, keys)
+        return envs, rollout, excess.sum()
 
 
 class Compiled:

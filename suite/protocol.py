@@ -38,6 +38,10 @@ TUNING: tuple[str, ...] = ("configurations", "seeds", "steps")
 
 Mode = Literal["deterministic", "sample"]
 
+_MAX_COUNT = 2**31 - 1
+_MAX_EPISODES = _MAX_COUNT // 2000
+"""In two modes of a thousand steps each."""
+
 _POSITIVE = (
     "total_steps",
     "num_envs",
@@ -129,6 +133,7 @@ class Protocol:
             raise UserError(f"name = {self.name!r}: use letters, digits, '.', '_' and '-' only")
         self._check_discounts()
         self._check_geometry()
+        self._check_counts()
 
     def _check_discounts(self) -> None:
         for task in self.task_discount:
@@ -155,6 +160,17 @@ class Protocol:
                 f"total_steps = {self.total_steps}: less than one update of "
                 f"{self.steps_per_update} steps (num_envs * rollout_length)"
             )
+
+    def _check_counts(self) -> None:
+        """Refuses what the 32-bit counters of a chunk of training or an evaluation cannot hold."""
+        interval = min(self.eval_interval, self.updates)
+        if interval * self.steps_per_update > _MAX_COUNT:
+            raise UserError(
+                f"eval_interval = {self.eval_interval}: must leave at most {_MAX_COUNT:,} "
+                "environment steps between evaluations"
+            )
+        if self.eval_episodes > _MAX_EPISODES:
+            raise UserError(f"eval_episodes = {self.eval_episodes}: at most {_MAX_EPISODES:,}")
 
     @property
     def steps_per_update(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from envs.tasks import resolve_tasks
 from suite import runtime
 from suite.decoders import Decoders
 from suite.errors import UserError, unknown
+from suite.methods import method_facts
 from suite.plan import Plan, make_plan
 from suite.protocol import TUNING, Protocol, load_protocol
 from suite.protocol_flags import changed, is_protocol_change
@@ -27,6 +29,9 @@ from suite.settings import (
 )
 from suite.storage.records import Cell
 from suite.storage.store import RunDirectory
+from suite.wiring import check_method
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +79,30 @@ class Request:
                 values = self.hyperparameters[cell.algorithm]
                 run.check_configuration(cell, values, self.engine)
                 self._check_decoder(run, cell)
+        for name in dict.fromkeys(p.job.algorithm for p in plan.jobs if p.state != "done"):
+            self._compare_source(run, name)
+
+    def check_methods(self, plan: Plan) -> None:
+        """Raises UserError if a method that is still to train breaks the contract."""
+        names = [planned.job.algorithm for planned in plan.jobs if planned.state != "done"]
+        for name in dict.fromkeys(names):
+            check_method(name, self.algorithms[name])
+
+    def _compare_source(self, run: RunDirectory, name: str) -> None:
+        """Logs a warning if a method's earlier runs were made with another source of it."""
+        now = method_facts(name)["source"]
+        for cell in run.cells():
+            record = run.read_run(cell) if cell.algorithm == name else None
+            for start in record.provenance if record else ():
+                method = start.get("method")
+                before = method.get("source") if isinstance(method, Mapping) else None
+                if before and before != now:
+                    _log.warning(
+                        "the source of %s was changed since %s/%s was trained; "
+                        "`suite audit` fails such a comparison",
+                        *(name, run.path, cell),
+                    )
+                    return
 
     def _check_decoder(self, run: RunDirectory, cell: Cell) -> None:
         record = run.read_run(cell)

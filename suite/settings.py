@@ -15,6 +15,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from algorithms import bounds
 from suite.errors import UserError, unknown
 
 EVERY_ALGORITHM = "*"
@@ -70,6 +71,19 @@ def hyperparameter_fields(algorithm: type) -> dict[str, Any]:
     }
 
 
+def class_defaults(algorithm: type) -> dict[str, Any]:
+    """Returns the defaults of a dataclass's hyper-parameters, those out of a factory too."""
+    fields = {each.name: each for each in dataclasses.fields(algorithm)}
+    defaults = {}
+    for name in hyperparameter_fields(algorithm):
+        field = fields[name]
+        if field.default is not dataclasses.MISSING:
+            defaults[name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[name] = field.default_factory()
+    return defaults
+
+
 def hyperparameters(
     name: str, algorithm: type, defaults: Mapping[str, Any], *layers: Sequence[Setting]
 ) -> dict[str, Any]:
@@ -83,22 +97,17 @@ def hyperparameters(
             passed over, and so are those for `*` whose field this algorithm lacks.
 
     Raises:
-        UserError: a field is unknown, or a value is not of the field's type.
+        UserError: a field is unknown, or a value is not of the field's type or out of its bounds.
     """
     hints = hyperparameter_fields(algorithm)
-    values = {
-        field.name: field.default
-        for field in dataclasses.fields(algorithm)
-        if field.name in hints and field.default is not dataclasses.MISSING
-    }
-    values.update(defaults)
+    values = {**class_defaults(algorithm), **defaults}
     for layer in layers:
         for setting in sorted(layer, key=lambda each: each.algorithm != EVERY_ALGORITHM):
             if setting.algorithm == name and setting.field not in hints:
                 raise _unknown_field(setting, name, list(hints))
             if setting.algorithm in (name, EVERY_ALGORITHM) and setting.field in hints:
-                values[setting.field] = convert(setting, hints[setting.field])
-    return values
+                values[setting.field] = _checked(setting, algorithm, hints[setting.field])
+    return {field: _immutable(value) for field, value in values.items()}
 
 
 def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) -> None:
@@ -109,7 +118,8 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
         algorithms: classes by name.
 
     Raises:
-        UserError: an algorithm or a field is unknown, or a value is not of the field's type.
+        UserError: an algorithm or a field is unknown, or a value is not of the field's type or
+            out of its bounds.
     """
     for setting in settings:
         if setting.algorithm not in algorithms and setting.algorithm != EVERY_ALGORITHM:
@@ -122,28 +132,36 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
             known = sorted({field for name in targets for field in fields[name]})
             raise _unknown_field(setting, setting.algorithm, known)
         for name in having:
-            convert(setting, fields[name][setting.field])
+            _checked(setting, algorithms[name], fields[name][setting.field])
 
 
 def build(algorithm: type, env: Any, pipeline: Any, values: Mapping[str, Any]) -> Any:
     """Returns an instance of an `Algorithm` class.
 
     Raises:
-        UserError: the class, or its division into stages, refuses a value.
+        UserError: a value is out of its bounds, or the class or its division into stages
+            refuses it.
     """
     try:
         instance = algorithm(env=env, pipeline=pipeline, **values)
+        bounds.check(instance)  # again: a class's own __post_init__ may have replaced the base's
         instance.stages()
-        return instance
+        instance.evaluations_per_action  # noqa: B018 - how actions are made may be refused too
     except ValueError as error:
         raise UserError(f"{algorithm.__name__}: {error}") from None
+    except Exception as error:  # it may be the user's own class, which may fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{algorithm.__name__} cannot be made, or lacks stages: {reason}"
+        ) from error
+    return instance
 
 
 def convert(setting: Setting, hint: Any) -> Any:
     """Returns a setting's value as the type `hint`.
 
     Texts are parsed: `1e-3`, `true`, `code`, `64,64`, `none`. Values from a TOML file are
-    checked: an integer is a float too, a list is a tuple.
+    checked: an integer is a float too. A list becomes a tuple, whichever the field's type says.
 
     Raises:
         UserError: the value is not of that type.
@@ -164,10 +182,11 @@ def describe_type(hint: Any) -> str:
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, arguments))}"
-    if typing.get_origin(hint) is tuple:
-        length = "any number" if Ellipsis in arguments else str(len(arguments))
-        kinds = {"int": "whole numbers", "float": "finite numbers", "str": "texts"}
-        return f"a list of {length} of {kinds[arguments[0].__name__]}, like 64,64"
+    if typing.get_origin(hint) in (tuple, list):
+        variable = Ellipsis in arguments or typing.get_origin(hint) is list
+        length = "any number" if variable else str(len(arguments))
+        kinds = {int: "whole numbers", float: "finite numbers", str: "texts"}
+        return f"a list of {length} of {kinds.get(arguments[0], 'values')}, like 64,64"
     if _is_union(hint):
         return " or ".join(
             "none" if each is types.NoneType else describe_type(each) for each in arguments
@@ -193,6 +212,23 @@ def _unknown_field(setting: Setting, owner: str, fields: Sequence[str]) -> UserE
     )
 
 
+def _checked(setting: Setting, algorithm: type, hint: Any) -> Any:
+    """Converts a setting's value, and refuses it if it is out of the field's bounds."""
+    value = convert(setting, hint)
+    if text := bounds.fault(algorithm, setting.field, value):
+        raise UserError(f"{setting.source}: {setting.field} = {_plain(value)} {text}")
+    return value
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) or "nothing" if isinstance(value, tuple) else str(value)
+
+
+def _immutable(value: Any) -> Any:
+    """Turns lists into tuples: an algorithm is hashed, and compared with what JSON gave back."""
+    return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
+
+
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
@@ -202,6 +238,8 @@ def _as(hint: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return _one_of(arguments, value)
+    if origin is list:
+        return _as_tuple((*arguments, Ellipsis), value)
     if origin is tuple:
         return _as_tuple(arguments, value)
     if _is_union(hint):

@@ -22,13 +22,15 @@ from algorithms.networks import parameter_count
 from envs.api import Task
 from envs.engines import load_task
 from suite import interrupt
-from suite.build import build_algorithm, build_program, kept_policy
+from suite.build import acting_part, build_algorithm, build_program, kept_policy
 from suite.context import JobResult, RunContext
 from suite.errors import UserError
 from suite.evaluate import describe_starts, kept_steps, start_states
+from suite.methods import method_facts
 from suite.program import Compiled, SeedState, seed_slice
 from suite.progress import JobLine
 from suite.selection import format_seeds
+from suite.soundness import ACTIONS, EXCESS, acts_finitely, check_metrics
 from suite.storage import checkpoint
 from suite.storage.leases import Lease
 from suite.storage.provenance import provenance
@@ -232,9 +234,19 @@ class Training:
         else:
             self._check_unfinished(path)
             state = self._adopt(self.program.start(self.job.seeds))
+            self._check_start(state)
             self._configure(state)
             self._describe()
         return state
+
+    def _check_start(self, state: SeedState) -> None:
+        """Refuses a state that would count as diverged before anything was learned."""
+        for leaf, finite in self.program.finite(state).items():
+            if not np.asarray(finite).all():
+                raise UserError(
+                    f"{self.job}: init returns state{leaf} with numbers that are not finite, by "
+                    "which a seed that diverged is told; start from finite ones"
+                )
 
     def _check_unfinished(self, path: Path) -> None:
         """Refuses to start anew over results that the lost checkpoint would have kept."""
@@ -292,7 +304,7 @@ class Training:
 
     def _describe(self) -> None:
         """Writes run.json of every seed."""
-        facts = provenance()
+        facts = {**provenance(), "method": method_facts(self.job.algorithm)}
         if self._lease is not None:
             facts["worker"] = self._lease.token
         with self._saving():
@@ -326,6 +338,7 @@ class Training:
         state = self._count(state, "train_steps")
         self.updates += updates
         self._freeze_diverged(state)
+        self._watch_actions(metrics[EXCESS])
         self._note_metrics(metrics)
         return state
 
@@ -355,6 +368,7 @@ class Training:
         """Adds a point to the curve of every seed that is not frozen."""
         with self._timed("evaluate"):
             episodes = self.program.evaluate(state, starts)
+        self._watch_actions(episodes.excess)
         returns, steps = np.asarray(episodes.returns), np.asarray(episodes.steps)
         seen = np.asarray(episodes.obs)
         self._tick()
@@ -405,6 +419,14 @@ class Training:
                 record.divergence = Divergence(record.ledger.env_steps, broken[0])
                 self._keep_last_good(self.job.cells[index])
 
+    def _watch_actions(self, excess: jax.Array) -> None:
+        """Notes seeds [S] whose actions are not finite; raises UserError if some leave [-1, 1]."""
+        values = np.asarray(excess)
+        for index, (cell, record) in enumerate(zip(self.job.cells, self.records, strict=True)):
+            if not record.divergence and not acts_finitely(float(values[index]), str(cell)):
+                record.divergence = Divergence(record.ledger.env_steps, ACTIONS)
+                self._keep_last_good(cell)
+
     def _keep_last_good(self, cell: Cell) -> None:
         """Copies the checkpoint from before a divergence into the cell's directory."""
         path = self.context.run.checkpoint_path(self.job)
@@ -413,10 +435,12 @@ class Training:
                 self.context.run.keep_checkpoint(cell, path)
 
     def _note_metrics(self, metrics: Mapping[str, jax.Array]) -> None:
-        table = {name: np.asarray(values) for name, values in metrics.items()}
+        table = {name: np.asarray(values) for name, values in metrics.items() if name != EXCESS}
+        first = not any(record.metrics for record in self.records)
         for index, record in enumerate(self.records):
             if not record.divergence:
                 row = {name: float(values[index]) for name, values in table.items()}
+                check_metrics(row, str(self.job.cells[index]), first)
                 record.metrics.append({"env_steps": record.ledger.env_steps, **row})
 
     def _save(self, state: SeedState) -> None:
@@ -446,7 +470,7 @@ class Training:
 
     def _keep_policies(self, state: SeedState) -> None:
         """Keeps what every seed acts with at the end of a stage, unless it has diverged."""
-        policies = jax.vmap(self.algorithm.policy)(state.algorithm)
+        policies = jax.vmap(acting_part(self.algorithm))(state.algorithm)
         for index, (cell, record) in enumerate(zip(self.job.cells, self.records, strict=True)):
             if not record.divergence:
                 steps = record.ledger.env_steps

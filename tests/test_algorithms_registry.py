@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +14,7 @@ from tiny import make
 from algorithms import registry
 from algorithms.api import Algorithm
 from algorithms.names import ALL, CONTROLS, NAMES
+from algorithms.ppo import PPO
 from algorithms.registry import Entry, lookup
 
 
@@ -90,20 +92,126 @@ def test_unknown_name() -> None:
         lookup("pppo")
 
 
-def test_packages_add_algorithms_but_replace_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    cls = lookup("fpo").cls
+class Point:
+    """An entry point of an installed package."""
 
-    class Point:
-        def __init__(self, name: str) -> None:
-            self.name = name
+    value = "package:ENTRY"
 
-        def load(self) -> Entry:
-            return Entry(self.name, cls, "from elsewhere")
+    def __init__(self, named: Any) -> None:
+        self.named = named
+        self.name = "its-name"
 
-    def points(group: str) -> list[Point]:
-        return [Point("ppo"), Point("mine")] if group == registry.ENTRY_POINTS else []
+    def load(self) -> Any:
+        if isinstance(self.named, BaseException):
+            raise self.named
+        return self.named
 
-    monkeypatch.setattr(metadata, "entry_points", points)
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns a function that installs entry points that name what it is given."""
+
+    def pretend(*named: Any) -> None:
+        points = [Point(each) for each in named]
+        monkeypatch.setattr(
+            metadata, "entry_points", lambda group: points if group == registry.ENTRY_POINTS else []
+        )
+        monkeypatch.setattr(registry, "_told", set())
+
+    return pretend
+
+
+def mine(name: str = "mine", cls: Any = PPO, **defaults: Any) -> Entry:
+    return Entry(name, cls, "from elsewhere", defaults)
+
+
+def test_packages_add_algorithms_but_replace_none(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    install(mine("ppo"), mine("PPO"), mine("mine"), mine("mine"))
     assert lookup("mine").description == "from elsewhere"
+    assert lookup("mine").distribution == "its-name"
     assert lookup("ppo").description != "from elsewhere"
     assert set(registry.entries()) == {*NAMES, "mine"}
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"the algorithm of its-name (package:ENTRY) is left out: its name {name!r} is taken"
+        for name in ("ppo", "PPO", "mine")
+    ]
+
+
+class Undecorated(PPO):
+    """Its field is none."""
+
+    temperature: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Partial(Algorithm):
+    """Lacks most of the contract."""
+
+    def init(self, key: Any) -> Any:
+        """Returns nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table(PPO):
+    """A field that cannot be typed."""
+
+    table: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable(PPO):
+    """A type that is not there at run time."""
+
+    thing: Missing = None  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Required(PPO):
+    """A field without a default."""
+
+    temperature: float
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (
+            ModuleNotFoundError("No module named 'torch'"),
+            "does not import (ModuleNotFoundError: No",
+        ),
+        (SystemExit(3), "does not import (SystemExit: 3)"),
+        (PPO, "it is PPO, not an Entry"),
+        (7, "it is of type int, not an Entry"),
+        (mine("my ppo"), "its name 'my ppo' is not one of at most 64 letters"),
+        (mine("lab/ppo"), "its name 'lab/ppo' is not"),
+        (mine("a.b"), "its name 'a.b' is not"),
+        (mine(""), "its name '' is not"),
+        (mine("all"), "its name 'all' has a meaning of its own"),
+        (mine(cls=dict), "its class dict does not extend Algorithm"),
+        (mine(cls="PPO"), "its class of type str does not extend Algorithm"),
+        (mine(cls=Partial), "its class Partial lacks act, parameters, update"),
+        (mine(cls=Undecorated), "frozen=True), so temperature is no field"),
+        (mine(cls=Table), "Table.table is of type dict[str, int]"),
+        (mine(cls=Unreadable), "the types of Unreadable's fields cannot be read (name 'Missing'"),
+        (mine(cls=Required), "Required.temperature has no default"),
+        (mine(clib=0.2), "PPO has no field clib, which its entry sets"),
+    ],
+)
+def test_what_cannot_be_trained_is_left_out_and_named_once(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture, named: Any, reason: str
+) -> None:
+    install(named, mine("good"))
+    for _ in range(2):
+        assert set(registry.entries()) == {*NAMES, "good"}
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the algorithm of its-name (package:ENTRY) is left out: ")
+    assert reason in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+def test_a_required_field_may_come_from_the_entry(install: Callable[..., None]) -> None:
+    install(mine(cls=Required, temperature=2.0))
+    assert lookup("mine").defaults == {"temperature": 2.0}

@@ -300,6 +300,54 @@ def test_another_package_version_is_a_warning(
     assert (verdict, text[:44]) == ("warning", "mujoco 9.9.9 in CheetahRun/fpo/seed-001, 4.0"[:44])
 
 
+def test_a_method_that_was_changed_between_its_seeds(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def change(record: Any) -> None:
+        method = record["provenance"][0]["method"]
+        method["source"], method["modules"]["algorithms.flow"] = "0" * 16, "1" * 12
+
+    assert "each method has one source in all of its runs" in audited(run_dir).text("code version")
+    edit_run(cell_path(run_dir), change)
+    result = audited(run_dir)
+    assert result.failed == {"code version"}
+    said = "FPO was changed in algorithms.flow between its runs: source 0000000000000000 in"
+    assert said in result.text("code version")
+    assert "PPO" not in result.text("code version").replace("FPO", "")
+
+
+def test_a_method_that_was_changed_while_a_seed_was_stopped(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def resume(record: Any) -> None:
+        (start,) = record["provenance"]
+        method = {**start["method"], "source": "f" * 16}
+        record["provenance"].append({**start, "method": method})
+
+    for seed in SEEDS:
+        edit_run(cell_path(run_dir, "fpo", seed), resume)
+    assert audited(run_dir).failed == {"code version"}
+
+
+def test_older_runs_do_not_tell_the_source_of_their_method(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def forget(record: Any) -> None:
+        del record["provenance"][0]["method"]
+
+    edit_run(cell_path(run_dir), forget)
+    result = audited(run_dir)
+    assert result.code == 0
+    verdict, text = result.checks["code version"]
+    assert verdict == "warning"
+    assert "source of the method not told by CheetahRun/fpo/seed-001" in text
+    for algorithm in ALGORITHMS:
+        for seed in SEEDS:
+            cell = cell_path(run_dir, algorithm, seed)
+            edit_run(cell, lambda record: record["provenance"][0].pop("method", None))
+    assert "no run tells the source of its method" in audited(run_dir).text("code version")
+
+
 @pytest.mark.parametrize("lost", ["episodes.npz", "policy-0.npz", "metrics.csv", "digests.json"])
 def test_a_directory_copied_in_part(
     run_dir: Path, audited: Callable[..., Audited], lost: str

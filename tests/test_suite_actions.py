@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from generate import generate_runs
 from tiny import SPEC, make, sample
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout
@@ -20,7 +22,8 @@ from algorithms.ppo import PPO
 from envs.api import Task, TaskState
 from suite import cli
 from suite.actions import sample_actions
-from suite.build import kept_policy
+from suite.build import kept_policy, stored_policy
+from suite.errors import UserError
 from suite.evaluate import kept_steps, run_episodes
 from suite.samples import ActionSamples
 from suite.storage.records import Cell
@@ -100,6 +103,33 @@ def test_squashing_what_was_unsquashed_gives_the_action(name: str) -> None:
     assert before.shape == drawn.action.shape
     np.testing.assert_allclose(jnp.tanh(before), drawn.action, atol=1e-6)
     assert float(jnp.abs(before).max()) > 1.0
+
+
+def test_a_method_that_is_not_installed_is_named_with_its_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = generate_runs(tmp_path / "run", ("mine",), (TASK,), range(1), points=2)
+    path = run.cell_path(Cell("mine", TASK, 0))
+    (path / "policy-0.npz").write_bytes(b"")
+    chosen = ("--task", TASK, "--algo", "mine", "--seed", "0")
+    for command in (["eval", str(run.path), *chosen], ["actions", str(run.path), "--task", TASK]):
+        assert cli.run_command(command) == 2
+        said = capsys.readouterr().err
+        assert f"{TASK}/mine/seed-000 was trained by mine, which is not installed here" in said
+        assert "install the package that it comes with" in said
+    record = json.loads((path / "run.json").read_text())
+    record["provenance"][0]["method"] = {"distribution": "lab-methods", "version": "1.2"}
+    (path / "run.json").write_text(json.dumps(record))
+    assert cli.run_command(["eval", str(run.path), *chosen]) == 2
+    assert "install lab-methods 1.2\n" in capsys.readouterr().err
+
+
+def test_a_method_whose_installed_version_has_other_fields(tmp_path: Path) -> None:
+    run = generate_runs(
+        tmp_path, ("ppo",), (TASK,), range(1), points=2, hyperparameters={"temperature": 1.0}
+    )
+    with pytest.raises(UserError, match="by ppo with temperature, which the version installed"):
+        stored_policy(run, Cell("ppo", TASK, 0))
 
 
 @pytest.fixture(scope="module")

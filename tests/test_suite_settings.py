@@ -13,6 +13,7 @@ from suite.settings import (
     build,
     check_settings,
     convert,
+    describe_type,
     field_documents,
     hyperparameters,
     parse_setting,
@@ -57,6 +58,7 @@ class Method(Base):
     ends: tuple[float, float] = (0.0, 1.0)
     limit: float | None = None
     label: str = ""
+    evaluations_per_action = 1
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -208,3 +210,25 @@ def test_field_documents_follow_inheritance() -> None:
 
 def test_a_list_of_texts() -> None:
     assert convert(Setting("m", "f", "a,b", ""), tuple[str, ...]) == ("a", "b")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lists(Base):
+    """Defaults out of factories."""
+
+    widths: list[int] = dataclasses.field(default_factory=lambda: [64, 32])
+    ends: tuple[float, ...] = dataclasses.field(default_factory=lambda: (0.0, 1.0))
+
+
+def test_defaults_out_of_a_factory_are_recorded_and_typed_like_others() -> None:
+    """`--set m.widths=64,64` once became the characters 6, 4, a comma and so on."""
+    assert hyperparameters("m", Lists, {})["widths"] == (64, 32)
+    assert hyperparameters("m", Lists, {})["ends"] == (0.0, 1.0)
+    chosen = hyperparameters("m", Lists, {}, [parse_setting("m.widths=128,8")])
+    assert chosen["widths"] == (128, 8)
+    assert hyperparameters("m", Lists, {}, protocol_settings({"m": {"widths": [3]}}))["widths"] == (
+        3,
+    )
+    with pytest.raises(UserError, match="is not a list of any number of whole numbers"):
+        hyperparameters("m", Lists, {}, [parse_setting("m.widths=64,wide")])
+    assert describe_type(tuple[bool, ...]) == "a list of any number of values, like 64,64"

@@ -1,0 +1,86 @@
+"""Which values a hyper-parameter can take, declared beside its field.
+
+A field's type says it: `decoder_epochs: Count = 50`. A subclass that only changes the default
+may write the plain type; the bounds of the class that it inherits the field from hold on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The values of a number; of a list of numbers, which must not be empty, those of each.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        above: whether `low` itself is no value any more.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def allow(self, value: Any) -> bool:
+        """Returns whether `value` lies within; what is no number, none for example, does."""
+        if isinstance(value, tuple | list):
+            return len(value) > 0 and all(map(self.allow, value))
+        if not isinstance(value, int | float):
+            return True
+        return (value > self.low if self.above else value >= self.low) and value <= self.high
+
+    def __str__(self) -> str:
+        ends = []
+        if self.low > -math.inf:
+            ends.append(f"{'above' if self.above else 'at least'} {self.low:g}")
+        if self.high < math.inf:
+            ends.append(f"at most {self.high:g}")
+        return " and ".join(ends)
+
+
+Count = Annotated[int, Bounds(1)]
+Positive = Annotated[float, Bounds(0, above=True)]
+NotNegative = Annotated[float, Bounds(0)]
+UnitInterval = Annotated[float, Bounds(0, 1)]
+Widths = Annotated[tuple[int, ...], Bounds(1)]
+"""Of a network's hidden layers; there is at least one."""
+Shares = Annotated[tuple[float, ...], Bounds(0, 1, above=True)]
+
+
+@functools.cache
+def bounds_of(cls: type) -> Mapping[str, Bounds]:
+    """Returns the bounds of each field of a dataclass that has some.
+
+    They are those of the first class in the method resolution order that declares any.
+    """
+    found: dict[str, Bounds] = {}
+    for base in cls.__mro__:
+        for field, hint in typing.get_type_hints(base, include_extras=True).items():
+            for each in getattr(hint, "__metadata__", ()):
+                if isinstance(each, Bounds):
+                    found.setdefault(field, each)
+    return found
+
+
+def fault(cls: type, field: str, value: Any) -> str:
+    """Returns what a field's value must be instead, `must be at least 1`; "" if nothing."""
+    bounds = bounds_of(cls).get(field)
+    if bounds is None or bounds.allow(value):
+        return ""
+    is_list = isinstance(value, tuple | list)
+    return f"must be a list of numbers {bounds}" if is_list else f"must be {bounds}"
+
+
+def check(instance: Any) -> None:
+    """Raises ValueError if a field of a dataclass instance lies outside its bounds."""
+    for field in bounds_of(type(instance)):
+        value = getattr(instance, field)
+        if text := fault(type(instance), field, value):
+            raise ValueError(f"{field} = {value}: {text}")
