@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from algorithms import registry
-from algorithms.api import Algorithm, EnvSpec, PyTree
+from algorithms.api import Algorithm, EnvSpec, PyTree, State
 from envs.api import Task
 from envs.engines import load_task
 from envs.vector import VectorEnv
