@@ -59,7 +59,7 @@ class PPO(PPOSettings, OnPolicy):
         return self.actor.create(key, self.env.obs_size)
 
     def coefficients(self, stage: jax.Array) -> Coefficients:
-        """The settings in force; the latent penalty comes from the hyper-parameters."""
+        """The coefficients in force; the latent penalty comes from the hyper-parameters."""
         return super().coefficients(stage)._replace(latent_penalty=jnp.float32(self.latent_penalty))
 
     def act(

@@ -44,7 +44,7 @@ class Learner(NamedTuple):
 
 
 class Coefficients(NamedTuple):
-    """Settings that may change between stages, hence run-time values, [] each."""
+    """What of an update may change between stages, hence run-time values, [] each."""
 
     clip: jax.Array
     max_grad_norm: jax.Array
@@ -147,7 +147,7 @@ class OnPolicy(OnPolicySettings, Algorithm[Learner]):
         return Learner(networks, self.optimizer.init(networks), stats, stage)
 
     def coefficients(self, stage: jax.Array) -> Coefficients:
-        """The settings in force in `stage`; the same in all stages unless overridden."""
+        """The coefficients in force in `stage`; the same in all stages unless overridden."""
         del stage
         return Coefficients(
             jnp.float32(self.clip), jnp.float32(self.max_grad_norm), jnp.float32(0.0)

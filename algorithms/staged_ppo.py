@@ -93,7 +93,7 @@ class StagedPPO(StagedPPOSettings, PPO):
         return state._replace(networks=networks, normalizer=stats)
 
     def coefficients(self, stage: jax.Array) -> Coefficients:
-        """The settings in force in `stage`."""
+        """The coefficients in force in `stage`."""
         first = Coefficients(
             jnp.float32(self.clip),
             jnp.float32(self.max_grad_norm),

@@ -138,7 +138,7 @@ class Training:
         self.context = context
         self.task: Task = load_task(job.task, context.engine)
         hyperparameters = context.hyperparameters[job.algorithm]
-        self.algorithm: Algorithm[Any] = build_algorithm(
+        self.algorithm: Algorithm = build_algorithm(
             job.algorithm, hyperparameters, self.task, context.protocol
         )
         self.stages = self.algorithm.stages()
