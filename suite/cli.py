@@ -403,7 +403,7 @@ def _analysis_options(command: Command) -> Command:
             default="zero",
             show_default=True,
             type=policies,
-            help="Diverged runs: score 0, keep the last evaluation, or leave out.",
+            help="Diverged runs: score 0 from there on, keep the last evaluation, or leave out.",
         ),
         click.option(
             "--incomplete",
