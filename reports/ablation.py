@@ -116,8 +116,8 @@ class Arms:
                 sizes = self.analysis.common_sizes(label, reference)
                 found[label] = difference, sizes, p_value
         adjusted = holm([p_value for _, _, p_value in found.values()])
-        sizes = [sizes for _, sizes, _ in found.values()]
-        within = claims.reachable(sizes, self.analysis.repetitions)
+        every = [sizes for _, sizes, _ in found.values()]
+        within = claims.reachable(every, self.analysis.repetitions)
         return {
             label: Comparison(difference, sizes, p_holm, reachable)
             for (label, (difference, sizes, _)), p_holm, reachable in zip(

@@ -27,6 +27,9 @@ MAX_SEEDS = 100
 TRIALS = 1000
 """Simulated comparisons; the standard error of a power is at most 0.016."""
 
+_BATCH = 50
+"""Comparisons that share their random permutations, whose luck would be all of theirs."""
+
 _AT_ONCE = 25_000, 250_000
 """Statistics, and products of which they are sums, that are computed at once: few enough to stay
 in a core's cache, and for the linear algebra to stay on one core, which is quicker here."""
@@ -62,7 +65,7 @@ def p_values(
     generator: np.random.Generator,
     enumerated: int = ENUMERATED,
 ) -> np.ndarray:
-    """Tests K comparisons of equally many runs by the same permutations.
+    """Tests K comparisons of equally many runs.
 
     Args:
         x, y: scores [K, N] of each task, where N may differ between tasks and sides.
@@ -76,22 +79,17 @@ def p_values(
     pooled = [np.concatenate(pair, axis=1) for pair in zip(x, y, strict=True)]
     sizes = [(a.shape[1], b.shape[1]) for a, b in zip(x, y, strict=True)]
     every = arrangements(sizes) <= enumerated
-    dealt = [
-        _every_membership(a, a + b) if every else _memberships(a, a + b, repetitions, generator)
-        for a, b in sizes
-    ]
-    observed = [(np.arange(a + b) < a).astype(float)[:, None] for a, b in sizes]
-    number = arrangements(sizes) if every else repetitions
-    runs = max(map(sum, sizes), default=1)
-    step = max(1, min(_AT_ONCE[0] // number, _AT_ONCE[1] // (number * runs)))
-    at_least = np.empty(len(pooled[0]))
-    for start in range(0, len(at_least), step):
-        part = [scores[start : start + step] for scores in pooled]
-        values = _separation(part, dealt, sizes, crossed=every)
-        found = values >= _separation(part, observed, sizes) - _SAME
-        at_least[start : start + step] = np.count_nonzero(found, axis=1)
+    at_least = []
+    for start in range(0, len(pooled[0]), _BATCH):
+        dealt = [
+            _every_membership(a, a + b) if every else _memberships(a, a + b, repetitions, generator)
+            for a, b in sizes
+        ]
+        batch = [scores[start : start + _BATCH] for scores in pooled]
+        at_least.append(_count_as_far(batch, dealt, sizes, crossed=every))
+    counted = np.concatenate(at_least)
     # Random permutations might all miss the one that was observed, which counts as well.
-    return at_least / number if every else (at_least + 1) / (number + 1)
+    return counted / arrangements(sizes) if every else (counted + 1) / (repetitions + 1)
 
 
 def reachable(pairs: Sequence[Sizes], repetitions: int) -> list[bool]:
@@ -175,6 +173,28 @@ class Power:
             middle = (low + high) // 2
             low, high = (low, middle) if self.at(middle) >= power else (middle, high)
         return high
+
+
+def _count_as_far(
+    pooled: Sequence[np.ndarray],
+    dealt: Sequence[np.ndarray],
+    sizes: Sequence[tuple[int, int]],
+    crossed: bool,
+) -> np.ndarray:
+    """Counts [K] permutations in which the sides are as far apart as observed, or farther.
+
+    Args:
+        pooled, dealt, sizes, crossed: see `_separation`; the first runs are the first side's.
+    """
+    observed = [(np.arange(a + b) < a).astype(float)[:, None] for a, b in sizes]
+    columns = arrangements(sizes) if crossed else dealt[0].shape[1]
+    step = max(1, min(_AT_ONCE[0] // columns, _AT_ONCE[1] // (columns * max(map(sum, sizes)))))
+    counts = []
+    for start in range(0, len(pooled[0]), step):
+        part = [scores[start : start + step] for scores in pooled]
+        least = _separation(part, observed, sizes) - _SAME
+        counts.append(np.count_nonzero(_separation(part, dealt, sizes, crossed) >= least, axis=1))
+    return np.concatenate(counts)
 
 
 def _separation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import sys
 from collections import deque
@@ -14,7 +13,7 @@ from algorithms.registry import entries
 from suite.ablation import PROTOCOL, SOURCE, Ablation, Arm, Recipe, value_text
 from suite.decoders import Decoders
 from suite.errors import UserError, unknown
-from suite.floor import shortage_of
+from suite.floor import shortage_of_all, sizes_of
 from suite.launch import launch
 from suite.plan import Plan
 from suite.protocol_flags import is_protocol_change
@@ -49,16 +48,6 @@ class Prepared:
         """What is varied, in a line or two for people."""
         arms = ", ".join(self.arms)
         return f"{self.ablation.name}: {self.ablation.description}\narms: {arms}"
-
-    def shortage(self) -> str | None:
-        """Returns why no claim about an arm can come out, None if one can."""
-        ablation, methods = self.ablation, len(self.ablation.algorithms)
-        # Arms are compared with the reference arm, algorithms of a single arm with each other.
-        arms = methods * (len(self.arms) - 1)
-        comparisons = arms if ablation.axes else math.comb(methods, 2)
-        found = shortage_of(comparisons, len(ablation.seeds), len(ablation.tasks))
-        which = f" any of {arms} arms from the reference" if ablation.axes else " any two apart"
-        return found and found.sentence(which)
 
     def requests(self) -> Iterator[tuple[str, Request]]:
         """Yields what is trained, in order, with the names of the directories."""
@@ -99,6 +88,29 @@ def prepare_ablation(recipe: Recipe, engine: str, out: Path | None) -> Prepared:
     ablation = _ablation(recipe, base, source)
     arms = {arm.name: _arm(recipe, arm, ablation, engine, out, source) for arm in ablation.arms}
     return Prepared(ablation, out, source, arms)
+
+
+def shortage(ablation: Ablation, plans: Mapping[str, Plan]) -> str | None:
+    """Returns why no claim about an arm can come out, None if one can.
+
+    Args:
+        ablation: what is compared: every arm with the reference arm, method by method, or the
+            methods of a single arm with each other.
+        plans: of the arms, by name.
+    """
+    names = [arm.name for arm in ablation.arms]
+    if not ablation.axes:
+        return plans[names[0]].shortage()
+    reference = ablation.reference or names[0]
+    runs = {(f"{m} {n}", t): k for n in names for (m, t), k in plans[n].runs.items()}
+    pairs = [
+        sizes_of(runs, f"{method} {name}", f"{method} {reference}")
+        for method in sorted({method for name in names for method, _ in plans[name].runs})
+        for name in names
+        if name != reference
+    ]
+    found = shortage_of_all(pairs)
+    return found.sentence(f" any of {len(pairs)} arms from arm {reference}") if found else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -278,12 +278,14 @@ def ablate(
 
     recipe = load_recipe(ablation).with_choices(selection, changes)
     runtime.prepare(cache)
-    from suite.ablate import prepare_ablation, run_ablation
+    from suite.ablate import prepare_ablation, run_ablation, shortage
 
     prepared = prepare_ablation(recipe, engine, out)
     if dry_run:
-        plans = [f"\n{name}: {planned.render()}" for name, planned in prepared.plans()]
-        click.echo("\n".join([prepared.description, *plans, *_warned(prepared.shortage())]))
+        plans = dict(prepared.plans())
+        texts = [f"\n{name}: {planned.render()}" for name, planned in plans.items()]
+        warning = _warned(shortage(prepared.ablation, plans))
+        click.echo("\n".join([prepared.description, *texts, *warning]))
         return 0
     outcome = run_ablation(prepared)
     return _finish(outcome.interrupted, outcome.diverged, prepared.out)

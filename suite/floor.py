@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 Sizes = Sequence[tuple[int, int]]
 """Runs of the one and of the other algorithm, for each task."""
@@ -22,6 +22,10 @@ ENUMERATED = 50_000
 
 PERMUTATIONS = 50_000
 """Random ways that are drawn unless said otherwise."""
+
+
+Runs = Mapping[tuple[str, str], int]
+"""Number of runs, by algorithm (and the like) and task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,13 @@ class Shortage:
 def arrangements(sizes: Sizes) -> int:
     """Returns in how many ways the runs of two algorithms can be dealt out within each task."""
     return math.prod(math.comb(first + second, first) for first, second in sizes)
+
+
+def sizes_of(runs: Runs, first: str, second: str) -> Sizes:
+    """Returns the runs of two algorithms on each task that both have."""
+    tasks = sorted({task for _, task in runs})
+    counts = [(runs.get((first, task), 0), runs.get((second, task), 0)) for task in tasks]
+    return [pair for pair in counts if all(pair)]
 
 
 def smallest_p(sizes: Sizes, permutations: int = PERMUTATIONS) -> float:
@@ -105,17 +116,15 @@ def shortage(
     return Shortage("runs", remedy)
 
 
-def shortage_of(
-    comparisons: int, seeds: int, tasks: int, permutations: int = PERMUTATIONS
-) -> Shortage | None:
-    """Returns what is lacking for any of so many comparisons of equally many runs to be a claim.
+def shortage_of_all(pairs: Sequence[Sizes], permutations: int = PERMUTATIONS) -> Shortage | None:
+    """Returns what is lacking if none of the comparisons can become a claim, None if one can.
 
-    None if a claim is possible, or there is nothing to compare.
+    Args:
+        pairs: runs of all comparisons that are corrected together.
+        permutations: as of `smallest_p`.
     """
-    sizes = [(seeds, seeds)] * tasks
-    if not comparisons or smallest_p(sizes, permutations) * comparisons < LEVEL:
-        return None
-    return shortage([sizes], comparisons, permutations)
+    smallest = min((smallest_p(sizes, permutations) for sizes in pairs), default=0.0)
+    return shortage(pairs, len(pairs), permutations) if smallest * len(pairs) >= LEVEL else None
 
 
 def _exact(seeds: int, tasks: int) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from algorithms.api import MODES, Algorithm
 from suite import text
-from suite.floor import shortage_of
+from suite.floor import shortage_of_all, sizes_of
 from suite.protocol import Protocol
 from suite.selection import format_seeds
 from suite.storage.records import Cell, Job, Status
@@ -95,11 +96,13 @@ class Plan:
         protocol: what all jobs share.
         engine: what steps the physics.
         jobs: in the order they run.
+        stored: everything that is in the directory already, asked for or not.
     """
 
     protocol: Protocol
     engine: str
     jobs: tuple[PlannedJob, ...]
+    stored: tuple[Cell, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -125,16 +128,21 @@ class Plan:
             "jobs": [planned.to_dict() for planned in self.jobs],
         }
 
+    @property
+    def runs(self) -> dict[tuple[str, str], int]:
+        """How many seeds of each algorithm and task there are in the end, stored ones included."""
+        planned = [cell for planned in self.jobs for cell in planned.job.cells]
+        cells = {*planned, *self.stored}
+        return dict(Counter((cell.algorithm, cell.task) for cell in cells))
+
     def shortage(self) -> str | None:
         """Returns why no claim about two of the algorithms can come out, None if one can."""
-        seeds: dict[tuple[str, str], set[int]] = {}
-        for planned in self.jobs:
-            job = planned.job
-            seeds.setdefault((job.algorithm, job.task), set()).update(job.seeds)
-        algorithms, tasks = ({key[i] for key in seeds} for i in (0, 1))
-        fewest = min(map(len, seeds.values()), default=0)
-        found = shortage_of(math.comb(len(algorithms), 2), fewest, len(tasks))
-        return found and found.sentence(f" any two of {len(algorithms)} algorithms apart")
+        runs = self.runs
+        algorithms = sorted({algorithm for algorithm, _ in runs})
+        pairs = [sizes_of(runs, *pair) for pair in itertools.combinations(algorithms, 2)]
+        found = shortage_of_all(pairs)
+        which = f" any two of {len(algorithms)} algorithms apart"
+        return found.sentence(which) if found else None
 
     def render(self) -> str:
         """Returns a table for people."""
@@ -179,7 +187,7 @@ def make_plan(
         for name in algorithms
         for job in _jobs(name, task, seeds, run, started)
     ]
-    return Plan(protocol, engine, tuple(planned))
+    return Plan(protocol, engine, tuple(planned), tuple(started))
 
 
 def _jobs(

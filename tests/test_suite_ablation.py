@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 import suite.launch
 from suite import cli
+from suite.ablate import shortage
 from suite.ablation import (
     PRESETS,
     SOURCE,
@@ -27,8 +29,9 @@ from suite.ablation import (
 )
 from suite.build import kept_policy, stored_policy
 from suite.errors import UserError
+from suite.plan import Plan, PlannedJob
 from suite.protocol import load_protocol
-from suite.storage.records import Cell
+from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
 
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--seeds", "1")
@@ -108,6 +111,17 @@ def ablation(**changes: object) -> Ablation:
         "axes": (Axis("ppo.actor_hidden", ((8, 8), (4,))), Axis("protocol.discount", (0.9, 0.99))),
     }
     return Ablation(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_arms_that_cannot_be_told_apart_are_known_before_training() -> None:
+    job = PlannedJob(Job("ppo", "CheetahRun", (0, 1, 2)), "new", 0, 0, 0, 0, None, True, ())
+    for seeds, lacking in (((0, 1, 2), "needs 5 seeds or 2 tasks"), ((0, 1, 2, 3, 4), None)):
+        jobs = (dataclasses.replace(job, job=Job("ppo", "CheetahRun", seeds)),)
+        mine = ablation(seeds=seeds)
+        plans = {arm.name: Plan(mine.protocol, "native", jobs) for arm in mine.arms}
+        start = f"too few runs to tell any of 3 arms from arm {mine.arms[0].name}: "
+        assert shortage(mine, plans) == (lacking and start + lacking)
+        assert shortage(ablation(seeds=seeds, axes=()), {"all": plans[mine.arms[0].name]}) is None
 
 
 def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -162,6 +162,16 @@ def test_runs_that_can_decide_nothing_are_told_before_training() -> None:
     assert plan(seeds=(0,)).shortage() is None  # a single algorithm is compared with none
 
 
+def test_stored_runs_count_beside_those_asked_for(run: RunDirectory) -> None:
+    for seed in (0, 1):
+        store(run, (0, 1), seed, DONE)
+    assert plan(run, seeds=(2, 3), algorithms=ALGORITHMS).shortage() is not None  # staged has 2
+    assert plan(run, seeds=(0, 1, 2, 3), algorithms=ALGORITHMS).shortage() is None
+    other = {"staged": ALGORITHMS["staged"]}
+    lacking = plan(run, seeds=(0, 1), algorithms=other).shortage()
+    assert lacking is not None and "any two of 2 algorithms" in lacking
+
+
 def test_json_and_table() -> None:
     planned = plan(tasks=["FishSwim", "CheetahRun"])
     data = planned.to_dict()
