@@ -242,8 +242,9 @@ def draw_legend(
     texts, columns = _legend_columns(canvas, list(styles), columns, length)
     # A no-break space in front: matplotlib takes labels that begin with _ for private ones.
     labels = ["\n".join(f"\u00a0{line}" for line in text.split("\n")) for text in texts]
-    options: dict[str, Any] = {"ncols": columns, "handlelength": length}
-    legend = canvas.legend(handles, labels, loc="outside upper center", **options)
+    legend = canvas.legend(
+        handles, labels, loc="outside upper center", ncols=columns, handlelength=length
+    )
     height = legend.get_window_extent(FigureCanvasAgg(canvas).get_renderer()).height / canvas.dpi
     canvas.set_figheight(canvas.get_figheight() + max(0.0, height - _LEGEND_ROOM))
 

@@ -477,14 +477,19 @@ def test_audit_takes_what_report_takes(
     run_dir: Path, capsys: pytest.CaptureFixture[str], option: str, bounds: tuple[int, int]
 ) -> None:
     field = {"--seed": "seed", "--reps": "repetitions"}[option]
+
+    def asked(value: int) -> Request:
+        changes: dict[str, Any] = {field: value}
+        return dataclasses.replace(Request((run_dir,)), **changes)
+
     for value in bounds:
-        request = dataclasses.replace(Request((run_dir,)), **{field: value})
+        request = asked(value)
         again, _ = verify._request(request.to_plain(["tables"]), (run_dir,), "")
         assert again == request
     for value in (bounds[0] - 1, bounds[1] + 1):
         assert run_command(["report", str(run_dir), option, str(value)]) == EXIT_USER_ERROR
         with pytest.raises(UserError, match=field):
-            dataclasses.replace(Request((run_dir,)), **{field: value})
+            asked(value)
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 

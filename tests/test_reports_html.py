@@ -14,8 +14,8 @@ import pytest
 from browser import Browser, find_chromium, running_browser
 from generate import generate_runs, write_cell
 
-from reports.figures import make_figures
-from reports.html import stamp
+from reports.figures import PAIRS_PER_FIGURE, make_figures
+from reports.html import render_page, stamp
 from reports.loading import load_results
 from reports.palette import DARK_BACKGROUND
 from reports.report import PAGE, Request, write_report
@@ -119,6 +119,17 @@ def test_every_number_of_the_main_tables_names_its_runs(page: Path) -> None:
         assert cells
         published = table.count("(gorl2025)") * len(TASKS)
         assert len([cell for cell in cells if "data-runs" in cell]) == len(cells) - published
+
+
+def test_figures_of_many_pairs_stand_with_the_comparisons(run: RunDirectory) -> None:
+    analysis = Request((run.path,), repetitions=50).analyse()
+    vars(analysis)["pairs"] = analysis.pairs * PAIRS_PER_FIGURE
+    figures = [each for each in make_figures(analysis) if each.name.startswith("comparisons-")]
+    drawings = {figure.name: b"<svg></svg>" for figure in figures}
+    page = render_page([analysis], [], figures, drawings)
+    assert re.findall(r"<h2>(.*?)</h2>", page) == ["Comparisons"]
+    titles = [f"Pairwise comparisons, {index} of 3" for index in (1, 2, 3)]
+    assert re.findall(r"<h3>(.*?)</h3>", page) == titles
 
 
 def test_dark_background_is_the_one_that_colours_were_chosen_for(page: Path) -> None:
