@@ -87,6 +87,7 @@ def test_the_kept_states_are_those_of_noise_free_episodes_at_each_quarter() -> N
     mover = Mover(SPEC, make("ppo").pipeline)
     key = jax.random.key(0)
     played = run_episodes(mover, task, key, starts, key, ("deterministic", "sample"))
+    assert played.excess == 0.0
     steps = np.array([0, 2, 4, 6])
     walked = np.stack([steps, 0.25 * steps], axis=-1)
     np.testing.assert_array_equal(played.obs[:, 0], walked)

@@ -433,3 +433,71 @@ def _final_state(job: Job, context: RunContext) -> CounterState:
     template = Training(job, context).program.abstract_start(job.seeds)
     state, _ = checkpoint.load(context.run.checkpoint_path(job), template)
     return jax.tree.map(np.asarray, state.algorithm)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsound(Counter):
+    """Breaks a rule from its second update on, or from the start.
+
+    Attributes:
+        fault: which.
+    """
+
+    fault: str = ""
+
+    def init(self, key: jax.Array) -> CounterState:
+        """Starts with what is not finite, if that is the fault."""
+        state = super().init(key)
+        return state._replace(weight=state.weight / 0.0) if self.fault == "start" else state
+
+    def act(
+        self, state: CounterState, obs: jax.Array, key: jax.Array, mode: Mode
+    ) -> tuple[jax.Array, Extras]:
+        """Acts outside of the bounds, or in no numbers."""
+        action, extras = super().act(state, obs, key, mode)
+        value = {"bounds": 1.5, "nan": jnp.nan}.get(self.fault if mode == "sample" else "")
+        return action if value is None else jnp.where(state.updates > 0, value, action), extras
+
+    def update(
+        self, state: CounterState, rollout: Rollout, key: jax.Array
+    ) -> tuple[CounterState, Metrics]:
+        """Returns a metric that is not finite."""
+        state, metrics = super().update(state, rollout, key)
+        ratio = {"ratio": jnp.float32(jnp.nan)} if self.fault == "metric" else {}
+        return state, {**metrics, **ratio}
+
+
+def prepare_unsound(
+    prepare: Prepare, path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> tuple[Job, RunContext]:
+    job, context = prepare(path, seeds=(0,), fault=fault)
+    entry = registry.Entry("ppo", Unsound, "is wrong")
+    monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
+    return job, context
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("start", "init returns state.weight with numbers that are not finite"),
+        ("bounds", "CheetahRun/ppo/seed-000: act returned actions outside of"),
+        ("metric", "CheetahRun/ppo/seed-000: update returned ratio that is not finite"),
+    ],
+)
+def test_an_unsound_method_ends_the_run(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch, fault: str, expected: str
+) -> None:
+    job, context = prepare_unsound(prepare, tmp_path, monkeypatch, fault)
+    with pytest.raises(UserError, match=expected):
+        run_job(job, context)
+
+
+def test_a_seed_whose_actions_are_no_numbers_has_diverged(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its state is finite: a frozen decoder, say, may be all that broke."""
+    job, context = prepare_unsound(prepare, tmp_path, monkeypatch, "nan")
+    assert run_job(job, context).diverged == (0,)
+    status = context.run.read_status(job.cells[0])
+    assert status is not None and status.divergence is not None
+    assert status.divergence.leaf == "actions"
