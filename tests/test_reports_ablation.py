@@ -14,7 +14,7 @@ from generate import generated_protocol, write_cell
 from reports.ablation import headline, results_table
 from reports.report import Request, write_report
 from suite.ablation import Ablation, Axis, make_arms
-from suite.cli import run_command
+from suite.cli import EXIT_USER_ERROR, run_command
 from suite.errors import UserError
 from suite.protocol import Protocol
 from suite.storage.records import Cell, Job
@@ -67,7 +67,10 @@ def test_the_terminal_gets_plain_text(tmp_path: Path, capsys: pytest.CaptureFixt
     make(tmp_path, TIMING)
     arguments = ["report", str(tmp_path), "--format", "tables", "--reps", "50"]
     assert run_command(arguments) == 0
-    lines = capsys.readouterr().out.splitlines()
+    assert run_command([*arguments, "--reference", "gorl2025"]) == EXIT_USER_ERROR
+    told = capsys.readouterr()
+    assert "--reference is not shown beside the arms of an ablation" in told.err
+    lines = told.out.splitlines()
     head = next(line.split() for line in lines if line.split()[:2] == ["method", "arm"])
     assert head[2:5] == [*TASKS, "IQM"]
     assert [line.split()[:2] for line in lines].count(["GoRL(FM)", "before"]) == 1
