@@ -43,8 +43,8 @@ def permutation_test(
 ) -> float:
     """Tests whether two algorithms differ, by exchanging runs within each task.
 
-    Unlike a bootstrap interval its false alarms are bounded by the level whatever the number
-    of runs, so this is what claims rest on.
+    Unlike those of a bootstrap interval its false alarms about algorithms that score alike are
+    bounded by the level whatever the number of runs, so this is what claims rest on.
 
     Args:
         x, y: scores of each task.
