@@ -80,7 +80,8 @@ def fault(cls: type, field: str, value: Any) -> str:
 
 def check(instance: Any) -> None:
     """Raises ValueError if a field of a dataclass instance lies outside its bounds."""
-    for field in bounds_of(type(instance)):
+    cls: type = type(instance)
+    for field in bounds_of(cls):
         value = getattr(instance, field)
-        if text := fault(type(instance), field, value):
+        if text := fault(cls, field, value):
             raise ValueError(f"{field} = {value}: {text}")

@@ -100,7 +100,7 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
 def _render_algorithm(algorithm: dict[str, Any]) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
-        allowed = ", ".join(filter(None, (field["type"], field["range"])))
+        allowed = "; ".join(filter(None, (field["type"], field["range"])))
         lines.append(f"  {field['name']} = {text.typed(field['default'])}  ({allowed})")
         lines += textwrap.wrap(
             field["description"], 96, initial_indent="      ", subsequent_indent="      "

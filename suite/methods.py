@@ -44,7 +44,7 @@ def _modules(cls: type) -> dict[str, str]:
 
 def _distribution(name: str) -> tuple[str | None, str | None]:
     try:
-        facts = importlib.metadata.metadata(name)
+        facts = dict(importlib.metadata.metadata(name).json)
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return None, None
-    return facts.get("Version"), facts.get("Summary")
+    return str(facts["version"]), str(facts.get("summary", "")) or None

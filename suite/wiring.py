@@ -237,7 +237,8 @@ class _Probe:
 
     def _same(self, place: str, before: Any, after: Any) -> None:
         """Refuses a state unlike the one before: the same program goes on with it."""
-        if jax.tree.structure(before) != jax.tree.structure(after):
+        structures: list[Any] = [jax.tree.structure(before), jax.tree.structure(after)]
+        if structures[0] != structures[1]:
             raise self.error(place, "returns a state of another structure than init does")
         pairs = zip(
             jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
@@ -269,7 +270,7 @@ class _Probe:
         def act(state: Any, key: jax.Array, mode: Mode) -> jax.Array:
             return self.algorithm.act(state, obs, key, mode)[0]
 
-        played = {mode: act(state, first, mode) for mode in MODES}
+        played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
         played["other key"] = act(state, second, "deterministic")
         if acts_alone(self.algorithm):
             played["kept"] = act(self.algorithm.policy(state), first, "sample")
@@ -292,7 +293,8 @@ def acts_alone(algorithm: Algorithm) -> bool:
     return True
 
 
-def _floats(*shape: int) -> jax.ShapeDtypeStruct:
+def _floats(*shape: int) -> Any:
+    """Returns what stands for an array in a trace."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
@@ -302,7 +304,8 @@ def _is_count(value: Any, least: int) -> bool:
 
 def _generators() -> str:
     """Returns the states of the generators that every module shares."""
-    return repr((random.getstate(), np.random.get_state()[1:3]))  # noqa: NPY002
+    of_numpy: Any = np.random.get_state()  # noqa: NPY002
+    return repr((random.getstate(), of_numpy[1:]))
 
 
 def _constants(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[bytes | str]:

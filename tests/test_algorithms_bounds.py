@@ -20,7 +20,7 @@ from suite.errors import UserError
 from suite.request import make_request
 from suite.settings import hyperparameter_fields
 
-IMPOSSIBLE = {
+IMPOSSIBLE: dict[str, Any] = {
     **dict.fromkeys(("learning_rate", "clip", "reward_scale", "later_clip", "sigma"), (0.0, -1.0)),
     **dict.fromkeys(("decoder_learning_rate", "output_scale"), (0.0, -1e-9)),
     **dict.fromkeys(("max_grad_norm", "later_max_grad_norm", "value_cost"), (-0.5,)),
