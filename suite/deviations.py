@@ -79,11 +79,19 @@ class Resolved:
         return self.hyperparameters[algorithm][field]
 
     def shown(self, deviation: Deviation, algorithms: Sequence[str]) -> dict[str, str]:
-        """Returns each field's value as text; where algorithms differ, with their names."""
-        return {
-            field: text.by_name({name: text.typed(self.value(name, field)) for name in algorithms})
+        """Returns each field's value as text; where algorithms differ, with their names.
+
+        A method need not have every field that concerns all, such as `gae_lambda`.
+        """
+        found = {
+            field: {
+                name: text.typed(self.value(name, field))
+                for name in algorithms
+                if field.startswith(_PROTOCOL) or field in self.hyperparameters[name]
+            }
             for field in deviation.fields
         }
+        return {field: text.by_name(values) for field, values in found.items() if values}
 
 
 @functools.cache

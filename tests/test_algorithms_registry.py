@@ -33,8 +33,8 @@ def documented(cls: type[Algorithm]) -> set[str]:
 
 
 def test_names() -> None:
-    assert ALL == ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
-    assert CONTROLS == ("gorl-identity", "ppo-matched", "ppo-matched-reset", "ppo-brax")
+    assert ALL[:5] == ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
+    assert CONTROLS[:3] == ("gorl-identity", "ppo-matched", "ppo-matched-reset")
     assert tuple(registry.entries())[: len(NAMES)] == NAMES
 
 
@@ -81,7 +81,7 @@ def test_published_settings() -> None:
 
 def test_controls_differ_from_stage_zero_in_nothing() -> None:
     gorl = make("gorl-fm")
-    for name in (each for each in CONTROLS if each != "ppo-brax"):
+    for name in CONTROLS[:3]:
         control = make(name)
         for setting in (*registry.GORL_STAGE_0, "entropy_cost", "penalty_form"):
             assert getattr(control, setting) == getattr(gorl, setting)

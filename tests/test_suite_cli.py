@@ -21,6 +21,8 @@ import jax
 import numpy as np
 import pytest
 
+from algorithms.names import ALL
+from envs.tasks import resolve_tasks
 from suite import cli, evaluate, launch, runtime
 from suite.context import JobResult, RunContext
 from suite.errors import UserError
@@ -205,7 +207,8 @@ def test_without_a_gpu_the_protocol_is_lite_and_that_is_said(suite: Suite) -> No
 def test_plan_lists_the_whole_comparison(suite: Suite) -> None:
     result = suite("plan", "--protocol", "fair", "--json")
     jobs = json.loads(result.out)["jobs"]
-    assert len(jobs) == 5 * 6
+    pairs = [(name, task) for name in ALL for task in resolve_tasks("dmc6")]
+    assert sorted((each["job"]["algorithm"], each["job"]["task"]) for each in jobs) == sorted(pairs)
     assert {job["env_steps"] for job in jobs} == {5 * 183 * 2048 * 480}
     assert result.err == ""
 
