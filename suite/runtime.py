@@ -20,6 +20,7 @@ _NEEDED: Mapping[str, str] = {
     "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
     "JAX_THREEFRY_PARTITIONABLE": "1",
     "JAX_RANDOM_SEED_OFFSET": "0",
+    "JAX_TRANSFER_GUARD": "allow",
 }
 """What every program here is written for: with other values it fails, or computes other numbers
 from the same seed."""
@@ -43,6 +44,8 @@ def prepare(cache: bool = True) -> None:
     """
     _require()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Nothing is rendered, and MuJoCo fails to import where the OpenGL that it is to use is broken.
+    os.environ["MUJOCO_GL"] = "disable"
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     # On NVIDIA's GPUs since Ampere, JAX multiplies float32 with 10 bits of mantissa by default,
     # physics included: mujoco_playground's issue 86 has training that breaks down from it.
@@ -95,7 +98,7 @@ def _check_imported() -> None:
     for name, value in _NEEDED.items():
         found = getattr(jax.config, name.lower(), value)
         wanted = bool(int(value)) if value in _TRUTHS else value
-        if found not in (value, wanted):
+        if found is not None and found not in (value, wanted):
             raise UserError(
                 f"jax.config.{name.lower()} is {found}, but the suite computes with {wanted}; "
                 "set it back before you call the suite"

@@ -702,13 +702,16 @@ def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path: Path) -> Non
     assert without_cache[4:] == [False, "threefry2x32"]
 
 
-def test_a_user_without_a_home_keeps_no_compiled_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_home_means_no_compiled_programs_and_no_opengl_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", fail)
-    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(os, "environ", {"MUJOCO_GL": "osmesa"})
     runtime.prepare()
+    assert os.environ["MUJOCO_GL"] == "disable"
     assert os.environ["JAX_ENABLE_COMPILATION_CACHE"] == "false"
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
 
