@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM: ask the loop to save and stop; a second one stops at once."""
+"""Ctrl-C and the signals of terminals and schedulers that are about to end a run: ask the loop to
+save and stop; a second one stops at once.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTICE = b"\nsuite: saving after this chunk, then stopping; interrupt again to stop at once\n"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_NOTICE = b"\nsuite: saving after this update, then stopping; interrupt again to stop at once\n"
 _requested = False
 
 
@@ -23,7 +25,10 @@ def handling() -> Iterator[None]:
     """Turns the first interrupt into `requested()`, and restores the handlers at the end."""
     global _requested
     _requested = False
-    before = {number: signal.signal(number, _on_first) for number in _SIGNALS}
+    # Who ignores the end of the terminal, as nohup does, wants the run to outlive it.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    handled = [each for each in _SIGNALS if not (ignored and each is signal.SIGHUP)]
+    before = {number: signal.signal(number, _on_first) for number in handled}
     try:
         yield
     finally:
@@ -39,6 +44,7 @@ def _on_first(number: int, frame: FrameType | None) -> None:
     # The default action ends the process even while it is deep inside compiled code, where an
     # exception would have to wait; files are safe because every write is atomic.
     for each in _SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
+        if signal.getsignal(each) is _on_first:
+            signal.signal(each, signal.SIG_DFL)
     # print() may not be called again while it is running, and it may be.
     os.write(2, _NOTICE)

@@ -25,14 +25,14 @@ import pytest
 from test_suite_train import ActionTask, Counter
 
 import suite.build
-import suite.train
+import suite.job
 from algorithms import registry
 from algorithms.api import EnvSpec
 from suite import cli
+from suite.compiled import Compiled
 from suite.protocol import Protocol, load_protocol
 from suite.request import Request
 from suite.storage import files
-from suite.train import Compiled
 
 HYPERPARAMETERS = {"poison_at": 3, "extra": 1}
 SEEDS = (1, 2)
@@ -75,11 +75,11 @@ def command(
     compiled: Callable[[Any], Compiled],
 ) -> Command:
     """Returns a function that runs `suite run` on a directory: exit code, standard error."""
-    monkeypatch.setattr(suite.train, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.job, "load_task", lambda *_: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
     monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
-    monkeypatch.setattr(suite.train, "Compiled", compiled)
-    monkeypatch.setattr(suite.train, "provenance", dict)  # asks git, which is slow
+    monkeypatch.setattr(suite.job, "Compiled", compiled)
+    monkeypatch.setattr(suite.job, "provenance", dict)  # asks git, which is slow
     monkeypatch.setattr(os, "fsync", lambda _: None)
     algorithm = Counter(EnvSpec(2, 1, 0.99), protocol.pipeline(), **HYPERPARAMETERS)
 
@@ -369,7 +369,7 @@ def test_a_diverged_seed_can_start_afresh(
     """By itself, from nothing; here it must come to the same end again, bit for bit."""
     out = tmp_path / "run"
     assert command(out)[0] == cli.EXIT_DIVERGED
-    monkeypatch.setattr(suite.train, "Compiled", Compiled)  # for another number of seeds
+    monkeypatch.setattr(suite.job, "Compiled", Compiled)  # for another number of seeds
     with pytest.MonkeyPatch.context() as patch:
         patch_files(patch, Fault("seed-*.diverged-1", 1, "rename"))
         assert command(out, "--retry-diverged")[0] == cli.EXIT_USER_ERROR

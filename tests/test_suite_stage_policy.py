@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 
 import suite.build
-import suite.train
+import suite.job
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
 from suite.context import RunContext
+from suite.job import Training, run_job
 from suite.progress import Progress
 from suite.protocol import load_protocol
 from suite.storage import checkpoint
 from suite.storage.records import Job
 from suite.storage.store import RunDirectory
-from suite.train import Training, run_job
 
 EPISODE = 10
 STEPS = 4 * 6
@@ -146,7 +146,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Prepare:
         eval_episodes=2,
         algorithms={},
     )
-    monkeypatch.setattr(suite.train, "load_task", lambda *_: ClockTask())
+    monkeypatch.setattr(suite.job, "load_task", lambda *_: ClockTask())
     entry = registry.Entry("ppo", Scripted, "follows a script")
     monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
 
@@ -206,7 +206,7 @@ def test_resuming_is_exact_across_the_choice(
     # The loop asks before each piece of work. It is stopped after the evaluation that finds
     # the best policy, at the end of the first stage, and after the change of stage.
     calls = itertools.count(1)
-    monkeypatch.setattr(suite.train.interrupt, "requested", lambda: next(calls) in (4, 6, 8))
+    monkeypatch.setattr(suite.job.interrupt, "requested", lambda: next(calls) in (4, 6, 8))
     stops = []
     while run_job(job, broken).interrupted:
         status = broken.run.read_status(job.cells[0])

@@ -16,18 +16,19 @@ import numpy as np
 import pytest
 
 import suite.build
-import suite.train
+import suite.job
+import suite.stored_policies
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
 from suite.context import RunContext
 from suite.errors import UserError
+from suite.job import Training, run_job
 from suite.progress import Progress
 from suite.protocol import Protocol, load_protocol
 from suite.storage import checkpoint
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
-from suite.train import Training, run_job
 
 EPISODE = 10
 UPDATES = 7
@@ -138,7 +139,7 @@ def prepare(
     monkeypatch: pytest.MonkeyPatch, protocol: Protocol
 ) -> Callable[..., tuple[Job, RunContext]]:
     """Returns a function that sets up a job of the counting algorithm."""
-    monkeypatch.setattr(suite.train, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.job, "load_task", lambda *_: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
     monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
 
@@ -192,7 +193,7 @@ def test_an_interrupted_run_continues_bit_for_bit(
     run_job(job, whole)
     # Stop after every single piece of work: evaluation, chunk, stage change.
     job, broken = prepare(tmp_path / "broken", extra=1)
-    monkeypatch.setattr(suite.train.interrupt, "requested", _every_second_call())
+    monkeypatch.setattr(suite.job.interrupt, "requested", _every_second_call())
     pieces = 0
     while run_job(job, broken).interrupted:
         pieces += 1
@@ -210,12 +211,12 @@ def test_an_interrupted_run_continues_bit_for_bit(
 def test_the_policy_of_every_stage_end_is_kept(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite.build, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.stored_policies, "load_task", lambda *_: ActionTask())
     job, context = prepare(tmp_path)
     run_job(job, context)
     cell = job.cells[1]
     assert context.run.kept_stages(cell) == (0, 1)
-    kept = [suite.build.kept_policy(context.run, cell, stage)[2] for stage in (0, 1)]
+    kept = [suite.stored_policies.kept_policy(context.run, cell, stage)[2] for stage in (0, 1)]
     # Stage 0 ends after 3 of 7 updates; the policy is that from before the refit.
     assert [(float(each.updates), float(each.refits)) for each in kept] == [(3, 0), (7, 1)]
     live = jax.tree.map(lambda leaf: leaf[1], _final_state(job, context))
@@ -223,11 +224,11 @@ def test_the_policy_of_every_stage_end_is_kept(
     facts = checkpoint.read_meta(context.run.policy_path(cell, 0))
     assert facts == {"stage": 0, "updates": 3, "env_steps": 3 * 24}
     with pytest.raises(UserError, match=r"no policy of the end of stage 2 \(there are: 0, 1\)"):
-        suite.build.kept_policy(context.run, cell, 2)
+        suite.stored_policies.kept_policy(context.run, cell, 2)
     path = context.run.policy_path(cell, 0)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"policy-0\.npz is damaged"):
-        suite.build.kept_policy(context.run, cell, 0)
+        suite.stored_policies.kept_policy(context.run, cell, 0)
 
 
 def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
@@ -237,19 +238,19 @@ def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
     job, whole = prepare(tmp_path / "whole")
     run_job(job, whole)
     job, broken = prepare(tmp_path / "broken")
-    save = suite.train.checkpoint.save
+    save = checkpoint.save
 
     def die_after_the_last(path: Path, tree: Any, meta: Any, **options: Any) -> None:
         save(path, tree, meta, **options)
         if meta["updates"] == meta.get("evaluated") == UPDATES:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(suite.train.checkpoint, "save", die_after_the_last)
+    monkeypatch.setattr(checkpoint, "save", die_after_the_last)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, broken)
     status = broken.run.read_status(job.cells[0])
     assert status is not None and status.state == "running"
-    monkeypatch.setattr(suite.train.checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "save", save)
     run_job(job, broken)
     for cell in job.cells:
         status = broken.run.read_status(cell)
@@ -282,7 +283,7 @@ def test_a_checkpoint_is_bound_to_what_made_it(
         state, meta = load(*arguments)
         return state, {name: fact for name, fact in meta.items() if name != "origin"}
 
-    monkeypatch.setattr(suite.train.checkpoint, "load", load_older)
+    monkeypatch.setattr(checkpoint, "load", load_older)
     run_job(job, other)
     assert context.run.is_finished(job)
 
@@ -306,13 +307,13 @@ def test_going_on_from_the_checkpoint_before_mends_the_newest(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, context = prepare(tmp_path)
-    monkeypatch.setattr(suite.train.interrupt, "requested", _every_second_call())
+    monkeypatch.setattr(suite.job.interrupt, "requested", _every_second_call())
     for _ in range(2):
         assert run_job(job, context).interrupted
     path = context.run.checkpoint_path(job)
     path.write_bytes(path.read_bytes()[:-1])
     with monkeypatch.context() as patch:
-        patch.setattr(suite.train.interrupt, "requested", lambda: True)
+        patch.setattr(suite.job.interrupt, "requested", lambda: True)
         run_job(job, context)
     assert path.read_bytes() == checkpoint.previous_path(path).read_bytes()
     assert checkpoint.read_meta(path)["updates"] == 0

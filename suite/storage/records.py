@@ -74,6 +74,11 @@ class Ledger:
         """The steps that count against the budget."""
         return self.train_steps + self.warmup_steps + self.decoder_data_steps
 
+    def __add__(self, other: Ledger) -> Ledger:
+        """Returns the steps of both, purpose by purpose."""
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Ledger(*(mine + theirs for mine, theirs in pairs))
+
 
 @dataclasses.dataclass(frozen=True)
 class CurveRow:
@@ -187,7 +192,7 @@ class Configuration:
         model_hash: of the compiled MuJoCo model.
         decoder: where the decoder came from that the run started with, if from another run.
         eval_starts: of the start states of evaluation, see
-            `suite.evaluate.describe_starts`; None in runs of older versions.
+            `suite.evaluation.describe_starts`; None in runs of older versions.
     """
 
     algorithm: str
