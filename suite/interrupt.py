@@ -10,7 +10,9 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""That ask for it: of the user, the system, the terminal and the scheduler."""
+
 _NOTICE = b"\nsuite: saving after this update, then stopping; interrupt again to stop at once\n"
 _requested = False
 
@@ -27,7 +29,7 @@ def handling() -> Iterator[None]:
     _requested = False
     # Who ignores the end of the terminal, as nohup does, wants the run to outlive it.
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    handled = [each for each in _SIGNALS if not (ignored and each is signal.SIGHUP)]
+    handled = [each for each in SIGNALS if not (ignored and each is signal.SIGHUP)]
     before = {number: signal.signal(number, _on_first) for number in handled}
     try:
         yield
@@ -43,7 +45,7 @@ def _on_first(number: int, frame: FrameType | None) -> None:
     _requested = True
     # The default action ends the process even while it is deep inside compiled code, where an
     # exception would have to wait; files are safe because every write is atomic.
-    for each in _SIGNALS:
+    for each in SIGNALS:
         if signal.getsignal(each) is _on_first:
             signal.signal(each, signal.SIG_DFL)
     # print() may not be called again while it is running, and it may be.

@@ -12,6 +12,7 @@ import builtins
 import dataclasses
 import errno
 import fnmatch
+import functools
 import io
 import os
 import subprocess
@@ -26,10 +27,13 @@ from test_suite_train import ActionTask, Counter
 
 import suite.build
 import suite.job
+import suite.launch
 from algorithms import registry
 from algorithms.api import EnvSpec
 from suite import cli
+from suite.clock import Pace
 from suite.compiled import Compiled
+from suite.context import RunContext
 from suite.protocol import Protocol, load_protocol
 from suite.request import Request
 from suite.storage import files
@@ -285,6 +289,26 @@ def test_a_write_that_fails_loses_nothing(
     assert not list(out.rglob("*.tmp"))
     code, errors = command(out)
     assert code == cli.EXIT_DIVERGED, errors
+    assert killing.results(out) == expected
+
+
+@pytest.mark.parametrize("phase", ["half", "rename"])
+def test_a_save_within_a_chunk_that_fails_loses_nothing(
+    tmp_path: Path,
+    command: Command,
+    expected: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    phase: str,
+) -> None:
+    often = functools.partial(RunContext, pace=Pace(0.0, 0.0))
+    monkeypatch.setattr(suite.launch, "RunContext", often)
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch_files(patch, Fault("job-*.ckpt.part", 2, phase))
+        code, errors = command(out)
+    assert code == cli.EXIT_USER_ERROR and str(out) in errors.splitlines()[-1]
+    killing.assert_readable(out)
+    assert command(out)[0] == cli.EXIT_DIVERGED
     assert killing.results(out) == expected
 
 

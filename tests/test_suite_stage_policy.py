@@ -200,19 +200,21 @@ def test_last_costs_nothing_and_best_one_candidate(tmp_path: Path, prepare: Prep
 def test_resuming_is_exact_across_the_choice(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, whole = prepare(tmp_path / "whole", stage_policy="best")
+    job, whole = prepare(tmp_path / "whole", stage_policy="best", time_limits=False)
     run_job(job, whole)
-    job, broken = prepare(tmp_path / "broken", stage_policy="best")
+    job, broken = prepare(tmp_path / "broken", stage_policy="best", time_limits=False)
     # The loop asks before each piece of work. It is stopped after the evaluation that finds
-    # the best policy, at the end of the first stage, and after the change of stage.
+    # the best policy, at the end of the first stage, and in the change of stage: after each
+    # of its two rollouts, and at its end.
     calls = itertools.count(1)
-    monkeypatch.setattr(suite.job.interrupt, "requested", lambda: next(calls) in (4, 6, 8))
+    stopping = (5, 7, 9, 11, 13)
+    monkeypatch.setattr(suite.job.interrupt, "requested", lambda: next(calls) in stopping)
     stops = []
     while run_job(job, broken).interrupted:
         status = broken.run.read_status(job.cells[0])
         assert status is not None
         stops.append((status.updates, status.ledger.decoder_data_steps))
-    assert stops == [(2, 0), (3, 0), (3, 2 * STEPS)]
+    assert stops == [(2, 0), (3, 0), (3, STEPS), (3, 2 * STEPS), (3, 2 * STEPS)]
     assert returns(whole, job) == returns(broken, job)
     ours, theirs = (
         jax.tree.leaves(final_state(job, context)._replace(key=None)) for context in (whole, broken)
