@@ -72,7 +72,7 @@ def stop_by(number: signal.Signals, out: Path, options: argparse.Namespace) -> S
         RuntimeError: the process ended before, or otherwise than as an interrupted run.
     """
     chosen = ["--tasks", options.task, "--algos", options.algorithm, "--seeds", "1"]
-    command = ["run", *chosen, "--protocol", options.protocol, "--out", str(out)]
+    command = ["run", *chosen, "--protocol", str(options.protocol), "--out", str(out)]
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "suite.cli", *command], stderr=subprocess.PIPE, text=True

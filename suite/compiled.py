@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import Metrics, State
+from algorithms.api import State
 from envs.api import TaskState
 from suite.evaluation import Episodes
 from suite.program import Program, SeedState
+
+Arrays = Mapping[str, jax.Array | np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Chunk:
     Attributes:
         updates: how many they were.
         sums: [S] of each metric.
-        means: likewise.
+        means: likewise; none before the first update.
     """
 
     updates: int
-    sums: Metrics
-    means: Metrics
+    sums: Arrays
+    means: Arrays
 
 
 class Compiled:
@@ -99,11 +101,11 @@ class Compiled:
             self.seconds += time.perf_counter() - began
             self._zeros = {name: np.zeros(s.shape, s.dtype) for name, s in shapes.items()}
         if updates == 0:
-            return Chunk(0, self._zeros, self._zeros)
+            return Chunk(0, self._zeros, {})
         given = {name: np.asarray(sums[name], zero.dtype) for name, zero in self._zeros.items()}
         if given.keys() != sums.keys():
             raise ValueError("its metrics are not those of this program")
-        return Chunk(updates, given, self._zeros)
+        return Chunk(updates, given, {})
 
     def evaluate(self, state: SeedState, starts: TaskState) -> Episodes:
         """Evaluates every seed: returns [S, M, E] and steps [S]."""
