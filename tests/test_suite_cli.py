@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from suite import cli, evaluate, launch
+from suite import cli, launch, stored_policies
 from suite.context import JobResult, RunContext
 from suite.progress import Progress
 from suite.protocol import load_protocol
@@ -591,7 +591,7 @@ def test_eval_of_a_stored_policy(
         asked.append(arguments)
         return np.array([1.0, 2.0, 6.0])
 
-    monkeypatch.setattr(evaluate, "evaluate_stored", stub)
+    monkeypatch.setattr(stored_policies, "evaluate_stored", stub)
     where = ("--task", "CheetahRun", "--algo", "ppo", "--seed", "1")
     result = suite("eval", "runs/smoke", *where, "--episodes", "3", "--mode", "sample", "--json")
     assert asked == [(Cell("ppo", "CheetahRun", 1), 3, "sample", 0)]
