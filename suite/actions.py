@@ -19,14 +19,14 @@ import numpy as np
 from algorithms.api import MODES, Algorithm, PyTree, State
 from envs.api import Task
 from envs.engines import AUTO
-from suite.build import kept_policy, stored_policy
 from suite.errors import UserError, unknown
-from suite.evaluate import KEPT_EPISODES, KEPT_STEPS, kept_steps, run_episodes, start_states
+from suite.evaluation import KEPT_EPISODES, KEPT_STEPS, kept_steps, run_episodes, start_states
 from suite.samples import ActionSamples, PolicyActions, SampledState
 from suite.selection import format_seeds, parse_algorithms, parse_seeds
 from suite.storage import checkpoint
 from suite.storage.records import Cell
 from suite.storage.store import RunDirectory
+from suite.stored_policies import kept_policy, stored_policy
 
 MIN_SAMPLES, MAX_SAMPLES = 100, 100_000
 """Fewer actions say nothing of a distribution's shape; more say nothing new."""

@@ -363,7 +363,7 @@ def evaluate(
     stored = _open_run(run_dir)
     cell = stored.require_cell(Cell(algo, task, seed))
     runtime.prepare(cache)
-    from suite.evaluate import evaluate_stored
+    from suite.stored_policies import evaluate_stored
 
     chosen_seed = stored.protocol.eval_seed if eval_seed is None else eval_seed
     returns = [float(each) for each in evaluate_stored(stored, cell, episodes, mode, chosen_seed)]

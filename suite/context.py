@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from suite.clock import Pace
 from suite.decoders import Decoders
 from suite.progress import Progress
 from suite.protocol import Protocol
@@ -24,6 +25,7 @@ class RunContext:
         hyperparameters: every hyper-parameter of each selected algorithm, by its name.
         reporter: prints progress.
         decoders: where frozen decoders come from; None if the algorithm makes its own.
+        pace: how often the loop shows, saves and asks whether to stop.
         worker: this process among those that share the run directory; None if it trains one job.
     """
 
@@ -34,6 +36,7 @@ class RunContext:
     reporter: Progress
     worker: Worker | None = None
     decoders: Decoders | None = None
+    pace: Pace = dataclasses.field(default_factory=Pace)
 
 
 @dataclasses.dataclass(frozen=True)

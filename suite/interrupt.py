@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM: ask the loop to save and stop; a second one stops at once."""
+"""Ctrl-C and the signals of terminals and schedulers that are about to end a run: ask the loop to
+save and stop; a second one stops at once.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTICE = b"\nsuite: saving after this chunk, then stopping; interrupt again to stop at once\n"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""That ask for it: of the user, the system, the terminal and the scheduler."""
+
+_NOTICE = b"\nsuite: saving after this update, then stopping; interrupt again to stop at once\n"
 _requested = False
 
 
@@ -31,7 +35,10 @@ def handling() -> Iterator[None]:
         yield
         return
     _requested = False
-    before = {number: signal.signal(number, _on_first) for number in _SIGNALS}
+    # Who ignores the end of the terminal, as nohup does, wants the run to outlive it.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    handled = [each for each in SIGNALS if not (ignored and each is signal.SIGHUP)]
+    before = {number: signal.signal(number, _on_first) for number in handled}
     try:
         yield
     finally:
@@ -47,7 +54,8 @@ def _on_first(number: int, frame: FrameType | None) -> None:
     _requested = True
     # The default action ends the process even while it is deep inside compiled code, where an
     # exception would have to wait; files are safe because every write is atomic.
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
+    for each in SIGNALS:
+        if signal.getsignal(each) is _on_first:
+            signal.signal(each, signal.SIG_DFL)
     # print() may not be called again while it is running, and it may be.
     os.write(2, _NOTICE)

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from suite import interrupt
 from suite.context import JobResult, RunContext
 from suite.errors import UserError
+from suite.job import run_job
 from suite.plan import Plan
 from suite.progress import Progress
 from suite.request import Request
 from suite.storage.leases import DEFAULT_SECONDS, Held, LeaseLost, Regrouped, Worker
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
-from suite.train import run_job
 
 _LOOKS = 12
 """At a job that is taken, within the silence after which its owner counts as dead."""

@@ -1,23 +1,20 @@
-"""What one job computes, as pure functions of a seed's state, compiled once for all seeds.
+"""What one job computes, as pure functions of a seed's state.
 
-Shapes: S seeds, T rollout steps, N environments, M modes, E evaluation episodes.
+Shapes: T rollout steps, N environments, M modes, E evaluation episodes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from algorithms.api import MODES, Algorithm, Metrics, PyTree, Rollout
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
-from suite.evaluate import Episodes, run_episodes
+from suite.evaluation import Episodes, run_episodes
 from suite.soundness import EXCESS, action_excess
 
 
@@ -89,21 +86,37 @@ class Program:
             best=self._best(algorithm, jnp.float32(-jnp.inf)) if selects else None,
         )
 
-    def train(self, state: SeedState, updates: jax.Array) -> tuple[SeedState, Metrics]:
-        """Makes `updates` [] updates and returns their mean metrics.
-
-        The number is a run-time value: one executable serves every chunk.
-        """
+    def no_metrics(self, state: SeedState) -> Metrics:
+        """Returns the sums of the metrics of no update at all."""
         shapes = jax.eval_shape(self._update, state)[1]
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
+
+    def train(
+        self, state: SeedState, sums: Metrics, summed: jax.Array, updates: jax.Array
+    ) -> tuple[SeedState, Metrics, Metrics]:
+        """Makes some of a chunk's updates.
+
+        Their number is a run-time value, and sums go on where they were: one executable serves
+        every piece of every chunk, and no bit depends on where chunks are cut into pieces.
+
+        Args:
+            state: of one seed.
+            sums: of the metrics of the chunk's updates so far.
+            summed: [] how many those were.
+            updates: [] how many to make.
+
+        Returns:
+            The state after them, the sums, and the mean metrics of all of the chunk's updates.
+        """
 
         def body(_: jax.Array, carry: tuple[SeedState, Metrics]) -> tuple[SeedState, Metrics]:
             state, sums = carry
             state, metrics = self._update(state)
-            return state, jax.tree.map(jnp.add, sums, metrics)
+            return state, jax.tree.map(jnp.add, sums, dict(metrics))
 
-        state, sums = jax.lax.fori_loop(0, updates, body, (state, zeros))
-        return state, jax.tree.map(lambda x: x / jnp.maximum(updates, 1), sums)
+        state, sums = jax.lax.fori_loop(0, updates, body, (state, sums))
+        total = jnp.maximum(summed + updates, 1)
+        return state, sums, jax.tree.map(lambda x: x / total, sums)
 
     def evaluate(self, state: SeedState, starts: TaskState) -> Episodes:
         """Plays an episode from each of `starts` in both modes: returns [M, E]."""
@@ -126,8 +139,14 @@ class Program:
         forgotten = Best(candidate, jnp.full_like(score, -jnp.inf))
         return state._replace(algorithm=algorithm, best=forgotten)
 
-    def collect(self, state: SeedState, rollouts: jax.Array) -> SeedState:
-        """Takes `rollouts` [] rollouts for the algorithm to record, without an update."""
+    def collect(self, state: SeedState, first: jax.Array, rollouts: jax.Array) -> SeedState:
+        """Takes rollouts for the algorithm to record, without an update.
+
+        Args:
+            state: of one seed.
+            first: [] how many were taken before, after the same update.
+            rollouts: [] how many to take.
+        """
         limits = all(stage.time_limits for stage in self.algorithm.stages())
         envs = dataclasses.replace(self.envs, time_limits=limits)
         collecting = dataclasses.replace(self, envs=envs)
@@ -138,7 +157,7 @@ class Program:
             recorded = self.algorithm.record(state.algorithm, rollout)
             return state._replace(algorithm=recorded, envs=envs)
 
-        return jax.lax.fori_loop(0, rollouts, body, state)
+        return jax.lax.fori_loop(first, first + rollouts, body, state)
 
     def advance(self, state: SeedState) -> SeedState:
         """Takes the algorithm into its next stage."""
@@ -203,104 +222,6 @@ class Program:
         return envs, rollout, excess.sum()
 
 
-class Compiled:
-    """A program for several seeds at once; each function is compiled on first use.
-
-    Attributes:
-        seconds: spent compiling, or reading compiled code from the cache.
-        compilations: functions compiled so far; a chunk never adds one.
-    """
-
-    def __init__(self, program: Program) -> None:
-        self.seconds = 0.0
-        self.compilations = 0
-        self._executables: dict[str, Callable[..., Any]] = {}
-        self._start = jax.jit(jax.vmap(program.start))
-        self._train = jax.jit(jax.vmap(program.train, in_axes=(0, None)), donate_argnums=0)
-        self._evaluate = jax.jit(jax.vmap(program.evaluate, in_axes=(0, None)))
-        self._collect = jax.jit(jax.vmap(program.collect, in_axes=(0, None)), donate_argnums=0)
-        self._remember = jax.jit(jax.vmap(program.remember), donate_argnums=0)
-        self._reinstate = jax.jit(jax.vmap(program.reinstate), donate_argnums=0)
-        self._advance = jax.jit(jax.vmap(program.advance), donate_argnums=0)
-        self._adopt = jax.jit(jax.vmap(program.adopt))
-        self._restart_envs = jax.jit(jax.vmap(program.restart_envs, in_axes=(0, None)))
-        self._finite = jax.jit(jax.vmap(_finite_leaves))
-
-    def start(self, seeds: tuple[int, ...]) -> SeedState:
-        """Returns the states [S, ...] before any step."""
-        return self._run("start", self._start, jnp.asarray(seeds, jnp.uint32))
-
-    def abstract_start(self, seeds: tuple[int, ...]) -> SeedState:
-        """Returns the shapes and types of `start`, computing nothing."""
-        return jax.eval_shape(self._start, jnp.asarray(seeds, jnp.uint32))
-
-    def train(self, state: SeedState, updates: int) -> tuple[SeedState, Metrics]:
-        """Makes `updates` updates; `state` must not be used any more."""
-        return self._run("train", self._train, state, jnp.int32(updates))
-
-    def evaluate(self, state: SeedState, starts: TaskState) -> Episodes:
-        """Evaluates every seed: returns [S, M, E] and steps [S]."""
-        return self._run("evaluate", self._evaluate, state, starts)
-
-    def collect(self, state: SeedState, rollouts: int) -> SeedState:
-        """Takes rollouts for a decoder; `state` must not be used any more."""
-        return self._run("collect", self._collect, state, jnp.int32(rollouts))
-
-    def remember(self, state: SeedState, scores: np.ndarray) -> SeedState:
-        """Keeps each seed's policy if its score [S] is its stage's best; consumes `state`."""
-        return self._run("remember", self._remember, state, jnp.asarray(scores, jnp.float32))
-
-    def reinstate(self, state: SeedState) -> SeedState:
-        """Puts each seed's best policy of the stage back; `state` must not be used any more."""
-        return self._run("reinstate", self._reinstate, state)
-
-    def advance(self, state: SeedState) -> SeedState:
-        """Enters the next stage; `state` must not be used any more."""
-        return self._run("advance", self._advance, state)
-
-    def adopt(self, state: SeedState, policies: PyTree) -> SeedState:
-        """Puts frozen parts of kept policies [S, ...] into the states before any step."""
-        return self._run("adopt", self._adopt, state, policies)
-
-    def restart_envs(self, state: SeedState, occasion: int) -> SeedState:
-        """Starts the environments afresh."""
-        return self._run("restart_envs", self._restart_envs, state, jnp.int32(occasion))
-
-    def finite(self, state: SeedState) -> dict[str, jax.Array]:
-        """Says of each float leaf of the algorithm's state which seeds are finite, [S] each."""
-        return self._run("finite", self._finite, state.algorithm)
-
-    def _run(self, name: str, function: Any, *arguments: Any) -> Any:
-        if name not in self._executables:
-            began = time.perf_counter()
-            self._executables[name] = function.lower(*arguments).compile()
-            self.seconds += time.perf_counter() - began
-            self.compilations += 1
-        return jax.block_until_ready(self._executables[name](*arguments))
-
-
 def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
     """Chooses between two pytrees by a condition []."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
-
-
-def seed_slice(tree: Any, index: int) -> Any:
-    """Returns one seed's part of a pytree of arrays [S, ...].
-
-    Slices are NumPy's, or JAX would compile one for every shape; random keys are JAX's.
-    """
-
-    def cut(leaf: Any) -> Any:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return leaf[index] if is_key else np.asarray(leaf)[index]
-
-    return jax.tree.map(cut, tree)
-
-
-def _finite_leaves(tree: Any) -> dict[str, jax.Array]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path): jnp.isfinite(leaf).all()
-        for path, leaf in leaves
-        if jnp.issubdtype(leaf.dtype, jnp.floating)
-    }

@@ -6,11 +6,15 @@ import contextlib
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from suite import text
 from suite.storage.records import Job
+
+_PASSING_SECONDS = 60.0
+"""Between lines that stay, of what only passes by."""
 
 
 class Progress:
@@ -18,16 +22,20 @@ class Progress:
 
     Args:
         stream: where to, standard error by default, so that standard output stays clean.
+        now: seconds that never run backwards.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now = now
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty()
 
     @contextlib.contextmanager
     def job(self, job: Job, total_steps: int) -> Iterator[JobLine]:
         """Opens the line of a job whose every seed takes `total_steps` environment steps."""
-        line = JobLine(self._stream, self._live, str(job), total_steps)
+        line = JobLine(self._stream, self._live, str(job), total_steps, self._now)
         try:
             yield line
         finally:
@@ -37,19 +45,32 @@ class Progress:
 class JobLine:
     """The line of one job; made by `Progress.job`."""
 
-    def __init__(self, stream: TextIO, live: bool, title: str, total_steps: int) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        live: bool,
+        title: str,
+        total_steps: int,
+        now: Callable[[], float],
+    ) -> None:
         self._stream = stream
         self._live = live
         self._title = title
         self._total_steps = total_steps
         self._shown = False
+        self._now = now
+        self._due = now()
 
     def note(self, message: str) -> None:
         """Shows what the job is doing when there are no figures yet, as `compiling`."""
         self._show(message)
 
     def update(
-        self, env_steps: int, steps_per_second: float, returns: Sequence[float | None]
+        self,
+        env_steps: int,
+        steps_per_second: float,
+        returns: Sequence[float | None],
+        passing: bool = False,
     ) -> None:
         """Shows how far the job is.
 
@@ -57,7 +78,11 @@ class JobLine:
             env_steps: steps of each seed so far.
             steps_per_second: steps of each seed per second, by which the ETA is reckoned.
             returns: the last mean return of each seed, None before the first evaluation.
+            passing: whether this is between two evaluations. Where lines stay, only one in a
+                minute is then shown, and the first that can say an ETA.
         """
+        if passing and not self._live and self._now() < self._due:
+            return
         share = env_steps / self._total_steps if self._total_steps else 1.0
         figures = [
             f"{text.count(env_steps)}/{text.count(self._total_steps)} steps ({share:.0%})",
@@ -66,6 +91,8 @@ class JobLine:
             "return " + " ".join(text.number(each) for each in returns),
         ]
         self._show("  ".join(figures))
+        if env_steps:
+            self._due = self._now() + _PASSING_SECONDS
 
     def close(self) -> None:
         """Ends the live line, so that the next output starts on its own."""

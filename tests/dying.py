@@ -6,7 +6,7 @@ PLACE is one of
     half:NAME     in the middle of writing the file NAME (a pattern), after AMOUNT bytes
     before:NAME   when its new content is on the disk, and the old file still in its place
     after:NAME    when the new file is in its place, and nothing that follows was done
-    during:CALL   AMOUNT seconds into a function of suite.program.Compiled, or when it returns
+    during:CALL   AMOUNT seconds into a function of suite.compiled.Compiled, or when it returns
 and the process dies when it comes there for the COUNT-th time.
 """
 
@@ -89,7 +89,7 @@ def die_at_renaming(moment: Moment, after: bool) -> None:
 
 def die_in_call(moment: Moment, amount: float) -> None:
     """Arranges death while a compiled function runs."""
-    from suite.program import Compiled
+    from suite.compiled import Compiled
 
     run = Compiled._run
 

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import suite.build
-import suite.train
+import suite.job
+import suite.stored_policies
 from benchmarks.gpu import calibrate, common, everything, throughput
 from envs.api import Task
 from envs.probes import ActionReward
@@ -55,7 +55,7 @@ def load_probe(name: str, engine: str, **_: Any) -> Task:
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Puts a probe in place of every task; the engine `warp` fails."""
-    for module in (common, suite.train, suite.build):
+    for module in (common, suite.job, suite.stored_policies):
         monkeypatch.setattr(module, "load_task", load_probe)
     common.open_bench.cache_clear()
     yield

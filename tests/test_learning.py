@@ -18,7 +18,8 @@ from algorithms.names import ALL
 from algorithms.registry import lookup
 from envs.probes import PROBES, Probe
 from envs.vector import VectorEnv
-from suite.program import Compiled, Program, SeedState
+from suite.compiled import Compiled
+from suite.program import Program, SeedState
 
 DISCOUNT = 0.9
 SEEDS = (0, 1)

@@ -27,12 +27,12 @@ from suite.ablation import (
     make_arms,
     read_ablation,
 )
-from suite.build import kept_policy, stored_policy
 from suite.errors import UserError
 from suite.plan import Plan, PlannedJob
 from suite.protocol import load_protocol
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
+from suite.stored_policies import kept_policy, stored_policy
 
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--seeds", "1")
 

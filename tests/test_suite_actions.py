@@ -22,12 +22,12 @@ from algorithms.ppo import PPO
 from envs.api import Task, TaskState
 from suite import cli
 from suite.actions import sample_actions
-from suite.build import kept_policy, stored_policy
 from suite.errors import UserError
-from suite.evaluate import kept_steps, run_episodes
+from suite.evaluation import kept_steps, run_episodes
 from suite.samples import ActionSamples
 from suite.storage.records import Cell
 from suite.storage.store import RunDirectory
+from suite.stored_policies import kept_policy, stored_policy
 
 TASK = "CheetahRun"
 

@@ -23,7 +23,7 @@ import pytest
 
 from algorithms.names import ALL
 from envs.tasks import resolve_tasks
-from suite import cli, evaluate, launch, runtime
+from suite import cli, launch, runtime, stored_policies
 from suite.context import JobResult, RunContext
 from suite.errors import UserError
 from suite.progress import Progress
@@ -652,7 +652,7 @@ def test_eval_of_a_stored_policy(
         asked.append(arguments)
         return np.array([1.0, 2.0, 6.0])
 
-    monkeypatch.setattr(evaluate, "evaluate_stored", stub)
+    monkeypatch.setattr(stored_policies, "evaluate_stored", stub)
     where = ("--task", "CheetahRun", "--algo", "ppo", "--seed", "1")
     result = suite("eval", "runs/smoke", *where, "--episodes", "3", "--mode", "sample", "--json")
     assert asked == [(Cell("ppo", "CheetahRun", 1), 3, "sample", 0)]

@@ -4,6 +4,7 @@ done twice, and not a bit different from a run that nothing happened to.
 
 from __future__ import annotations
 
+import argparse
 import random
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import killing
 import pytest
 from killing import Moment
+
+from benchmarks import stopping
 
 # A refit, a change of stage, an evaluation, and the checkpoint's own write are among them.
 QUICK: tuple[Moment, ...] = (
@@ -61,6 +64,7 @@ MOMENTS: dict[str, tuple[Moment, ...]] = {
     ),
 }
 RANDOM_SEEDS = (0, 1)
+OTHER_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,23 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_never_killed(
     assert killing.results(out) == killing.results(whole)
     assert len(killing.results(out)) > 10
     assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGUSR1, *(pytest.param(each, marks=pytest.mark.slow) for each in OTHER_SIGNALS)],
+)
+def test_a_run_that_is_told_to_stop_does_not_wait_for_the_end_of_a_chunk(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    path = killing.small_protocol(tmp_path)
+    endless = path.read_text().replace("eval_interval = 1", "eval_interval = 1_000_000")
+    path.write_text(endless.replace("total_steps = 640", "total_steps = 160_000_000"))
+    options = argparse.Namespace(task="CheetahRun", algorithm="ppo", protocol=path, delay=0.0)
+    stop = stopping.stop_by(number, tmp_path / "run", options)
+    assert 1 <= stop.before <= stop.after < 1_000_000
+    assert list((tmp_path / "run").rglob("job-*.ckpt.part"))
+    killing.assert_readable(tmp_path / "run")
 
 
 @pytest.mark.slow

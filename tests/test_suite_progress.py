@@ -40,6 +40,18 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     ]
 
 
+def test_lines_that_stay_are_few_between_evaluations() -> None:
+    stream, times = io.StringIO(), [0.0]
+    with Progress(stream, now=lambda: times[0]).job(JOB, 4000) as line:
+        line.update(0, 0.0, [])
+        for seconds in (5, 10, 64, 66, 70):  # the first with an ETA, then one after a minute
+            times[0] = seconds
+            line.update(10 * seconds, 10.0, [], passing=True)
+        line.update(800, 10.0, [])  # an evaluation
+    shown = [each.split()[3].partition("/")[0] for each in stream.getvalue().splitlines()]
+    assert shown == ["0", "50", "660", "800"]
+
+
 def test_one_live_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     output = report(Terminal())
@@ -82,13 +94,27 @@ def test_tables_align_numbers_to_the_right() -> None:
 
 
 def test_an_interrupt_is_a_request_and_handlers_come_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = [signal.getsignal(number) for number in interrupt.SIGNALS]
+    for number in interrupt.SIGNALS:
         with interrupt.handling():
             assert not interrupt.requested()
             os.kill(os.getpid(), number)
             assert interrupt.requested()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in interrupt.SIGNALS] == before
+
+
+def test_a_run_that_is_to_outlive_its_terminal_does() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with interrupt.handling():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupt.requested()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupt.requested()
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_interrupt_ends_the_process_at_once() -> None:
@@ -109,4 +135,4 @@ def test_a_second_interrupt_ends_the_process_at_once() -> None:
         assert process.stdout.readline() == "asked\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
-        assert "saving after this chunk" in process.stderr.read()
+        assert "saving after this update" in process.stderr.read()

@@ -12,6 +12,7 @@ import builtins
 import dataclasses
 import errno
 import fnmatch
+import functools
 import io
 import os
 import subprocess
@@ -25,14 +26,17 @@ import pytest
 from test_suite_train import ActionTask, Counter
 
 import suite.build
-import suite.train
+import suite.job
+import suite.launch
 from algorithms import registry
 from algorithms.api import EnvSpec
 from suite import cli
+from suite.clock import Pace
+from suite.compiled import Compiled
+from suite.context import RunContext
 from suite.protocol import Protocol, load_protocol
 from suite.request import Request
 from suite.storage import files
-from suite.train import Compiled
 
 HYPERPARAMETERS = {"poison_at": 3, "extra": 1}
 SEEDS = (1, 2)
@@ -75,11 +79,11 @@ def command(
     compiled: Callable[[Any], Compiled],
 ) -> Command:
     """Returns a function that runs `suite run` on a directory: exit code, standard error."""
-    monkeypatch.setattr(suite.train, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.job, "load_task", lambda *_: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
     monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
-    monkeypatch.setattr(suite.train, "Compiled", compiled)
-    monkeypatch.setattr(suite.train, "provenance", dict)  # asks git, which is slow
+    monkeypatch.setattr(suite.job, "Compiled", compiled)
+    monkeypatch.setattr(suite.job, "provenance", dict)  # asks git, which is slow
     monkeypatch.setattr(os, "fsync", lambda _: None)
     algorithm = Counter(EnvSpec(2, 1, 0.99), protocol.pipeline(), **HYPERPARAMETERS)
 
@@ -288,6 +292,26 @@ def test_a_write_that_fails_loses_nothing(
     assert killing.results(out) == expected
 
 
+@pytest.mark.parametrize("phase", ["half", "rename"])
+def test_a_save_within_a_chunk_that_fails_loses_nothing(
+    tmp_path: Path,
+    command: Command,
+    expected: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    phase: str,
+) -> None:
+    often = functools.partial(RunContext, pace=Pace(0.0, 0.0))
+    monkeypatch.setattr(suite.launch, "RunContext", often)
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch_files(patch, Fault("job-*.ckpt.part", 2, phase))
+        code, errors = command(out)
+    assert code == cli.EXIT_USER_ERROR and str(out) in errors.splitlines()[-1]
+    killing.assert_readable(out)
+    assert command(out)[0] == cli.EXIT_DIVERGED
+    assert killing.results(out) == expected
+
+
 @pytest.mark.parametrize("name", ["job-*.ckpt", "curve.csv", "episodes.npz", "run.json"])
 def test_a_system_that_takes_little_at_a_time(
     tmp_path: Path, command: Command, expected: dict[str, Any], name: str
@@ -369,7 +393,7 @@ def test_a_diverged_seed_can_start_afresh(
     """By itself, from nothing; here it must come to the same end again, bit for bit."""
     out = tmp_path / "run"
     assert command(out)[0] == cli.EXIT_DIVERGED
-    monkeypatch.setattr(suite.train, "Compiled", Compiled)  # for another number of seeds
+    monkeypatch.setattr(suite.job, "Compiled", Compiled)  # for another number of seeds
     with pytest.MonkeyPatch.context() as patch:
         patch_files(patch, Fault("seed-*.diverged-1", 1, "rename"))
         assert command(out, "--retry-diverged")[0] == cli.EXIT_USER_ERROR

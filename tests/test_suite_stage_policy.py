@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 
 import suite.build
-import suite.train
+import suite.job
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
 from suite.context import RunContext
+from suite.job import Training, run_job
 from suite.progress import Progress
 from suite.protocol import load_protocol
 from suite.storage import checkpoint
 from suite.storage.records import Job
 from suite.storage.store import RunDirectory
-from suite.train import Training, run_job
 
 EPISODE = 10
 STEPS = 4 * 6
@@ -146,7 +146,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Prepare:
         eval_episodes=2,
         algorithms={},
     )
-    monkeypatch.setattr(suite.train, "load_task", lambda *_: ClockTask())
+    monkeypatch.setattr(suite.job, "load_task", lambda *_: ClockTask())
     entry = registry.Entry("ppo", Scripted, "follows a script")
     monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
 
@@ -200,19 +200,21 @@ def test_last_costs_nothing_and_best_one_candidate(tmp_path: Path, prepare: Prep
 def test_resuming_is_exact_across_the_choice(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, whole = prepare(tmp_path / "whole", stage_policy="best")
+    job, whole = prepare(tmp_path / "whole", stage_policy="best", time_limits=False)
     run_job(job, whole)
-    job, broken = prepare(tmp_path / "broken", stage_policy="best")
+    job, broken = prepare(tmp_path / "broken", stage_policy="best", time_limits=False)
     # The loop asks before each piece of work. It is stopped after the evaluation that finds
-    # the best policy, at the end of the first stage, and after the change of stage.
+    # the best policy, at the end of the first stage, and in the change of stage: after each
+    # of its two rollouts, and at its end.
     calls = itertools.count(1)
-    monkeypatch.setattr(suite.train.interrupt, "requested", lambda: next(calls) in (4, 6, 8))
+    stopping = (5, 7, 9, 11, 13)
+    monkeypatch.setattr(suite.job.interrupt, "requested", lambda: next(calls) in stopping)
     stops = []
     while run_job(job, broken).interrupted:
         status = broken.run.read_status(job.cells[0])
         assert status is not None
         stops.append((status.updates, status.ledger.decoder_data_steps))
-    assert stops == [(2, 0), (3, 0), (3, 2 * STEPS)]
+    assert stops == [(2, 0), (3, 0), (3, STEPS), (3, 2 * STEPS), (3, 2 * STEPS)]
     assert returns(whole, job) == returns(broken, job)
     ours, theirs = (
         jax.tree.leaves(final_state(job, context)._replace(key=None)) for context in (whole, broken)

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
+import itertools
 import json
+import os
+import random
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import killing
 import numpy as np
 import pytest
 
 import suite.build
-import suite.train
+import suite.job
+import suite.stored_policies
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
-from suite.context import RunContext
+from suite import interrupt
+from suite.clock import Pace
+from suite.compiled import Compiled
+from suite.context import JobResult, RunContext
 from suite.errors import UserError
+from suite.evaluation import start_states
+from suite.job import Training, run_job
+from suite.program import Program
 from suite.progress import Progress
 from suite.protocol import Protocol, load_protocol
 from suite.storage import checkpoint
 from suite.storage.records import Cell, Job
 from suite.storage.store import RunDirectory
-from suite.train import Training, run_job
 
 EPISODE = 10
 UPDATES = 7
@@ -140,16 +152,17 @@ def prepare(
     monkeypatch: pytest.MonkeyPatch, protocol: Protocol
 ) -> Callable[..., tuple[Job, RunContext]]:
     """Returns a function that sets up a job of the counting algorithm."""
-    monkeypatch.setattr(suite.train, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.job, "load_task", lambda *_: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
     monkeypatch.setattr(suite.build.registry, "lookup", lambda _: entry)
 
     def make(
-        path: Path, seeds: tuple[int, ...] = (0, 1), **hyperparameters: Any
+        path: Path, seeds: tuple[int, ...] = (0, 1), every: int = 2, **hyperparameters: Any
     ) -> tuple[Job, RunContext]:
         values: Mapping[str, Any] = {"poison_at": -1, "extra": 0, **hyperparameters}
-        run = RunDirectory.create(path, protocol)
-        context = RunContext(protocol, run, "native", {"ppo": values}, Progress(io.StringIO()))
+        rule = dataclasses.replace(protocol, eval_interval=every)
+        run = RunDirectory.create(path, rule)
+        context = RunContext(rule, run, "native", {"ppo": values}, Progress(io.StringIO()))
         return Job("ppo", "CheetahRun", seeds), context
 
     return make
@@ -187,37 +200,168 @@ def test_the_ledger_counts_every_step_by_purpose(tmp_path: Path, prepare: Prepar
     assert state.recorded.tolist() == [5, 5] and state.refits.tolist() == [1, 1]
 
 
-def test_an_interrupted_run_continues_bit_for_bit(
+@pytest.fixture(scope="module")
+def compiled() -> Callable[[Program], Compiled]:
+    """Compiles once for all runs of an algorithm, which must be of as many seeds."""
+    known: dict[Algorithm, Compiled] = {}
+    return lambda program: known.setdefault(program.algorithm, Compiled(program))
+
+
+@pytest.fixture
+def compile_once(monkeypatch: pytest.MonkeyPatch, compiled: Callable[[Program], Compiled]) -> None:
+    """Leaves out what is slow in starting a run."""
+    monkeypatch.setattr(suite.job, "Compiled", compiled)
+    monkeypatch.setattr(suite.job, "provenance", dict)  # asks git
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    draw = functools.cache(lambda episodes, seed: start_states(ActionTask(), episodes, seed))
+    monkeypatch.setattr(suite.job, "start_states", lambda _, *numbers: draw(*numbers))
+
+
+def _ticking(seed: int) -> Callable[[], float]:
+    """A clock that goes on by 0 to 2 seconds whenever it is looked at."""
+    steps = random.Random(seed)
+    return itertools.accumulate(iter(lambda: steps.uniform(0.0, 2.0), None)).__next__
+
+
+def _cuts() -> dict[str, tuple[Pace, Callable[[], bool]]]:
+    """How often to save, and when to stop."""
+    at_random = random.Random(2)
+    return {
+        "an update a piece, saved each time": (Pace(0.0, 0.0), lambda: False),
+        "stopped after every update": (Pace(0.0), _every_second_call()),
+        "random pieces": (Pace(1.5, 3.0, _ticking(0)), lambda: False),
+        "random pieces, stopped at random": (
+            Pace(1.5, 3.0, _ticking(1)),
+            lambda: at_random.random() < 0.5,
+        ),
+    }
+
+
+@pytest.mark.usefixtures("compile_once")
+def test_no_bit_depends_on_where_chunks_are_cut(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, whole = prepare(tmp_path / "whole", extra=1)
-    run_job(job, whole)
-    # Stop after every single piece of work: evaluation, chunk, stage change.
-    job, broken = prepare(tmp_path / "broken", extra=1)
-    monkeypatch.setattr(suite.train.interrupt, "requested", _every_second_call())
-    pieces = 0
-    while run_job(job, broken).interrupted:
-        pieces += 1
-    # 5 evaluations, 5 chunks (the stage ends inside one) and a stage change.
-    assert pieces == 11 - 1
+    """Chunks of 3, 2 and 2 updates, 4 extra rollouts, and seeds that diverge inside a chunk."""
+    seeds = tuple(range(4))
+
+    def run(name: str, pace: Pace, requested: Callable[[], bool]) -> tuple[dict[str, Any], int]:
+        job, context = prepare(tmp_path / name, seeds, every=5, extra=4, poison_at=3)
+        context = dataclasses.replace(context, pace=pace)
+        monkeypatch.setattr(suite.job.interrupt, "requested", requested)
+        starts = 1
+        while (result := run_job(job, context)).interrupted:
+            starts += 1
+        assert 0 < len(result.diverged) < len(seeds)
+        return killing.results(tmp_path / name), starts
+
+    whole, _ = run("whole", Pace(float("inf")), lambda: False)
+    kinds = {Path(name).name for name in whole}
+    assert {"metrics.csv", "last-good.ckpt", "policy-0.npz", "job-000-003.ckpt"} <= kinds
+    for name, (pace, requested) in _cuts().items():
+        found, starts = run(name, pace, requested)
+        assert found == whole, name
+        # 3 evaluations, 7 updates, 4 extra rollouts and the change of stage itself.
+        assert starts == 15 or name != "stopped after every update"
+
+
+@pytest.mark.usefixtures("compile_once")
+def test_metrics_are_means_over_the_updates_of_a_chunk(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, context = prepare(tmp_path / "single", every=1)
+    run_job(job, context)
+    job, chunks = prepare(tmp_path / "chunks")
+    chunks = dataclasses.replace(chunks, pace=Pace(0.0))
+    monkeypatch.setattr(suite.job.interrupt, "requested", _every_second_call())
+    while run_job(job, chunks).interrupted:
+        pass
     for cell in job.cells:
-        assert _without_times(whole.run, cell) == _without_times(broken.run, cell)
-        for name in ("metrics.csv", "episodes.npz", "states.npz", "policy-0.npz", "policy-1.npz"):
-            same = [c.run.cell_path(cell) / name for c in (whole, broken)]
-            assert same[0].read_bytes() == same[1].read_bytes()
-    ours, theirs = _final_state(job, whole), _final_state(job, broken)
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, theirs))
+        single = [row["weight"] for row in context.run.read_metrics(cell)]
+        rows = chunks.run.read_metrics(cell)
+        assert [row["env_steps"] for row in rows] == [24 * end for end in (2, 3, 4, 6, 7)]
+        means = [np.mean(single[i:j]) for i, j in itertools.pairwise((0, 2, 3, 4, 6, 7))]
+        np.testing.assert_allclose([row["weight"] for row in rows], means, rtol=1e-6)
+
+
+class _Stop:
+    """Asks the run to stop, by a signal, at its first line between two evaluations."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def note(self, message: str) -> None:
+        """Says nothing."""
+
+    def update(self, steps: int, speed: float, *_: Any, passing: bool) -> None:
+        """Sends the signal."""
+        if passing:
+            assert speed > 0
+            os.kill(os.getpid(), self._number)
+
+
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+@pytest.mark.usefixtures("compile_once")
+def test_a_signal_is_obeyed_within_one_update(
+    tmp_path: Path, prepare: Prepare, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, context = prepare(tmp_path)
+    context = dataclasses.replace(context, pace=Pace(0.0))
+    with context.run.locked(job) as lease, interrupt.handling():
+        stopped = Training(job, context, lease).run(_Stop(number))  # type: ignore[arg-type]
+    assert stopped.interrupted
+    cell = job.cells[1]
+    status = context.run.read_status(cell)
+    assert status is not None and (status.updates, status.state) == (1, "running")
+    assert status.ledger.train_steps == 24
+    # What is looked at meanwhile is the newest, too.
+    monkeypatch.setattr(suite.stored_policies, "load_task", lambda *_: ActionTask())
+    assert int(suite.stored_policies.stored_policy(context.run, cell)[2].updates) == 1
+    assert run_job(job, context) == JobResult()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("fate", ["damaged", "left behind", "without its checkpoint"])
+@pytest.mark.usefixtures("compile_once")
+def test_a_part_is_used_only_if_it_goes_on_from_the_checkpoint(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch, fate: str, caplog: Any
+) -> None:
+    job, whole = prepare(tmp_path / "whole")
+    run_job(job, whole)
+    job, context = prepare(tmp_path / "run")
+    paced = dataclasses.replace(context, pace=Pace(0.0, 0.0))
+    path = context.run.checkpoint_path(job)
+    part = checkpoint.part_path(path)
+    monkeypatch.setattr(suite.job.interrupt, "requested", part.exists)
+    assert run_job(job, paced).interrupted
+    content = part.read_bytes()
+    assert checkpoint.read_meta(part)["updates"] == 1
+    if fate == "damaged":
+        part.write_bytes(content[:-30])
+    elif fate == "without its checkpoint":
+        path.unlink()
+        checkpoint.previous_path(path).unlink(missing_ok=True)
+    else:
+        # An older version goes on from the checkpoint, and knows nothing of parts.
+        part.unlink()
+        passes = iter((False, False, True))
+        monkeypatch.setattr(suite.job.interrupt, "requested", lambda: next(passes))
+        assert run_job(job, context).interrupted
+        part.write_bytes(content)
+    monkeypatch.setattr(suite.job.interrupt, "requested", lambda: False)
+    assert not run_job(job, paced).interrupted
+    assert killing.results(tmp_path / "run") == killing.results(tmp_path / "whole")
+    assert ("part is damaged" in caplog.text) == (fate == "damaged")
 
 
 def test_the_policy_of_every_stage_end_is_kept(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite.build, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.stored_policies, "load_task", lambda *_: ActionTask())
     job, context = prepare(tmp_path)
     run_job(job, context)
     cell = job.cells[1]
     assert context.run.kept_stages(cell) == (0, 1)
-    kept = [suite.build.kept_policy(context.run, cell, stage)[2] for stage in (0, 1)]
+    kept = [suite.stored_policies.kept_policy(context.run, cell, stage)[2] for stage in (0, 1)]
     # Stage 0 ends after 3 of 7 updates; the policy is that from before the refit.
     assert [(float(each.updates), float(each.refits)) for each in kept] == [(3, 0), (7, 1)]
     live = jax.tree.map(lambda leaf: leaf[1], _final_state(job, context))
@@ -225,11 +369,11 @@ def test_the_policy_of_every_stage_end_is_kept(
     facts = checkpoint.read_meta(context.run.policy_path(cell, 0))
     assert facts == {"stage": 0, "updates": 3, "env_steps": 3 * 24}
     with pytest.raises(UserError, match=r"no policy of the end of stage 2 \(there are: 0, 1\)"):
-        suite.build.kept_policy(context.run, cell, 2)
+        suite.stored_policies.kept_policy(context.run, cell, 2)
     path = context.run.policy_path(cell, 0)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"policy-0\.npz is damaged"):
-        suite.build.kept_policy(context.run, cell, 0)
+        suite.stored_policies.kept_policy(context.run, cell, 0)
 
 
 def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
@@ -239,19 +383,19 @@ def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
     job, whole = prepare(tmp_path / "whole")
     run_job(job, whole)
     job, broken = prepare(tmp_path / "broken")
-    save = suite.train.checkpoint.save
+    save = checkpoint.save
 
     def die_after_the_last(path: Path, tree: Any, meta: Any, **options: Any) -> None:
         save(path, tree, meta, **options)
         if meta["updates"] == meta.get("evaluated") == UPDATES:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(suite.train.checkpoint, "save", die_after_the_last)
+    monkeypatch.setattr(checkpoint, "save", die_after_the_last)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, broken)
     status = broken.run.read_status(job.cells[0])
     assert status is not None and status.state == "running"
-    monkeypatch.setattr(suite.train.checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "save", save)
     run_job(job, broken)
     for cell in job.cells:
         status = broken.run.read_status(cell)
@@ -288,15 +432,15 @@ def test_a_checkpoint_is_bound_to_what_made_it(
 
         return load_older
 
-    monkeypatch.setattr(suite.train.checkpoint, "load", load_with(fingerprint="0123456789abcdef"))
+    monkeypatch.setattr(checkpoint, "load", load_with(fingerprint="0123456789abcdef"))
     with pytest.raises(UserError, match="fingerprint"):
         run_job(job, context)
     older = load_with(fingerprint=_fingerprint_as_written(context.protocol))
-    monkeypatch.setattr(suite.train.checkpoint, "load", older)
+    monkeypatch.setattr(checkpoint, "load", older)
     run_job(job, context)
 
     _delete_cells(context.run, job)
-    monkeypatch.setattr(suite.train.checkpoint, "load", load_with())
+    monkeypatch.setattr(checkpoint, "load", load_with())
     run_job(job, other)
     assert context.run.is_finished(job)
 
@@ -329,13 +473,13 @@ def test_going_on_from_the_checkpoint_before_mends_the_newest(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, context = prepare(tmp_path)
-    monkeypatch.setattr(suite.train.interrupt, "requested", _every_second_call())
-    for _ in range(2):
+    monkeypatch.setattr(suite.job.interrupt, "requested", _every_second_call())
+    for _ in range(3):  # an evaluation, and two updates of a chunk
         assert run_job(job, context).interrupted
     path = context.run.checkpoint_path(job)
     path.write_bytes(path.read_bytes()[:-1])
     with monkeypatch.context() as patch:
-        patch.setattr(suite.train.interrupt, "requested", lambda: True)
+        patch.setattr(suite.job.interrupt, "requested", lambda: True)
         run_job(job, context)
     assert path.read_bytes() == checkpoint.previous_path(path).read_bytes()
     assert checkpoint.read_meta(path)["updates"] == 0
@@ -387,8 +531,9 @@ def test_no_chunk_after_the_first_compiles_anything(
         monkeypatch.setattr(training.program, "train", counted)
         with context.reporter.job(job, 1) as line:
             training.run(line)
-    assert len(counts) == 5 and counts[0] >= 1
-    assert counts[1:] == [0, 0, 0, 0]
+    # Five chunks, the first of which is cut after its first update.
+    assert len(counts) == 6 and counts[0] >= 1
+    assert counts[1:] == [0] * 5
 
 
 def test_a_seed_does_not_depend_on_its_companions(tmp_path: Path, prepare: Prepare) -> None:

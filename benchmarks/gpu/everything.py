@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.gpu.common import Record, checked, open_bench, recording_parser, suitable_engines
 from envs.api import EnvError, Task, TaskState
 from envs.tasks import resolve_tasks
-from suite.program import Compiled
+from suite.compiled import Compiled
 from suite.protocol import load_protocol
 from suite.selection import parse_algorithms
 

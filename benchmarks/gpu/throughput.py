@@ -29,7 +29,8 @@ from benchmarks.gpu.common import (
     suitable_engines,
 )
 from envs.tasks import TASK_SETS, resolve_tasks
-from suite.program import Compiled, SeedState
+from suite.compiled import Compiled
+from suite.program import SeedState
 from suite.protocol import Protocol, load_protocol
 
 ALGORITHM = "ppo"

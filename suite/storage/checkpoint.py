@@ -150,6 +150,11 @@ def previous_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.prev")
 
 
+def part_path(path: Path) -> Path:
+    """Returns where a state between two that `path` holds is kept."""
+    return path.with_name(f"{path.name}.part")
+
+
 def _read_newest(path: Path, read: Callable[[Path], _Content]) -> tuple[Path, _Content]:
     """Returns the file that was good, and what it holds."""
     previous = previous_path(path)

@@ -77,6 +77,11 @@ class Ledger:
         """The steps that count against the budget."""
         return self.train_steps + self.warmup_steps + self.decoder_data_steps
 
+    def __add__(self, other: Ledger) -> Ledger:
+        """Returns the steps of both, purpose by purpose."""
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Ledger(*(mine + theirs for mine, theirs in pairs))
+
 
 @dataclasses.dataclass(frozen=True)
 class CurveRow:
@@ -190,7 +195,7 @@ class Configuration:
         model_hash: of the compiled MuJoCo model.
         decoder: where the decoder came from that the run started with, if from another run.
         eval_starts: of the start states of evaluation, see
-            `suite.evaluate.describe_starts`; None in runs of older versions.
+            `suite.evaluation.describe_starts`; None in runs of older versions.
         return_bounds: the least and the greatest return that an episode of the task can have,
             from which scores are made; None where the task does not tell. Runs of older
             versions did not record it, and all were of tasks with these.

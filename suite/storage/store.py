@@ -2,6 +2,7 @@
 
     RUN_DIR/protocol.json                        written once
     RUN_DIR/TASK/ALGORITHM/job-000-004.ckpt      one checkpoint per job
+                           job-000-004.ckpt.part one within a chunk, until the chunk ends
     RUN_DIR/TASK/ALGORITHM/seed-000/run.json     configuration and provenance
                                     status.json  how far the cell is
                                     curve.csv    one row per evaluation and mode
@@ -253,7 +254,8 @@ class RunDirectory:
             self._check_group(job)
             for cell in job.cells:
                 remove_leftovers(self.cell_path(cell))
-            remove_leftovers(self.checkpoint_path(job).parent, self.checkpoint_path(job).name)
+            checkpoint = self.checkpoint_path(job)
+            remove_leftovers(checkpoint.parent, f"{checkpoint.name}*")  # those beside it, too
             yield lease
         finally:
             lease.release()

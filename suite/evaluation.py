@@ -7,22 +7,16 @@ are kept of.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from algorithms.api import Algorithm, Mode, State
 from envs.api import Task, TaskState
 from envs.vector import select
 from suite.soundness import action_excess
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from suite.storage.records import Cell
-    from suite.storage.store import RunDirectory
-
 
 KEPT_EPISODES = 4
 """Episodes whose observations are kept, or all of them if there are fewer."""
@@ -67,8 +61,6 @@ def describe_starts(starts: TaskState) -> dict[str, Any]:
         their numbers: processors may round the last bits differently, which changes the
         first and hardly the second.
     """
-    import numpy as np
-
     digest, total, count = hashlib.sha256(), 0.0, 0
     for leaf in jax.tree.leaves(starts):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -126,32 +118,3 @@ def run_episodes(
     (_, _, returns, steps), (obs, excess) = jax.lax.scan(step, carry, keys)
     seen = obs[jnp.asarray(kept_steps(task))]
     return Episodes(returns.reshape(len(modes), episodes), steps, seen, excess.sum())
-
-
-def evaluate_stored(
-    run: RunDirectory, cell: Cell, episodes: int, mode: Mode, seed: int
-) -> np.ndarray:
-    """Evaluates the newest stored policy of a cell again.
-
-    Args:
-        run: where it is stored.
-        cell: whose policy.
-        episodes: how many episodes E, from start states drawn by `seed`.
-        mode: `deterministic` or `sample`.
-        seed: draws start states and the policy's noise.
-
-    Returns:
-        [E] returns.
-
-    Raises:
-        UserError: there is no such policy, or its checkpoint cannot be read.
-    """
-    import numpy as np
-
-    from suite.build import stored_policy
-
-    algorithm, task, state = stored_policy(run, cell)
-    starts = start_states(task, episodes, seed)
-    key = jax.random.fold_in(jax.random.key(seed), 1)
-    play = jax.jit(lambda s, b, k: run_episodes(algorithm, task, s, b, k, (mode,)))
-    return np.asarray(play(state, starts, key).returns[0])
