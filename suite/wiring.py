@@ -132,7 +132,9 @@ class _Probe:
 
     def check_actions(self) -> None:
         """Lets a fresh policy act, and looks at its actions [N, A]."""
-        played = jax.device_get(jax.jit(self._play)(self.key))
+        # It runs once: most of the time would go into optimizing it.
+        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+        played = jax.device_get(jax.jit(self._play, compiler_options=options)(self.key))
         for mode in MODES:
             action = played[mode]
             if not np.isfinite(action).all():
