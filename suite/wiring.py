@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import random
 import sys
 import traceback
@@ -34,6 +35,7 @@ _SCALES = (0.0, 1.0, 10.0, 100.0)
 """Of the made-up observations that a fresh policy acts on."""
 
 _RESERVED_METRICS = ("env_steps",)
+_log = logging.getLogger(__name__)
 _checked: set[tuple[str, Algorithm]] = set()
 
 
@@ -130,7 +132,9 @@ class _Probe:
 
     def check_actions(self) -> None:
         """Lets a fresh policy act, and looks at its actions [N, A]."""
-        played = jax.device_get(jax.jit(self._play)(self.key))
+        # It runs once: most of the time would go into optimizing it.
+        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+        played = jax.device_get(jax.jit(self._play, compiler_options=options)(self.key))
         for mode in MODES:
             action = played[mode]
             if not np.isfinite(action).all():
@@ -145,6 +149,13 @@ class _Probe:
             raise self.error(
                 "act in mode deterministic",
                 "depends on its key; it has to return the policy's action without noise",
+            )
+        if np.array_equal(played["sample"], played["other sample"]):
+            # A method may explore in other ways, by noise in its state for one.
+            _log.warning(
+                "algorithm %s: act in mode sample does not depend on its key, so what looks like "
+                "noise in it is the same at every step",
+                self.name,
             )
         if "kept" in played and not np.allclose(played["sample"], played["kept"], atol=1e-5):
             raise self.error("policy", "leaves out what act depends on: the actions change")
@@ -272,6 +283,7 @@ class _Probe:
 
         played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
         played["other key"] = act(state, second, "deterministic")
+        played["other sample"] = act(state, second, "sample")
         if acts_alone(self.algorithm):
             played["kept"] = act(self.algorithm.policy(state), first, "sample")
         return played

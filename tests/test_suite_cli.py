@@ -244,6 +244,21 @@ def test_run_trains_reports_and_then_skips(suite: Suite, training: FakeTraining)
     assert "6 cells: 6 done" in suite("status", "runs/smoke").out
 
 
+def test_a_method_that_was_changed_since_is_named_before_it_goes_on(
+    suite: Suite, training: FakeTraining, caplog: pytest.LogCaptureFixture
+) -> None:
+    suite("run", *SMOKE)
+    path = Path("runs/smoke/CheetahRun/ppo/seed-000/run.json")
+    record = json.loads(path.read_text())
+    record["provenance"] = [{"method": {"source": "0" * 16}}]
+    path.write_text(json.dumps(record))
+    suite("run", *SMOKE)
+    assert not caplog.records  # nothing is left to train
+    suite("run", *SMOKE[:-1], "3")
+    (told,) = [each.getMessage() for each in caplog.records]
+    assert "the source of ppo was changed since runs/smoke/CheetahRun/ppo/seed-000" in told
+
+
 def test_dry_run_trains_and_writes_nothing(
     suite: Suite, training: FakeTraining, tmp_path: Path
 ) -> None:

@@ -104,7 +104,7 @@ class Counter(Algorithm[CounterState]):
     ) -> tuple[jax.Array, Extras]:
         """Acts so that the reward is updates / 100, or half of it in `sample` mode."""
         reward = state.updates / 100.0 * (1.0 if mode == "deterministic" else 0.5)
-        action = jnp.broadcast_to(2.0 * reward - 1.0, (obs.shape[0], 1))
+        action = jnp.broadcast_to(2.0 * reward - 1.0, (obs.shape[0], self.env.action_size))
         return action, {"noise": jax.random.normal(key, (obs.shape[0],))}
 
     def update(

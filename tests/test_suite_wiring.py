@@ -87,8 +87,11 @@ def updating(change: Any) -> Any:
     return update
 
 
-def test_a_sound_method_passes_and_is_not_checked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sound_method_passes_and_is_not_checked_twice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     check_method("mine", Sound(SPEC, PIPELINE))
+    assert not caplog.records
     monkeypatch.setattr(wiring._Probe, "check_shapes", lambda self: pytest.fail("checked again"))
     check_method("mine", Sound(SPEC, PIPELINE))
 
@@ -259,6 +262,20 @@ def init_without_jax(self: Any, key: jax.Array) -> State:
 )
 def test_other_wrong_parts(methods: Any, expected: str) -> None:
     assert expected in refusal(**methods)
+
+
+def test_samples_that_do_not_depend_on_the_key_are_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As of a NumPy generator that is made anew, with its seed, in every trace."""
+
+    def act(self: Any, state: State, obs: jax.Array, key: jax.Array, mode: Mode) -> Any:
+        noise = np.random.default_rng(0).normal(size=(len(obs), 3)) if mode == "sample" else 0.0
+        return jnp.tanh(self.mean(state, obs) + noise), {}
+
+    wrong: Any = dataclasses.dataclass(frozen=True)(type("Wrong", (Sound,), {"act": act}))
+    check_method("mine", wrong(SPEC, PIPELINE))
+    assert "algorithm mine: act in mode sample does not depend on its key" in caplog.text
 
 
 def test_an_error_is_told_with_its_place() -> None:
