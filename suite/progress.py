@@ -91,7 +91,7 @@ class JobLine:
             "return " + " ".join(text.number(each) for each in returns),
         ]
         self._show("  ".join(figures))
-        if env_steps:
+        if self._remaining(env_steps, steps_per_second) is not None:
             self._due = self._now() + _PASSING_SECONDS
 
     def close(self) -> None:
