@@ -23,6 +23,7 @@ import suite.job
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
+from suite.compiled import Compiled
 from suite.context import RunContext
 from suite.job import Training, run_job
 from suite.progress import Progress
@@ -200,6 +201,8 @@ def test_last_costs_nothing_and_best_one_candidate(tmp_path: Path, prepare: Prep
 def test_resuming_is_exact_across_the_choice(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    known: dict[Algorithm, Compiled] = {}  # compiled once for all starts
+    monkeypatch.setattr(suite.job, "Compiled", lambda p: known.setdefault(p.algorithm, Compiled(p)))
     job, whole = prepare(tmp_path / "whole", stage_policy="best", time_limits=False)
     run_job(job, whole)
     job, broken = prepare(tmp_path / "broken", stage_policy="best", time_limits=False)

@@ -171,6 +171,7 @@ def prepare(
 Prepare = Callable[..., tuple[Job, RunContext]]
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_the_point_at_n_is_the_policy_after_exactly_n_steps(
     tmp_path: Path, prepare: Prepare
 ) -> None:
@@ -186,6 +187,7 @@ def test_the_point_at_n_is_the_policy_after_exactly_n_steps(
             assert row.stage == (row.updates > 3)
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_the_ledger_counts_every_step_by_purpose(tmp_path: Path, prepare: Prepare) -> None:
     job, context = prepare(tmp_path, extra=5)
     run_job(job, context)
@@ -353,6 +355,7 @@ def test_a_part_is_used_only_if_it_goes_on_from_the_checkpoint(
     assert ("part is damaged" in caplog.text) == (fate == "damaged")
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_the_policy_of_every_stage_end_is_kept(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +379,7 @@ def test_the_policy_of_every_stage_end_is_kept(
         suite.stored_policies.kept_policy(context.run, cell, 0)
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,6 +410,7 @@ def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
             assert files[0] == files[1]
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_a_checkpoint_is_bound_to_what_made_it(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +459,7 @@ def _fingerprint_as_written(protocol: Protocol) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_finished_seeds_are_not_overwritten_without_their_checkpoint(
     tmp_path: Path, prepare: Prepare
 ) -> None:
@@ -469,6 +475,7 @@ def test_finished_seeds_are_not_overwritten_without_their_checkpoint(
     assert {path.name: path.read_bytes() for path in kept.glob("[!.]*")} == before
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_going_on_from_the_checkpoint_before_mends_the_newest(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
