@@ -26,9 +26,10 @@ from envs.tasks import resolve_tasks
 from suite import cli, launch, runtime, stored_policies
 from suite.context import JobResult, RunContext
 from suite.errors import UserError
+from suite.plan import Plan
 from suite.progress import Progress
 from suite.protocol import load_protocol
-from suite.request import make_request
+from suite.request import Request, make_request
 from suite.storage import store
 from suite.storage.files import move
 from suite.storage.leases import Lease, LeaseLost, Worker
@@ -474,7 +475,11 @@ def test_an_arm_that_another_process_trains_is_waited_for_last(
 
 
 def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
-    suite: Suite, training: FakeTraining, held: Lease, tmp_path: Path
+    suite: Suite,
+    training: FakeTraining,
+    held: Lease,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between this command's plan and its turn, another one finishes seed 1 alone."""
     run = RunDirectory.open(tmp_path / "runs" / "smoke")
@@ -492,9 +497,15 @@ def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
     configuration = dataclasses.replace(
         stored.configuration, algorithm="ppo", hyperparameters=other.hyperparameters["ppo"]
     )
-    timer = threading.Timer(0.5, finish)
-    timer.start()
-    assert suite("run", *SMOKE, "--lease-seconds", "0.5").code == 0
+    checked = Request.check_methods
+
+    def meanwhile(request: Request, plan: Plan) -> None:
+        checked(request, plan)
+        finish()
+
+    monkeypatch.setattr(Request, "check_methods", meanwhile)
+    result = suite("run", *SMOKE, "--lease-seconds", "0.5")
+    assert result.code == 0, result.err
     assert [str(each) for each in training.jobs[1:]] == ["CheetahRun/ppo seeds 0"]
 
 
