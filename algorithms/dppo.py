@@ -13,9 +13,14 @@ import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
 from algorithms.bounds import Positive
-from algorithms.flow_policy import FlowPolicy
-from algorithms.networks import Params
-from algorithms.ppo_core import Coefficients, Learner, clip_fraction, clipped_surrogate
+from algorithms.parts.flow_policy import FlowPolicy
+from algorithms.parts.networks import Params
+from algorithms.parts.on_policy import (
+    Coefficients,
+    Learner,
+    clip_fraction,
+    clipped_surrogate,
+)
 
 
 @dataclasses.dataclass(frozen=True)

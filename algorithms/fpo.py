@@ -10,9 +10,14 @@ import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
 from algorithms.bounds import Count
-from algorithms.flow_policy import FlowPolicy
-from algorithms.networks import Params
-from algorithms.ppo_core import Coefficients, Learner, clip_fraction, clipped_surrogate
+from algorithms.parts.flow_policy import FlowPolicy
+from algorithms.parts.networks import Params
+from algorithms.parts.on_policy import (
+    Coefficients,
+    Learner,
+    clip_fraction,
+    clipped_surrogate,
+)
 
 MAX_LOG_RATIO = 3.0
 """Bound on the per-pair log-ratio, as in the reference code."""

@@ -22,12 +22,17 @@ from algorithms.api import (
     settings_of,
 )
 from algorithms.bounds import Count, Positive, Widths
-from algorithms.decoder import Decoder, DecoderModel, Experience, Fit
-from algorithms.diffusion import Diffusion
-from algorithms.encoder import Encoder, EncoderState
-from algorithms.flow import Flow
-from algorithms.networks import Params
-from algorithms.ppo_core import Learner
+from algorithms.parts.decoder import (
+    Decoder,
+    DecoderModel,
+    Experience,
+    Fit,
+)
+from algorithms.parts.diffusion import Diffusion
+from algorithms.parts.encoder import Encoder, EncoderState
+from algorithms.parts.flow import Flow
+from algorithms.parts.networks import Params
+from algorithms.parts.on_policy import Learner
 from algorithms.staged_ppo import StagedPPO, StagedPPOSettings
 
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
 from algorithms.bounds import NotNegative
-from algorithms.distributions import gaussian, log_tanh_jacobian
-from algorithms.networks import MLP, Params
-from algorithms.ppo_core import (
+from algorithms.parts.distributions import gaussian, log_tanh_jacobian
+from algorithms.parts.networks import MLP, Params
+from algorithms.parts.on_policy import (
     Coefficients,
     Learner,
     OnPolicy,

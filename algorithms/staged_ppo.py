@@ -12,14 +12,14 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from algorithms import normalizer
 from algorithms.api import Stage
 from algorithms.bounds import NotNegative, Positive, Shares
-from algorithms.distributions import standard_normal_bias
-from algorithms.networks import Params, constant_output
-from algorithms.normalizer import Normalizer
+from algorithms.parts import normalizer
+from algorithms.parts.distributions import standard_normal_bias
+from algorithms.parts.networks import Params, constant_output
+from algorithms.parts.normalizer import Normalizer
+from algorithms.parts.on_policy import Coefficients, Learner, Networks
 from algorithms.ppo import PPO, PPOSettings
-from algorithms.ppo_core import Coefficients, Learner, Networks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import click
 import numpy as np
 from rliable import library, metrics
 
-from reports import statistics
+from reports.analysis import bootstrap
 
 RUNS, TASKS = 5, 6
 
@@ -25,8 +25,8 @@ def ours(matrix: np.ndarray, repetitions: int, seed: int) -> tuple[np.ndarray, f
     began = time.perf_counter()
     scores = list(matrix.T)
     generator = np.random.default_rng(seed)
-    counts = statistics.bootstrap_counts([len(matrix)] * len(scores), repetitions, generator)
-    estimate = statistics.estimate(statistics.iqm, scores, counts)
+    counts = bootstrap.bootstrap_counts([len(matrix)] * len(scores), repetitions, generator)
+    estimate = bootstrap.estimate(bootstrap.iqm, scores, counts)
     return np.array([estimate.low, estimate.high]), time.perf_counter() - began
 
 
@@ -47,7 +47,7 @@ def monte_carlo_error(matrix: np.ndarray, repetitions: int) -> float:
 
 
 @click.command()
-@click.option("--repetitions", default=statistics.REPETITIONS, show_default=True)
+@click.option("--repetitions", default=bootstrap.REPETITIONS, show_default=True)
 @click.option("--matrices", default=3, show_default=True)
 def main(repetitions: int, matrices: int) -> None:
     """Compares intervals of the IQM of random 5 x 6 matrices."""

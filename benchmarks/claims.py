@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from reports import claims, statistics
-from suite.floor import LEVEL
+from reports.analysis import bootstrap, claims
+from suite.common.claim_floor import LEVEL
 
 Side = Sequence[np.ndarray]
 """Scores [K, N] of K trials, for each task."""
@@ -105,7 +105,7 @@ def trimmed(x: Side, y: Side, generator: np.random.Generator) -> np.ndarray:
 
     def p_value(trial: int) -> float:
         pooled = [np.concatenate([a[trial], b[trial]]) for a, b in zip(x, y, strict=True)]
-        apart = np.abs(statistics.iqm(pooled, every) - statistics.iqm(pooled, 1 - every))
+        apart = np.abs(bootstrap.iqm(pooled, every) - bootstrap.iqm(pooled, 1 - every))
         return float(np.mean(apart >= apart[0] - 1e-12))
 
     return np.array([p_value(trial) for trial in range(len(x[0]))])

@@ -4,9 +4,9 @@
     python -m benchmarks.findings --check    # only say whether they are up to date
 
 The page's text is written by hand; what stands between `<!-- table NAME -->` and
-`<!-- end -->` comes from here. tests/test_findings.py fails when the two have parted. `--check`
-leaves out the table of action distributions, for which policies have to act: it takes a minute or
-two, and another kind of CPU may round its last digits differently.
+`<!-- end -->` comes from here. tests/benchmarks/test_findings.py fails when the two have parted.
+`--check` leaves out the table of action distributions, for which policies have to act: it takes a
+minute or two, and another kind of CPU may round its last digits differently.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.ablation import Arms, ablation_tables
-from reports.ablation_figures import ablation_curves
-from reports.claims import permutation_test, reachable, sizes_of
-from reports.drawing import render
-from reports.entries import estimate_entry, make_table, p_value_entry
-from reports.markup import Entry, Table, to_markdown
-from reports.report import Request
-from reports.results import display_name
-from reports.statistics import REPETITIONS, bootstrap_counts, difference, holm, iqm
-from suite.ablation import Arm
-from suite.floor import seeds_to_tell
+from reports.analysis.arms import Arms, ablation_tables
+from reports.analysis.bootstrap import (
+    REPETITIONS,
+    bootstrap_counts,
+    difference,
+    holm,
+    iqm,
+)
+from reports.analysis.claims import permutation_test, reachable, sizes_of
+from reports.figures.ablation import ablation_curves
+from reports.figures.drawing import render
+from reports.runs.results import display_name
+from reports.tables.cells import estimate_entry, make_table, p_value_entry
+from reports.tables.table import Entry, Table, to_markdown
+from reports.writing.report import Request
+from suite.common.claim_floor import seeds_to_tell
+from suite.configuration.recipe import Arm
 from suite.storage.files import atomic_write
-from suite.storage.store import RunDirectory
+from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "findings.md"
@@ -124,11 +130,11 @@ def _scores(arms: Arms, method: str, arm: Arm, task: str) -> np.ndarray:
 
 def actions_table() -> Table:
     """Returns the summary of the action distributions of the methods' final policies."""
-    from reports.actions import analyse, make_tables
-    from suite import runtime
+    from reports.writing.actions import analyse, make_tables
+    from suite.common import jax_settings
 
-    runtime.prepare()
-    from suite.actions import sample_actions
+    jax_settings.prepare()
+    from suite.training.sample_actions import sample_actions
 
     stored = RunDirectory.open(ROOT / "results" / "normalizer" / "cumulative-after")
     samples = sample_actions(stored, "CheetahRun", states=8)

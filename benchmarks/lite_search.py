@@ -20,7 +20,7 @@ from pathlib import Path
 
 from algorithms.names import ALL
 from suite.storage.records import Cell
-from suite.storage.store import RunDirectory
+from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "lite-search"

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from suite import text
+from suite.common import formatting
 from suite.storage.records import Cell
-from suite.storage.store import RunDirectory
+from suite.storage.run_directory import RunDirectory
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 INTERRUPTED = 130
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number in SIGNALS:
             stops.append(stop_by(number, Path(directory) / "run", options))
             print(*stops[-1].row(), file=sys.stderr, flush=True)
-    print(text.table(COLUMNS, [stop.row() for stop in stops]))
+    print(formatting.table(COLUMNS, [stop.row() for stop in stops]))
     return int(any(stop.after > stop.before + 1 for stop in stops))
 
 

@@ -19,14 +19,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from reports.options import MODES, POLICIES, REPETITIONS, SEEDS
-from suite.errors import UserError, describe_os_error
+from reports.writing.report_options import (
+    MODES,
+    POLICIES,
+    REPETITIONS,
+    SEEDS,
+)
+from suite.common.errors import UserError, describe_os_error
 
 if TYPE_CHECKING:
     from algorithms.api import Mode
-    from reports.report import Request as ReportRequest
-    from suite.request import Request
-    from suite.storage.store import RunDirectory
+    from reports.writing.report import Request as ReportRequest
+    from suite.planning.run_request import Request
+    from suite.storage.run_directory import RunDirectory
 
 EXIT_DIVERGED = 1
 EXIT_UNFAIR = 1
@@ -103,7 +108,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 def _judge(error: Exception) -> int:
     """Tells an error of the machine or its settings from a fault in the program."""
-    from suite.runtime import explained
+    from suite.common.jax_settings import explained
 
     if isinstance(error, OSError) and error.errno is not None:
         return _complain(f"suite: error: {describe_os_error(error)}")
@@ -219,7 +224,7 @@ def run(
     if dry_run:
         return _print_plan(request, as_json=False)
 
-    from suite.launch import launch
+    from suite.training.launch import launch
 
     outcome = launch(request, wait, retry_diverged, lease_seconds)
     if outcome.held and not outcome.interrupted:
@@ -273,12 +278,12 @@ def ablate(
     Every arm is a run directory in --out. What is finished is skipped, what was stopped goes
     on; `suite status` and `suite report` take the whole directory.
     """
-    from suite import runtime
-    from suite.ablation import load_recipe
+    from suite.common import jax_settings
+    from suite.configuration.recipe import load_recipe
 
     recipe = load_recipe(ablation).with_choices(selection, changes)
-    runtime.prepare(cache)
-    from suite.ablate import prepare_ablation, run_ablation, shortage
+    jax_settings.prepare(cache)
+    from suite.training.ablate import prepare_ablation, run_ablation, shortage
 
     prepared = prepare_ablation(recipe, engine, out)
     if dry_run:
@@ -296,8 +301,8 @@ def ablate(
 @_json_option
 def status(run_dir: Path, as_json: bool) -> None:
     """Show how far every cell of RUN_DIR is."""
-    from suite.ablation import is_ablation
-    from suite.status import ablation_reports, cell_reports, render
+    from suite.configuration.recipe import is_ablation
+    from suite.planning.status import ablation_reports, cell_reports, render
 
     if is_ablation(run_dir):
         arms = ablation_reports(run_dir)
@@ -320,13 +325,14 @@ def list_(what: str, algo: str | None, as_json: bool) -> None:
     algos, with their hyper-parameters; tasks; protocols; deviations, of the paper's text, its
     code and the presets paper and fair from each other; switches, that choose between them.
     """
-    from suite import catalog, runtime
+    from suite.catalog import listings
+    from suite.common import jax_settings
 
     if algo is not None and what != "deviations":
         raise UserError(f"--algo goes with `suite list deviations`, not with {what}")
-    runtime.prepare()
+    jax_settings.prepare()
     arguments = (algo,) if what == "deviations" else ()
-    data, rendered = getattr(catalog, what)(*arguments)
+    data, rendered = getattr(listings, what)(*arguments)
     click.echo(_json(data) if as_json else rendered)
 
 
@@ -357,13 +363,13 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Evaluate a stored policy of RUN_DIR again."""
-    from suite import runtime
+    from suite.common import jax_settings
     from suite.storage.records import Cell
 
     stored = _open_run(run_dir)
     cell = stored.require_cell(Cell(algo, task, seed))
-    runtime.prepare(cache)
-    from suite.stored_policies import evaluate_stored
+    jax_settings.prepare(cache)
+    from suite.training.stored_policies import evaluate_stored
 
     chosen_seed = stored.protocol.eval_seed if eval_seed is None else eval_seed
     returns = [float(each) for each in evaluate_stored(stored, cell, episodes, mode, chosen_seed)]
@@ -438,7 +444,7 @@ def _analysis_options(command: Command) -> Command:
 def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Any) -> None:
     """Compare stored runs: an HTML page, tables and figures, without training."""
     start_matplotlib()
-    from reports.report import parse_parts
+    from reports.writing.report import parse_parts
 
     chosen = parse_parts(parts)
     request = _report_request(run_dirs, **scoring)
@@ -456,12 +462,17 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: 
 @_json_option
 def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
     """Check that a comparison was fair, and that nothing was changed since. Exit code 1 if not."""
-    from reports.audit import audit_directories, failed, render, to_plain
+    from reports.audit.audit import (
+        audit_directories,
+        failed,
+        render,
+        to_plain,
+    )
 
     checks = audit_directories(run_dirs)
     if report is not None:
         start_matplotlib()
-        from reports.verify import verify_report
+        from reports.writing.verify import verify_report
 
         checks = (*checks, verify_report(report, run_dirs, reference))
     click.echo(_json(to_plain(checks)) if as_json else render(checks))
@@ -480,8 +491,8 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
     compared too.
     """
     start_matplotlib()
-    from reports.opening import lone_ablation
-    from reports.report import PARTS, comparison_text
+    from reports.runs.opening import lone_ablation
+    from reports.writing.report import PARTS, comparison_text
 
     if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
         raise UserError(
@@ -517,7 +528,7 @@ def power(
 ) -> None:
     """Simulate how many seeds would show a difference DELTA, from the stored spread."""
     start_matplotlib()
-    from reports.report import power_rows, power_text
+    from reports.writing.report import power_rows, power_text
 
     rows = power_rows(_report_request(run_dirs, **scoring), delta, power)
     click.echo(_json(rows) if as_json else power_text(rows, delta, power))
@@ -545,13 +556,13 @@ def export(
     algorithms: str | None,
 ) -> None:
     """Write every evaluation of every run as one tidy table, or for an experiment tracker."""
-    from reports.choice import Choice
-    from reports.export import write_tidy
-    from reports.opening import open_stored
+    from reports.export.tidy_table import write_tidy
+    from reports.runs.choice import Choice
+    from reports.runs.opening import open_stored
 
     choice = Choice.parse(tasks, algorithms)
     if tracker is not None:
-        from reports.trackers import write_tracked
+        from reports.export.trackers import write_tracked
 
         if out is None:
             raise UserError(f"--to {tracker} needs a directory for its files; give it by --out")
@@ -577,14 +588,14 @@ def export(
 @_json_option
 def actions(run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawn: Any) -> None:
     """Draw the action distributions of stored policies, and test them for several modes."""
-    from suite import runtime
+    from suite.common import jax_settings
 
     stored = _open_run(run_dir)
-    runtime.prepare(cache)
+    jax_settings.prepare(cache)
     start_matplotlib()
-    from reports.actions import write_actions
-    from reports.markup import to_records, to_text
-    from suite.actions import sample_actions
+    from reports.tables.table import to_records, to_text
+    from reports.writing.actions import write_actions
+    from suite.training.sample_actions import sample_actions
 
     samples = sample_actions(stored, **drawn)
     directory = out or run_dir / "actions" / samples.task
@@ -615,7 +626,7 @@ def start_matplotlib() -> None:
 
 def _write_report(request: ReportRequest, out: Path, parts: Sequence[Any]) -> str:
     """Writes a report, says so, and returns its summary."""
-    from reports.report import write_report
+    from reports.writing.report import write_report
 
     written = write_report(request, out, parts)
     for notice in (*written.notices, f"{len(written.files)} files in {out}"):
@@ -633,9 +644,9 @@ def _report_request(
     common: bool = False,
     **fields: Any,
 ) -> ReportRequest:
-    from reports.choice import Choice
-    from reports.report import Request
-    from reports.scores import ScorePolicy
+    from reports.analysis.scores import ScorePolicy
+    from reports.runs.choice import Choice
+    from reports.writing.report import Request
 
     policy = ScorePolicy(diverged, incomplete)
     choice = Choice.parse(tasks, algorithms, common)
@@ -643,10 +654,10 @@ def _report_request(
 
 
 def _prepare(selection: dict[str, Any], cache: bool) -> Request:
-    from suite import runtime
+    from suite.common import jax_settings
 
-    runtime.prepare(cache)
-    from suite.request import make_request
+    jax_settings.prepare(cache)
+    from suite.planning.run_request import make_request
 
     request = make_request(**selection)
     if request.notice:
@@ -685,7 +696,7 @@ def _warned(shortage: str | None) -> list[str]:
 
 
 def _open_run(path: Path) -> RunDirectory:
-    from suite.storage.store import RunDirectory
+    from suite.storage.run_directory import RunDirectory
 
     return RunDirectory.open(path)
 

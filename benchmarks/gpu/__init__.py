@@ -10,10 +10,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from suite import runtime
+from suite.common import jax_settings
 
 SCRATCH = Path(tempfile.gettempdir()) / "gorl-suite-gpu"
 """Where compiled programs and run directories stay between two calls."""
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(SCRATCH / "jax-cache"))
-runtime.prepare()
+jax_settings.prepare()

@@ -32,15 +32,15 @@ import numpy as np
 from benchmarks.gpu import SCRATCH
 from benchmarks.gpu.common import checked, describe, options_parser, suitable_engines
 from envs.tasks import TASK_SETS
-from suite import text
-from suite.launch import launch
-from suite.request import make_request
-from suite.selection import parse_algorithms, parse_seeds
-from suite.status import cell_reports
+from suite.common import formatting
+from suite.configuration.selection import parse_algorithms, parse_seeds
+from suite.planning.run_request import make_request
+from suite.planning.status import cell_reports
 from suite.storage.files import atomic_write, json_bytes, make_directory
 from suite.storage.provenance import provenance
 from suite.storage.records import Cell, CurveRow
-from suite.storage.store import RunDirectory
+from suite.storage.run_directory import RunDirectory
+from suite.training.launch import launch
 
 TASK = "CheetahRun"
 PUBLISHED_UPDATES = (1, 7, 14, 21, 27, 34, 41, 47, 54, 61)
@@ -208,11 +208,11 @@ def render_comparison(compared: Sequence[Mapping[str, Any]]) -> str:
         ratios = [None if b is None else b / a for a, b in zip(published, ours, strict=True)]
         title = f"{each['algorithm']} ({each['mode']})"
         rows += [
-            (f"{title} published", *(text.number(value) for value in published)),
-            (f"{title} ours", *(text.number(value) for value in ours)),
+            (f"{title} published", *(formatting.number(value) for value in published)),
+            (f"{title} ours", *(formatting.number(value) for value in ours)),
             (f"{title} ratio", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios)),
         ]
-    return text.table(("return after update", *map(str, PUBLISHED_UPDATES)), rows)
+    return formatting.table(("return after update", *map(str, PUBLISHED_UPDATES)), rows)
 
 
 def write_curves(path: Path, runs: Mapping[str, RunDirectory]) -> None:
@@ -259,14 +259,14 @@ def render_progress(runs: Mapping[str, RunDirectory]) -> str:
             f"{name}/{cell['task']}/{cell['algorithm']}/{cell['seed']}",
             cell["state"],
             f"{cell['updates']}/{cell['total_updates'] or '?'}",
-            text.duration(cell["wall_seconds"]),
-            text.number(cell["returns"].get("deterministic")),
-            text.number(cell["returns"].get("sample")),
+            formatting.duration(cell["wall_seconds"]),
+            formatting.number(cell["returns"].get("deterministic")),
+            formatting.number(cell["returns"].get("sample")),
         )
         for name, run in runs.items()
         for cell in cell_reports(run)
     ]
-    return text.table(("cell", "state", "updates", "wall", "deterministic", "sample"), rows)
+    return formatting.table(("cell", "state", "updates", "wall", "deterministic", "sample"), rows)
 
 
 def seeds_text(seeds: str) -> str:

@@ -22,14 +22,14 @@ import jax.numpy as jnp
 
 from algorithms.registry import lookup
 from envs.api import EnvError, Task, TaskState
-from envs.engines import ENGINES, load_task
+from envs.engines.choice import ENGINES, load_task
 from envs.vector import EnvState
-from suite import runtime, text
-from suite.build import build_algorithm, build_program
-from suite.errors import UserError, unknown
-from suite.program import Program, SeedState
-from suite.protocol import Protocol
-from suite.settings import hyperparameters, protocol_settings
+from suite.common import formatting, jax_settings
+from suite.common.errors import UserError, unknown
+from suite.compute.build import build_algorithm, build_program
+from suite.compute.program import Program, SeedState
+from suite.configuration.hyperparameters import hyperparameters, protocol_settings
+from suite.configuration.protocol import Protocol
 from suite.storage.files import atomic_write, json_bytes, make_directory
 from suite.storage.provenance import provenance
 
@@ -100,7 +100,7 @@ def parse_numbers(numbers: str) -> tuple[int, ...]:
 
 def suitable_engines() -> tuple[str, ...]:
     """Returns the engines that suit JAX's device, the one that runs use by default first."""
-    return ("jax", "warp") if runtime.has_gpu() else ("native",)
+    return ("jax", "warp") if jax_settings.has_gpu() else ("native",)
 
 
 class Record:
@@ -170,7 +170,7 @@ class Record:
         failed = {name: part for name, part in self.parts.items() if part["status"] != "ok"}
         for name, part in failed.items():
             print(f"{name}: {part['error']}")
-        print(text.table(("part", "status", *columns.values()), rows))
+        print(formatting.table(("part", "status", *columns.values()), rows))
         if self.left:
             print(f"no time for {', '.join(self.left)}; the same command goes on with them")
         return 1 if failed else 0

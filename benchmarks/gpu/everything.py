@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks.gpu.common import Record, checked, open_bench, recording_parser, suitable_engines
 from envs.api import EnvError, Task, TaskState
 from envs.tasks import resolve_tasks
-from suite.compiled import Compiled
-from suite.protocol import load_protocol
-from suite.selection import parse_algorithms
+from suite.compute.compiled import Compiled
+from suite.configuration.protocol import load_protocol
+from suite.configuration.selection import parse_algorithms
 
 SEEDS = (0, 1)
 UPDATES = 2

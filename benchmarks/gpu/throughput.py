@@ -29,9 +29,9 @@ from benchmarks.gpu.common import (
     suitable_engines,
 )
 from envs.tasks import TASK_SETS, resolve_tasks
-from suite.compiled import Compiled
-from suite.program import SeedState
-from suite.protocol import Protocol, load_protocol
+from suite.compute.compiled import Compiled
+from suite.compute.program import SeedState
+from suite.configuration.protocol import Protocol, load_protocol
 
 ALGORITHM = "ppo"
 REPEATS = 3

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from suite.errors import UserError
+from suite.common.errors import UserError
 from suite.storage.archives import open_archive
 from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
-from suite.errors import UserError
+from suite.common.errors import UserError
 from suite.storage.files import (
     atomic_write,
     check_inside,

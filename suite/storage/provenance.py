@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.text import readable
+from suite.common.formatting import readable
 
 PACKAGES = (
     "gorl-suite",
@@ -49,7 +49,7 @@ def provenance() -> dict[str, Any]:
     """Returns plain data for run.json; what cannot be found out is None.
 
     What a start used up is added as it goes on: `wall_seconds`, `compile_seconds`,
-    `peak_memory_bytes` and `device_peak_memory_bytes` (suite/storage/resources.py).
+    `peak_memory_bytes` and `device_peak_memory_bytes` (suite/training/resources.py).
     """
     return {
         "command": [Path(sys.argv[0]).name, *_anonymous(sys.argv[1:])],

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from suite.selection import format_seeds
+from suite.configuration.selection import format_seeds
 from suite.storage.files import json_bytes
 
 State = Literal["running", "done", "diverged"]
@@ -195,7 +195,7 @@ class Configuration:
         model_hash: of the compiled MuJoCo model.
         decoder: where the decoder came from that the run started with, if from another run.
         eval_starts: of the start states of evaluation, see
-            `suite.evaluation.describe_starts`; None in runs of older versions.
+            `suite.compute.evaluation.describe_starts`; None in runs of older versions.
         return_bounds: the least and the greatest return that an episode of the task can have,
             from which scores are made; None where the task does not tell. Runs of older
             versions did not record it, and all were of tasks with these.

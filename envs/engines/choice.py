@@ -1,0 +1,91 @@
+"""The engines that step the physics, behind one function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envs.api import EnvError, Task, suggestion
+from envs.tasks import resolve_tasks
+
+if TYPE_CHECKING:
+    import jax
+
+ENGINES: tuple[str, ...] = ("jax", "warp", "native")
+"""`jax`: MJX in JAX, any device. `warp`: MJX-Warp, NVIDIA GPUs; not deterministic.
+`native`: MuJoCo in C on CPU threads."""
+
+AUTO = "auto"
+
+
+def resolve_engine(name: str = AUTO) -> str:
+    """Returns the engine to use on this machine.
+
+    Args:
+        name: one of `ENGINES`, or "auto": `native` on a CPU, `jax` on any other
+            device.
+
+    Raises:
+        EnvError: for an unknown engine, or one that does not suit JAX's device.
+    """
+    if name not in (AUTO, *ENGINES):
+        hint = suggestion(name, (AUTO, *ENGINES))
+        raise EnvError(f"unknown engine {name!r}{hint}; one of {', '.join((AUTO, *ENGINES))}")
+    device = _device()
+    if name == AUTO:
+        # On a GPU it is to be measured whether warp beats jax; until then the
+        # deterministic one.
+        return "native" if device.platform == "cpu" else "jax"
+    if name == "warp" and not _is_nvidia(device):
+        raise EnvError(
+            "engine 'warp' needs an NVIDIA GPU; on the CPU it takes about a tenth of the"
+            " environment steps per second of 'native' (CheetahRun on 2 cores: 7,000 to"
+            " 15,000 against over 100,000): use --engine native"
+        )
+    if name == "native" and device.platform != "cpu":
+        raise EnvError(
+            "engine 'native' runs on JAX's CPU backend, but JAX computes on"
+            f" {device.platform}: use --engine jax, or set JAX_PLATFORMS=cpu"
+        )
+    return name
+
+
+def load_task(
+    name: str,
+    engine: str = AUTO,
+    *,
+    threads: int | None = None,
+    allow_slow_warp: bool = False,
+) -> Task:
+    """Loads one task.
+
+    Args:
+        name: one of `envs.tasks.TASKS`.
+        engine: as in `resolve_engine`.
+        threads: CPU threads of the native engine; one per available CPU by default.
+            It changes the speed, not the results.
+        allow_slow_warp: lets `warp` run without a GPU, for comparisons.
+
+    Raises:
+        EnvError: for an unknown task or engine, or an engine that does not suit
+            JAX's device.
+    """
+    if not (engine == "warp" and allow_slow_warp):
+        engine = resolve_engine(engine)
+    (name,) = resolve_tasks(name)
+    if engine == "native":
+        from envs.engines.native import NativeTask
+
+        return NativeTask(name, threads)
+    from envs.engines.playground import PlaygroundTask
+
+    return PlaygroundTask(name, engine)
+
+
+def _device() -> jax.Device:
+    import jax
+
+    return jax.devices()[0]
+
+
+def _is_nvidia(device: jax.Device) -> bool:
+    return device.platform in ("gpu", "cuda") and "cuda" in device.client.platform_version.lower()

@@ -1,0 +1,420 @@
+"""One HTML file with the whole comparison: offline, self-contained, for light and dark.
+
+Texts from run directories are escaped, and a content security policy lets the page load
+nothing and run no script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from html import escape
+from importlib import resources
+from itertools import pairwise
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from reports.analysis.budgets import equal_budgets, ranks_unequal
+from reports.analysis.comparison import Analysis
+from reports.analysis.scores import (
+    DEFAULT_POLICY,
+    ScorePolicy,
+    run_curve,
+    seconds_at,
+)
+from reports.audit.audit import failed
+from reports.audit.checks import UNFINISHED, audit
+from reports.figures.drawing import INK, Figure
+from reports.figures.palette import algorithm_styles
+from reports.runs.results import (
+    FindingKind,
+    Results,
+    Run,
+    display_name,
+)
+from reports.tables.table import Entry, Table
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Overview": ("tables/comparability", "tables/findings"),
+    "Learning curves": ("figures/learning-curves",),
+    "Scores": (
+        "figures/aggregates",
+        "tables/aggregates",
+        "figures/final-returns",
+        "tables/final_returns",
+        "tables/task_scores",
+        "figures/profiles",
+        "tables/reductions",
+    ),
+    "Comparisons": ("figures/comparisons", "tables/pairwise", "tables/leave_one_task_out"),
+    "Cost": (
+        "figures/sample-efficiency",
+        "figures/trade-off",
+        "tables/time_to_threshold",
+        "tables/ledger",
+        "tables/cost",
+    ),
+    "Ablations": (),
+    "How it was made": (
+        "tables/deviations",
+        "tables/hyperparameters",
+        "tables/machines",
+        "tables/runs",
+    ),
+}
+"""What stands where, by the files' paths; ablations are all the others."""
+
+LONG_TABLE = 30
+"""Rows from which on a table scrolls in a window of its own."""
+
+INCOMPARABLE: frozenset[FindingKind] = frozenset({"budget", "model"})
+"""Findings after which scores do not belong side by side; runs that were edited or damaged
+have no score."""
+
+_REPLACED_BY_CURVES = "learning-curves-seeds"
+"""A figure that only files need: on the page the curves show single runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """Whether the runs may be compared.
+
+    Attributes:
+        level: `good`, `warn` or `bad`.
+        word: the verdict.
+        text: the reasons.
+    """
+
+    level: str
+    word: str
+    text: str
+
+
+def render_page(
+    analyses: Sequence[Analysis],
+    tables: Sequence[Table],
+    figures: Sequence[Figure],
+    drawings: Mapping[str, bytes],
+    headline: str = "",
+    scope: str = "",
+    varied: Collection[str] = (),
+) -> str:
+    """Returns the page.
+
+    Args:
+        analyses: one for each evaluation mode; the first is the one of tables and figures.
+        tables: in the order of the report.
+        figures: in the order of the report.
+        drawings: SVG of each figure, by its name.
+        headline: the answer in one sentence; the comparison of all algorithms if empty.
+        scope, varied: see `stamp`.
+    """
+    analysis = analyses[0]
+    verdict = stamp(analysis.results, scope, varied, analysis.policy)
+    script = _asset("page.js")
+    sections = dict(_sections(analysis, tables, figures, drawings))
+    return Template(_asset("page.html")).substitute(
+        policy=_content_policy(script),
+        title=escape(_title(analysis.results)),
+        style=_asset("page.css"),
+        navigation="".join(f'<a href="#{_slug(each)}">{escape(each)}</a>' for each in sections),
+        stamp_level=verdict.level,
+        stamp_word=escape(verdict.word),
+        stamp=escape(verdict.text),
+        headline=escape(headline or analysis.headline()),
+        sections="\n".join(sections.values()),
+        footer=escape(_footer(analysis)),
+        data=_json_in_html(page_data(analyses)),
+        script=script,
+    )
+
+
+def stamp(
+    results: Results,
+    scope: str = "",
+    varied: Collection[str] = (),
+    policy: ScorePolicy = DEFAULT_POLICY,
+) -> Stamp:
+    """Returns whether the runs may be compared, and why.
+
+    Args:
+        results: the runs.
+        scope: what the protocol is, where it is not one for all.
+        varied: fields of the protocol that differ on purpose.
+        policy: what runs count as that did not end well.
+    """
+    one = f"One protocol ({results.protocol.name}, {results.protocol.fingerprint()})"
+    protocol = scope or one
+    kinds: dict[str, int] = {}
+    for finding in results.findings:
+        kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+    listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+    unfair = [check for check in failed(audit(results, varied)) if check.name != UNFINISHED]
+    if INCOMPARABLE & kinds.keys() or unfair:
+        checks = ", ".join(check.name for check in unfair)
+        reasons = f"{listed}. Audit failed: {checks}" if unfair else listed
+        return Stamp("bad", "Not comparable.", f"{protocol}, but: {reasons}. See the findings.")
+    budgets = f"Equal budgets to the step: {equal_budgets(results)}"
+    if ranks_unequal(results, policy):
+        text = f"{protocol}, but runs are ranked by what they scored after unequal numbers of steps"
+        return Stamp("bad", "Not comparable.", f"{text}. {budgets}. Findings: {listed}.")
+    if kinds:
+        text = f"{protocol}. {budgets}. Findings: {listed}."
+        return Stamp("warn", "Comparable, with reservations.", text)
+    text = f"{protocol}, equal budgets to the step, one engine, every run finished."
+    return Stamp("good", "Comparable.", text)
+
+
+# --- Text --------------------------------------------------------------------------------
+
+
+def _title(results: Results) -> str:
+    count, tasks = len(results.algorithms), len(results.tasks)
+    algorithms = display_name(results.algorithms[0]) if count == 1 else f"{count} algorithms"
+    where = results.tasks[0] if tasks == 1 else f"{tasks} tasks"
+    return f"{algorithms} on {where}, protocol {results.protocol.name}"
+
+
+def _footer(analysis: Analysis) -> str:
+    return (
+        f"Made by suite report from {', '.join(analysis.results.directories)}, with "
+        f"{analysis.repetitions:,} bootstrap repetitions and seed {analysis.seed}. The same runs "
+        "give the same file, byte for byte. This file loads nothing from anywhere."
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files("reports.page") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _content_policy(script: str) -> str:
+    """Returns a policy that forbids every request and every script but the page's own."""
+    # Browsers hash what stands between the tags, with the line ends of the template.
+    digest = hashlib.sha256(f"\n{script}\n".encode()).digest()
+    own = f"'sha256-{base64.b64encode(digest).decode()}'"
+    nothing = "default-src 'none'; base-uri 'none'; form-action 'none'"
+    return f"{nothing}; style-src 'unsafe-inline'; script-src {own}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())
+
+
+# --- Sections ----------------------------------------------------------------------------
+
+
+def _sections(
+    analysis: Analysis,
+    tables: Sequence[Table],
+    figures: Sequence[Figure],
+    drawings: Mapping[str, bytes],
+) -> Iterator[tuple[str, str]]:
+    """Yields the title and the HTML of every section that has a content."""
+    numbers = {run.run_id: index for index, run in enumerate(analysis.results.runs)}
+    parts = {f"tables/{table.name}": _table(table, numbers) for table in tables}
+    for figure in figures:
+        if figure.name != _REPLACED_BY_CURVES:
+            show = _curves if figure.name == "learning-curves" else _figure
+            parts[f"figures/{figure.name}"] = show(figure, drawings[figure.name])
+    placed = {title: _parts_named(names, parts) for title, names in SECTIONS.items()}
+    every = {name for names in placed.values() for name in names}
+    further = [name for name in parts if name not in every]
+    for title, names in placed.items():
+        content = [parts[name] for name in (names if SECTIONS[title] else further)]
+        if content:
+            heading = f'<section id="{_slug(title)}">\n<h2>{escape(title)}</h2>'
+            yield title, "\n".join([heading, *content, "</section>"])
+
+
+def _parts_named(names: Sequence[str], parts: Mapping[str, str]) -> list[str]:
+    """Returns which parts have one of the names, or such a name and a number: `pairs-2`."""
+    return [
+        part for name in names for part in parts if re.fullmatch(rf"{re.escape(name)}(-\d+)?", part)
+    ]
+
+
+def _curves(figure: Figure, drawing: bytes) -> str:
+    return Template(_asset("curves.html")).substitute(
+        static=_inline_svg(figure.name, drawing), caption=escape(figure.caption)
+    )
+
+
+def _figure(figure: Figure, drawing: bytes) -> str:
+    svg = _inline_svg(figure.name, drawing)
+    width = re.search(r'width="([\d.]+)pt"', svg)
+    narrow = ' class="narrow"' if width and float(width[1]) < 300 else ""
+    return (
+        f"<h3>{escape(figure.title)}</h3>\n<figure{narrow}>{svg}"
+        f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
+    )
+
+
+def _inline_svg(name: str, drawing: bytes) -> str:
+    """Returns a drawing that takes the page's colour of text, its ids apart from others'."""
+    svg = drawing.decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    return svg.replace(INK, "currentColor").strip()
+
+
+# --- Tables ------------------------------------------------------------------------------
+
+
+def _table(table: Table, numbers: Mapping[str, int]) -> str:
+    right = [any(row[i].value is not None for row in table.rows) for i in range(len(table.columns))]
+    header = "".join(
+        f'<th scope="col"{_number_class(number)}><button type="button">{escape(column)}</button>'
+        "</th>"
+        for column, number in zip(table.columns, right, strict=True)
+    )
+    body = "\n".join(_row(table, row, right, numbers) for row in table.rows)
+    long = " long" if len(table.rows) >= LONG_TABLE else ""
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return (
+        f'<h3 id="table-{escape(table.name)}">{escape(table.title)}</h3>\n'
+        f'<div class="scroll{long}"><table class="sortable" '
+        f'aria-labelledby="table-{escape(table.name)}">\n'
+        f"<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n{note}"
+    )
+
+
+def _row(
+    table: Table, row: Sequence[Entry], right: Sequence[bool], numbers: Mapping[str, int]
+) -> str:
+    """Returns a row, whose numbers are from the runs of its names unless they say otherwise."""
+    named = tuple(run_id for entry in row if entry.value is None for run_id in entry.runs)
+    cells = []
+    for entry, number in zip(row, right, strict=True):
+        runs = entry.runs or (named if entry.value is not None else ())
+        known = sorted({numbers[run_id] for run_id in runs if run_id in numbers})
+        cells.append(_cell(entry, number, known))
+    anchors = [numbers[entry.text] for entry in row if entry.text in numbers]
+    anchor = f' id="run-{anchors[0]}"' if table.name == "runs" and anchors else ""
+    return f"<tr{anchor}>{''.join(cells)}</tr>"
+
+
+def _cell(entry: Entry, number: bool, runs: Sequence[int]) -> str:
+    value = "" if entry.value is None else f' data-value="{_js_number(entry.value)}"'
+    traced = f' data-runs="{_ranges(runs)}" tabindex="-1"' if runs else ""
+    return f"<td{_number_class(number)}{value}{traced}>{escape(entry.text)}</td>"
+
+
+def _number_class(number: bool) -> str:
+    return ' class="number"' if number else ""
+
+
+def _js_number(value: float) -> str:
+    return f"{value:.12g}".replace("inf", "Infinity")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Returns ascending numbers as text: `0-4,7`."""
+    breaks = [i for i, (a, b) in enumerate(pairwise(numbers), start=1) if b != a + 1]
+    starts, ends = [0, *breaks], [*breaks, len(numbers)]
+    spans = [(numbers[start], numbers[end - 1]) for start, end in zip(starts, ends, strict=True)]
+    return ",".join(f"{first}-{last}" if first != last else f"{first}" for first, last in spans)
+
+
+# --- Data of the interactive curves ------------------------------------------------------
+
+
+def page_data(analyses: Sequence[Analysis]) -> dict[str, Any]:
+    """Returns what the page's script draws learning curves from, as plain data."""
+    results = analyses[0].results
+    styles = algorithm_styles(results.algorithms)
+    return {
+        "algorithms": [
+            {"name": display_name(label), "colour": style.colour, "dash": list(style.dash)}
+            for label, style in styles.items()
+        ],
+        "tasks": list(results.tasks),
+        "modes": [analysis.mode for analysis in analyses],
+        "mode": analyses[0].mode,
+        "bounds": [_plain_bounds(results, task) for task in results.tasks],
+        "runs": [run.run_id for run in results.runs],
+        "curves": [
+            _curve_group(analysis, (index, algorithm), (number, task))
+            for analysis in analyses
+            for number, task in enumerate(results.tasks)
+            for index, algorithm in enumerate(results.algorithms)
+            if _shown_runs(analysis, algorithm, task)
+        ],
+    }
+
+
+def _plain_bounds(results: Results, task: str) -> list[float | int] | None:
+    bounds = results.bounds(task)
+    return _rounded(np.array([bounds.low, bounds.high]), 1) if bounds.known else None
+
+
+def _shown_runs(analysis: Analysis, algorithm: str, task: str) -> list[Run]:
+    """Returns the runs with evaluations that can be trusted, whatever they count as."""
+    runs = analysis.results.runs_of(algorithm, task)
+    mode = analysis.mode_of(algorithm)
+    return [run for run in runs if mode in run.modes and run.state != "damaged"]
+
+
+def _curve_group(
+    analysis: Analysis, algorithm: tuple[int, str], task: tuple[int, str]
+) -> dict[str, Any]:
+    """Returns the curves of one algorithm (its number and label) on one task."""
+    runs = _shown_runs(analysis, algorithm[1], task[1])
+    mode = analysis.mode_of(algorithm[1])
+    band = analysis.learning_curve(algorithm[1], task[1])
+    counted = [run for each in analysis.counted(algorithm[1], task[1]) if (run := each.evaluated)]
+    drawn = band is not None and np.isfinite(band.low).all()
+    return {
+        "algorithm": algorithm[0],
+        "task": task[0],
+        "mode": analysis.mode,
+        "perAction": max(
+            (run.configuration.evaluations_per_action for run in runs if run.configuration),
+            default=1,
+        ),
+        "steps": [] if band is None else _rounded(band.x, 0),
+        "seconds": [] if band is None else _rounded(_mean_seconds(counted, mode, band.x), 1),
+        "mean": [] if band is None else _rounded(band.value, 1),
+        "low": _rounded(band.low, 1) if band is not None and drawn else None,
+        "high": _rounded(band.high, 1) if band is not None and drawn else None,
+        "count": len(analysis.scores_of(algorithm[1], task[1])),
+        "runs": [_single_curve(run, mode) for run in runs],
+    }
+
+
+def _mean_seconds(runs: Sequence[Run], mode: str, steps: np.ndarray) -> np.ndarray:
+    """Returns the mean over runs of the wall-clock time at each of steps [P], 0 without runs."""
+    return np.mean([seconds_at(run, mode, steps) for run in runs] or [0 * steps], axis=0)
+
+
+def _single_curve(run: Run, mode: str) -> dict[str, Any]:
+    steps, returns = run_curve(run, mode)
+    seconds, _ = run_curve(run, mode, "wall_seconds")
+    ending = "" if run.state == "done" else f", {run.state}"
+    return {
+        "label": f"seed {run.seed}{ending}",
+        "steps": _rounded(steps, 0),
+        "seconds": _rounded(seconds, 1),
+        "y": _rounded(returns, 1),
+    }
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[float | int]:
+    """Returns plain numbers, whole ones without a decimal point."""
+    rounded = [round(float(value), digits) for value in values]
+    return [int(value) if value == math.floor(value) else value for value in rounded]
+
+
+def _json_in_html(value: Any) -> str:
+    """Returns JSON in which nothing can end the script element that holds it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

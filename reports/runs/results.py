@@ -1,0 +1,253 @@
+"""What stored runs hold, as data: every cell of one or more run directories, and its findings.
+
+Nothing that is missing, broken or different is left out silently; it becomes a `Finding`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping
+from typing import Literal
+
+import pandas as pd
+
+from reports.runs.bounds import UNKNOWN, Bounds, bounds_of
+from suite.configuration.protocol import Protocol
+from suite.storage.digests import Verdict
+from suite.storage.records import Configuration, CurveRow, RunRecord, Status
+
+DISPLAY_NAMES: Mapping[str, str] = {
+    "ppo": "PPO",
+    "fpo": "FPO",
+    "dppo": "DPPO",
+    "gorl-fm": "GoRL(FM)",
+    "gorl-diff": "GoRL(Diff)",
+    "gorl-identity": "GoRL, identity decoder",
+    "ppo-matched": "PPO matched",
+    "ppo-matched-reset": "PPO matched, reset",
+    "ppo-brax": "PPO, Brax's settings",
+}
+"""The five methods and their controls, in the order of every table and figure."""
+
+METHODS: tuple[str, ...] = tuple(DISPLAY_NAMES)[:5]
+"""The five methods without their controls."""
+
+CURVE_COLUMNS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(CurveRow))
+
+RunState = Literal["done", "diverged", "running", "damaged"]
+FindingKind = Literal[
+    "missing",
+    "diverged",
+    "retried",
+    "partial",
+    "damaged",
+    "edited",
+    "not finite",
+    "out of bounds",
+    "unequal lengths",
+    "single seed",
+    "budget",
+    "duplicate",
+    "copied",
+    "protocol",
+    "variant",
+    "rerun",
+    "contradiction",
+    "fewer tasks",
+    "unequal seeds",
+    "engine",
+    "model",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that a reader of the results has to know.
+
+    Attributes:
+        kind: what it is.
+        where: a run id, or the algorithm, task or directory concerned.
+        text: one sentence.
+    """
+
+    kind: FindingKind
+    where: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One stored cell.
+
+    Attributes:
+        run_id: `TASK/ALGORITHM/seed-000#digest`; the digest is of configuration and curve.
+        directory: name of its run directory.
+        algorithm: its label; `NAME [field=value]` where it ran with other settings than most
+            runs of that name, `NAME [results of DIRECTORY]` where another directory holds other
+            results of the same settings.
+        task: its name.
+        seed: its number.
+        state: `damaged` if files cannot be read or contradict each other.
+        record: configuration and provenance, unless damaged.
+        status: how far it came, unless damaged or never written.
+        curve: one row per evaluation and mode with `CURVE_COLUMNS`; rows whose return is
+            not finite are gone, and reported.
+        files: what the digests of its files say.
+    """
+
+    run_id: str
+    directory: str
+    algorithm: str
+    task: str
+    seed: int
+    state: RunState
+    record: RunRecord | None
+    status: Status | None
+    curve: pd.DataFrame
+    files: Verdict
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """What ran, unless damaged."""
+        return self.record.configuration if self.record else None
+
+    @functools.cached_property
+    def modes(self) -> tuple[str, ...]:
+        """Modes it was evaluated in, by alphabet."""
+        return tuple(sorted(self.curve["mode"].unique()))
+
+    @functools.cache  # noqa: B019 - runs live as long as the program
+    def mode_curve(self, mode: str) -> pd.DataFrame:
+        """Returns the rows of one mode in order of environment steps, indexed from 0."""
+        rows = self.curve[self.curve["mode"] == mode]
+        return rows.sort_values("env_steps", kind="stable").reset_index(drop=True)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """All runs that are compared, in the order in which every table and figure shows them.
+
+    Attributes:
+        protocol: what all of them were run by, but for fields that do not matter.
+        directories: names of the run directories.
+        runs: sorted by algorithm, task and seed.
+        findings: sorted; everything that is missing, broken or different.
+        expected: tasks and seeds that each label should have, which are those of the
+            directories that hold it; where a label is not in it, all of any run.
+    """
+
+    protocol: Protocol
+    directories: tuple[str, ...]
+    runs: tuple[Run, ...]
+    findings: tuple[Finding, ...]
+    expected: Mapping[str, frozenset[tuple[str, int]]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def algorithms(self) -> tuple[str, ...]:
+        """Labels: the five methods, their controls, then others by alphabet."""
+        return tuple(sorted({run.algorithm for run in self.runs}, key=algorithm_order))
+
+    @functools.cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Names by alphabet."""
+        return tuple(sorted({run.task for run in self.runs}))
+
+    @functools.cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of any run, in ascending order."""
+        return tuple(sorted({run.seed for run in self.runs}))
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Evaluation modes of any run, by alphabet."""
+        return tuple(sorted({mode for run in self.runs for mode in run.modes}))
+
+    @property
+    def budget(self) -> int:
+        """Environment steps that every run may take, all purposes but evaluation together."""
+        return budget_of(self.protocol)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines of any run, by alphabet."""
+        return tuple(sorted({run.configuration.engine for run in self.runs if run.configuration}))
+
+    @functools.cached_property
+    def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
+        table: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            table.setdefault((run.algorithm, run.task), []).append(run)
+        return table
+
+    def runs_of(self, algorithm: str, task: str) -> list[Run]:
+        """Returns the runs of one algorithm on one task by seed, whatever their state."""
+        return self._by_cell.get((algorithm, task), [])
+
+    @functools.cache  # noqa: B019 - results live as long as the program
+    def bounds(self, task: str) -> Bounds:
+        """Returns what returns on a task lie between, unknown where its runs do not agree."""
+        readable = [run for run in self.runs if run.task == task and run.state != "damaged"]
+        found = {bounds_of(run.configuration) for run in readable}
+        return found.pop() if len(found) == 1 else UNKNOWN if found else Bounds()
+
+    def missing_seeds(self, algorithm: str, task: str) -> list[int]:
+        """Returns the seeds that were to be run of an algorithm on a task and are not there."""
+        present = {run.seed for run in self.runs_of(algorithm, task)}
+        return [seed for seed in self.expected_seeds(algorithm, task) if seed not in present]
+
+    def expected_seeds(self, algorithm: str, task: str) -> tuple[int, ...]:
+        """Returns the seeds that an algorithm should have on a task, in ascending order."""
+        if algorithm not in self.expected:
+            return self.seeds
+        return tuple(sorted(seed for t, seed in self.expected[algorithm] if t == task))
+
+    @property
+    def expected_runs(self) -> int:
+        """Number of runs that there should be."""
+        pairs = itertools.product(self.algorithms, self.tasks)
+        return sum(len(self.expected_seeds(algorithm, task)) for algorithm, task in pairs)
+
+    def findings_for(self, where: str) -> list[Finding]:
+        """Returns the findings about one run id, algorithm, task or directory."""
+        return [finding for finding in self.findings if finding.where == where]
+
+    def tidy(self) -> pd.DataFrame:
+        """Returns every curve row of every run with algorithm, task, seed, state and run id."""
+        keys = ("algorithm", "task", "seed", "state", "run_id", "directory")
+        tables = [run.curve.assign(**{key: getattr(run, key) for key in keys}) for run in self.runs]
+        columns = [*keys, *CURVE_COLUMNS]
+        filled = [table for table in tables if len(table)]
+        if not filled:
+            return pd.DataFrame(columns=columns)
+        return pd.concat(filled, ignore_index=True)[columns]
+
+
+def method_of(label: str) -> str:
+    """Returns the method that a label `NAME [CHANGES]` is of."""
+    return label.partition(" [")[0]
+
+
+def with_change(label: str, change: str) -> str:
+    """Returns a label with one more change in its brackets."""
+    name, bracket, changes = label.partition(" [")
+    return f"{name} [{changes.removesuffix(']')}, {change}]" if bracket else f"{name} [{change}]"
+
+
+def algorithm_order(label: str) -> tuple[int, str]:
+    """Returns a sort key: the five methods, their controls, then others by alphabet."""
+    name = method_of(label)
+    known = list(DISPLAY_NAMES)
+    return (known.index(name) if name in DISPLAY_NAMES else len(known), label)
+
+
+def display_name(label: str) -> str:
+    """Returns the name to show for an algorithm's label: `GoRL(FM) [clip=0.2]`."""
+    name, bracket, variant = label.partition(" [")
+    return DISPLAY_NAMES.get(name, name) + bracket + variant
+
+
+def budget_of(protocol: Protocol) -> int:
+    """Returns the environment steps that a protocol allows each run."""
+    return protocol.updates * protocol.steps_per_update

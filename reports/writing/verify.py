@@ -1,0 +1,127 @@
+"""Whether a report holds what the runs hold: it is made again and compared, byte for byte."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports.analysis.scores import ScorePolicy
+from reports.audit.agreement import Check, listed
+from reports.runs.choice import Choice
+from reports.writing.report import PARTS, Request, write_report
+from reports.writing.report_folder import (
+    MAX_FILE,
+    MAX_REQUEST,
+    REQUEST,
+    UNFINISHED,
+    present_files,
+)
+from suite.common.errors import UserError
+from suite.storage.files import parse_json, read_bounded
+
+NAME = "report"
+
+
+def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -> Check:
+    """Makes a report again and compares every file of it.
+
+    Args:
+        report: the directory that `suite report` wrote.
+        run_dirs: the run directories that it was made from, in the same order.
+        reference: published results, if the report was made with a file of one's own.
+
+    Returns:
+        A check that fails if a file differs, is missing, or is not one of a report's.
+
+    Raises:
+        UserError: there is no report, or it does not tell what was asked for.
+        OSError: a file cannot be read, or the report cannot be made again.
+    """
+    asked = _read_request(report / REQUEST)
+    try:
+        request, parts = _request(asked, run_dirs, reference)
+    except (KeyError, TypeError, ValueError, UserError) as error:
+        raise UserError(f"{report / REQUEST} is damaged ({error}); make the report again") from None
+    if UNFINISHED in asked:
+        return Check(NAME, "failed", "writing it was cut off; make the report again")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            write_report(request, Path(scratch), parts)
+        except UserError as error:
+            return Check(NAME, "failed", f"it cannot be made from these runs: {error}")
+        return _compare(report, Path(scratch))
+
+
+def _read_request(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; make the report again with `suite report`")
+    try:
+        asked = parse_json(read_bounded(path, MAX_REQUEST))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); make the report again") from None
+    if not isinstance(asked, dict):
+        raise UserError(f"{path} is damaged (not an object); make the report again")
+    return asked
+
+
+def _request(
+    asked: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
+) -> tuple[Request, list[Any]]:
+    if not isinstance(asked["reference"], str) or "/" in asked["reference"]:
+        raise ValueError("reference must be a name")
+    tasks, algorithms = _texts(asked, "tasks"), _texts(asked, "algorithms")
+    choice = Choice(tasks, algorithms, bool(asked.get("common_tasks")))
+    request = Request(
+        tuple(run_dirs),
+        mode=asked["mode"],
+        policy=ScorePolicy(asked["diverged"], asked["incomplete"]),
+        reference=reference or asked["reference"],
+        repetitions=asked["repetitions"],
+        seed=asked["seed"],
+        choice=choice,
+    )
+    return request, [part for part in PARTS if part in asked["parts"]]
+
+
+def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Returns a list of names, nothing where an older version did not know it."""
+    found = asked.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError(f"{name} must be a list of texts")
+    return tuple(found)
+
+
+def _compare(report: Path, again: Path) -> Check:
+    theirs, ours = present_files(report), present_files(again)
+    wrong = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
+    wrong += [f"{name} is no part of it" for name in sorted(theirs.keys() - ours.keys())]
+    for name in sorted(theirs.keys() & ours.keys()):
+        if difference := _difference(name, theirs[name], ours[name]):
+            wrong.append(difference)
+    if wrong:
+        return Check(NAME, "failed", listed(wrong, "; "))
+    return Check(NAME, "ok", f"all {len(ours)} files were made again, byte for byte")
+
+
+def _difference(name: str, theirs: Path, ours: Path) -> str:
+    """Says where two files differ first, nothing if they are the same."""
+    try:
+        mine, yours = read_bounded(ours, MAX_FILE), read_bounded(theirs, MAX_FILE)
+    except ValueError as error:
+        return f"{name}: {error}"
+    if mine == yours:
+        return ""
+    if not name.endswith((".csv", ".md", ".tex")):
+        return f"{name} differs"
+    old, new = _lines(yours), _lines(mine)
+    pairs = enumerate(zip(old, new, strict=False), start=1)
+    number, line, expected = next(
+        ((index, a, b) for index, (a, b) in pairs if a != b), (min(len(old), len(new)) + 1, "", "")
+    )
+    return f"{name} line {number} says {line[:80]!r}, recomputed {expected[:80]!r}"
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode(errors="replace").splitlines()

@@ -1,0 +1,473 @@
+"""Ablations: something varied along axes, all else equal. As a file and as a directory.
+
+    ABLATION_DIR/ablation.json   what it is, written once
+    ABLATION_DIR/source/         the run that frozen decoders come from, where there is one
+    ABLATION_DIR/ARM/            an ordinary run directory for every arm
+
+The arms are the product of the axes; each is named by its values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from suite.common.errors import UserError, unknown
+from suite.configuration.protocol import Protocol
+from suite.configuration.protocol_changes import changed
+from suite.storage.files import (
+    exclusive_write,
+    json_bytes,
+    make_directory,
+    parse_json,
+    read_bounded,
+)
+
+PRESETS: tuple[str, ...] = ("kl", "stages", "normalizer", "controls")
+RECORD = "ablation.json"
+SOURCE = "source"
+PROTOCOL, DECODER, EVERY_ALGORITHM = "protocol", "decoder", "*"
+"""Owners of an axis that are no algorithm's name."""
+
+_RESERVED = (SOURCE, "report")
+"""Directories of an ablation that are no arms."""
+
+_MAX_BYTES = 1 << 20
+"""Of ablation.json, which holds two protocols and a few lists."""
+
+_MAX_ARMS = 1000
+
+_TEXTS = ("description", "protocol", "algos", "tasks", "seeds", "reference")
+_LISTS = ("set", "metrics")
+_TABLES = ("changes", "source", "axes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """What is varied, and the values it takes.
+
+    Attributes:
+        key: `protocol.FIELD`; `ALGORITHMS.FIELDS`, either a list with commas, whose fields
+            all take the same value; or `decoder.stage`, a snapshot of another run.
+        values: at least one, all different.
+
+    Raises:
+        UserError: the key or a value is of none of these forms.
+    """
+
+    key: str
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^.\s]+\.\S+", self.key):
+            raise UserError(
+                f"axis {self.key!r}: write protocol.FIELD, ALGORITHM.FIELD or decoder.stage"
+            )
+        names = [value_name(value) for value in self.values]
+        if not names:
+            raise UserError(f"axis {self.key}: has no values")
+        if len(set(names)) < len(names):
+            raise UserError(f"axis {self.key}: a value is given twice: {', '.join(names)}")
+        if self.owners == (DECODER,) and self.fields != ("stage",):
+            raise unknown("axis", self.key, ["decoder.stage"])
+        if self.is_decoder and not all(type(v) is int and v >= 0 for v in self.values):
+            raise UserError(f"axis {self.key}: its values are stages: 0, 1, 2 and so on")
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """`protocol`, `decoder`, or names of algorithms."""
+        return tuple(self.key.partition(".")[0].split(","))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that take the axis's value."""
+        return tuple(self.key.partition(".")[2].split(","))
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether it says which snapshot of another run the decoder is."""
+        return self.owners == (DECODER,)
+
+    def overlaps(self, other: Axis) -> bool:
+        """Returns whether two axes vary the same field of the same algorithm, or protocol."""
+        mine, theirs = set(self.owners), set(other.owners)
+        algorithms = not {PROTOCOL, DECODER} & (mine | theirs)
+        same = mine & theirs or (algorithms and EVERY_ALGORITHM in mine | theirs)
+        return bool(same and set(self.fields) & set(other.fields))
+
+    def changes(self, value: Any, algorithms: Sequence[str]) -> list[str]:
+        """Returns a value as `--set` takes it, for those of its algorithms that are selected.
+
+        Raises:
+            UserError: none of them is.
+        """
+        if self.is_decoder:
+            return []
+        everyone = (PROTOCOL, EVERY_ALGORITHM)
+        owners = [name for name in self.owners if name in everyone or name in algorithms]
+        if not owners:
+            listed = ", ".join(algorithms)
+            raise UserError(f"axis {self.key}: concerns none of the algorithms {listed}")
+        return [f"{name}.{field}={value_text(value)}" for name in owners for field in self.fields]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One place on every axis.
+
+    Attributes:
+        name: of its run directory.
+        values: one per axis.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What an ablation's file says; texts are as on the command line.
+
+    Attributes:
+        name: the file's, without ending.
+        description: one line.
+        protocol: name or path of what the arms' protocols are made from.
+        algos, tasks, seeds: what every arm trains.
+        settings: `--set` texts for every arm.
+        metrics: columns of metrics.csv whose last values the report shows.
+        source_settings: `--set` texts for the source run alone.
+        axes: none for a comparison of algorithms alone.
+        reference: the arm that the report compares the others with, the first if empty.
+
+    Raises:
+        UserError: two of them set the same field, or two arms have one name.
+    """
+
+    name: str
+    description: str = ""
+    protocol: str = "lite"
+    algos: str = "all"
+    tasks: str = "dmc6"
+    seeds: str = "5"
+    settings: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    source_settings: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        for one, other in itertools.combinations(self.axes, 2):
+            if one.overlaps(other):
+                raise UserError(f"axes {one.key} and {other.key} set the same field")
+        for axis, text in itertools.product(self.axes, self.settings):
+            if axis.overlaps(Axis(text.partition("=")[0].strip(), (0,))):
+                raise UserError(f"axis {axis.key} and the setting {text} set the same field")
+        if self.source_settings and not self.needs_source:
+            raise UserError("[source] goes with an axis decoder.stage, and there is none")
+        arms = [arm.name for arm in make_arms(self.axes)]
+        if self.reference and self.reference not in arms:
+            raise UserError(f"reference: {unknown('arm', self.reference, arms)}")
+
+    def with_choices(self, selection: Mapping[str, str | None], settings: Sequence[str]) -> Recipe:
+        """Returns the recipe with what the command line says instead, and settings added.
+
+        Args:
+            selection: `protocol`, `algos`, `tasks` and `seeds`; None leaves the file's. With
+                another protocol the file's changes of its own do not fit and are left out.
+            settings: further `--set` texts for every arm.
+
+        Raises:
+            UserError: a setting sets the field of an axis.
+        """
+        given = {name: text for name, text in selection.items() if text is not None}
+        recipe = self
+        if given.get("protocol", self.protocol) != self.protocol:
+            kept = [text for text in self.settings if not text.startswith(f"{PROTOCOL}.")]
+            recipe = dataclasses.replace(self, settings=tuple(kept), source_settings=())
+        recipe = dataclasses.replace(recipe, settings=(*recipe.settings, *settings))
+        return dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether decoders come from another run."""
+        return any(axis.is_decoder for axis in self.axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """What ablation.json holds.
+
+    Attributes:
+        name: of the ablation.
+        description: one line.
+        protocol: of the arms, before their axes change it.
+        source: protocol of the source run, None without one.
+        algorithms, tasks, seeds: what was asked for first; later commands may ask for more.
+        engine: what steps the physics.
+        settings: `--set` texts of hyper-parameters that hold in every arm.
+        metrics: see `Recipe`.
+        axes: what is varied.
+        reference: see `Recipe`.
+    """
+
+    name: str
+    description: str
+    protocol: Protocol
+    source: Protocol | None
+    algorithms: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    engine: str
+    settings: tuple[str, ...]
+    metrics: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    reference: str = ""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms, the last axis fastest."""
+        return make_arms(self.axes)
+
+    def protocol_of(self, arm: Arm) -> Protocol:
+        """Returns an arm's protocol, under the ablation's name for it."""
+        changes = [
+            change
+            for axis, value in zip(self.axes, arm.values, strict=True)
+            if axis.owners == (PROTOCOL,)
+            for change in axis.changes(value, self.algorithms)
+        ]
+        name = f"{self.protocol.name}-{arm.name}"
+        return dataclasses.replace(changed(self.protocol, changes), name=name)
+
+    @property
+    def varied_protocol_fields(self) -> frozenset[str]:
+        """Fields of the protocol in which the arms differ."""
+        chosen = [axis for axis in self.axes if axis.owners == (PROTOCOL,)]
+        return frozenset(field.partition(".")[0] for axis in chosen for field in axis.fields)
+
+    def varied_hyperparameters(self, algorithm: str) -> frozenset[str]:
+        """Hyper-parameters in which an algorithm's runs may differ between arms."""
+        return frozenset(
+            field
+            for axis in self.axes
+            if {algorithm, EVERY_ALGORITHM} & set(axis.owners)
+            for field in axis.fields
+        )
+
+    def write(self, directory: Path) -> None:
+        """Writes ablation.json, or checks that the one there says the same.
+
+        Raises:
+            UserError: it says something else; names what.
+            OSError: it cannot be written.
+        """
+        make_directory(directory)
+        if not exclusive_write(directory / RECORD, json_bytes(self.to_dict())):
+            self.check(read_ablation(directory), directory)
+
+    def check(self, stored: Ablation, directory: Path) -> None:
+        """Raises UserError if `stored` has other arms or settings than this."""
+        fields = self.protocol.differences(stored.protocol)
+        if self.source and stored.source:
+            fields += [f"source's {field}" for field in self.source.differences(stored.source)]
+        if self.axes != stored.axes:
+            fields.append("axes")
+        fields += [
+            name for name in ("settings", "engine") if getattr(self, name) != getattr(stored, name)
+        ]
+        if fields:
+            raise UserError(
+                f"{directory} holds another ablation: it differs in {', '.join(fields)}; "
+                "choose another directory with --out"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for JSON."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["protocol"] = self.protocol.to_dict()
+        plain["source"] = self.source.to_dict() if self.source else None
+        # A list, as JSON's objects have no order and the arms do.
+        plain["axes"] = [dataclasses.asdict(axis) for axis in self.axes]
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], source: str) -> Self:
+        """Builds an ablation from parsed JSON.
+
+        Raises:
+            UserError: something is missing or not of its type.
+        """
+        try:
+            axes = [Axis(each["key"], tuple(map(_frozen, each["values"]))) for each in data["axes"]]
+            before = data["source"]
+            return cls(
+                name=str(data["name"]),
+                description=str(data["description"]),
+                protocol=Protocol.from_dict(data["protocol"], source),
+                source=Protocol.from_dict(before, source) if before is not None else None,
+                algorithms=_texts(data, "algorithms"),
+                tasks=_texts(data, "tasks"),
+                seeds=tuple(int(seed) for seed in data["seeds"]),
+                engine=str(data["engine"]),
+                settings=_texts(data, "settings"),
+                metrics=_texts(data, "metrics"),
+                axes=tuple(axes),
+                reference=str(data.get("reference", "")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{source} is damaged ({error!r}); restore it") from None
+
+
+def is_ablation(directory: Path) -> bool:
+    """Returns whether a directory holds an ablation."""
+    return (directory / RECORD).is_file()
+
+
+def read_ablation(directory: Path) -> Ablation:
+    """Reads ablation.json.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = directory / RECORD
+    if not path.is_file():
+        raise UserError(f"{directory} is no ablation: it has no {RECORD}")
+    try:
+        data = parse_json(read_bounded(path, _MAX_BYTES))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is damaged (not an object); restore it")
+    return Ablation.from_dict(data, str(path))
+
+
+def make_arms(axes: Sequence[Axis]) -> tuple[Arm, ...]:
+    """Returns the product of the axes, the last one fastest; one arm `all` without any.
+
+    Raises:
+        UserError: two arms would have the same name, or one a name that is taken.
+    """
+    if not axes:
+        return (Arm("all", ()),)
+    count = math.prod(len(axis.values) for axis in axes)
+    if count > _MAX_ARMS:
+        raise UserError(f"the axes make {count} arms; at most {_MAX_ARMS} are possible")
+    arms = [
+        Arm("-".join(_part(axis, value) for axis, value in zip(axes, values, strict=True)), values)
+        for values in itertools.product(*(axis.values for axis in axes))
+    ]
+    names = [arm.name for arm in arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two arms would be called {name}; give one axis other values")
+        if name in _RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise UserError(f"an arm cannot be called {name!r}; give an axis another value")
+    return tuple(arms)
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Loads a preset by its name, or a user's TOML file by its path.
+
+    Raises:
+        UserError: there is no such preset or file, or it is no valid recipe.
+    """
+    path = Path(name_or_path)
+    if name_or_path in PRESETS:
+        preset = resources.files("suite") / "ablations" / f"{name_or_path}.toml"
+        return _parse(preset.read_text(encoding="utf-8"), f"ablation {name_or_path}", name_or_path)
+    if path.suffix != ".toml" and not path.is_file():
+        error = unknown("ablation", name_or_path, PRESETS)
+        raise UserError(f"{error}; your own is given by its path, ending in .toml")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"ablation {path}: not a text file in UTF-8") from None
+    return _parse(text, f"ablation {path}", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
+
+
+def value_text(value: Any) -> str:
+    """Returns a value as it is typed after `--set NAME.FIELD=`."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(value_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def value_name(value: Any) -> str:
+    """Returns a value as a part of a file's name."""
+    text = f"{value:g}" if isinstance(value, float) else value_text(value)
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+
+
+def _part(axis: Axis, value: Any) -> str:
+    return f"stage-{value}" if axis.is_decoder else value_name(value)
+
+
+def _parse(text: str, source: str, name: str) -> Recipe:
+    try:
+        data = tomllib.loads(text)
+        return _recipe(data, name)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: not valid TOML: {error}") from None
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _recipe(data: Mapping[str, Any], name: str) -> Recipe:
+    for key, value in data.items():
+        if key not in (*_TEXTS, *_LISTS, *_TABLES):
+            raise unknown("key", key, [*_TEXTS, *_LISTS, *_TABLES])
+        _check_kind(key, value)
+    tables = {key: data.get(key, {}) for key in _TABLES}
+    return Recipe(
+        name=name,
+        **{key: data[key] for key in _TEXTS if key in data},
+        settings=(*_protocol_settings(tables["changes"]), *data.get("set", ())),
+        metrics=tuple(data.get("metrics", ())),
+        source_settings=tuple(_protocol_settings(tables["source"])),
+        axes=tuple(_axis(key, values) for key, values in tables["axes"].items()),
+    )
+
+
+def _check_kind(key: str, value: Any) -> None:
+    if key in _TEXTS and not isinstance(value, str):
+        raise UserError(f"{key} = {value!r}: must be a text, in quotes")
+    texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if key in _LISTS and not texts:
+        raise UserError(f"{key} = {value!r}: must be a list of texts")
+    if key in _TABLES and not isinstance(value, dict):
+        raise UserError(f"{key} = {value!r}: must be a table, [{key}]")
+
+
+def _protocol_settings(table: Mapping[str, Any]) -> list[str]:
+    return [f"{PROTOCOL}.{field}={value_text(value)}" for field, value in table.items()]
+
+
+def _axis(key: str, values: Any) -> Axis:
+    if isinstance(values, dict):
+        raise UserError(f'axis {key}: put its whole name in quotes, like "{key}.FIELD" = [...]')
+    scalar = bool | int | float | str
+    if not isinstance(values, list):
+        raise UserError(f"axis {key} = {values!r}: must be a list of values, in brackets")
+    for value in values:
+        if not all(
+            isinstance(each, scalar) for each in (value if type(value) is list else [value])
+        ):
+            raise UserError(
+                f"axis {key}: {value!r} is no number, text, true, false or list of them"
+            )
+    return Axis(key, tuple(map(_frozen, values)))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(str(each) for each in data[key])

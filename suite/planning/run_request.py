@@ -1,0 +1,207 @@
+"""From what a user typed to what is to run: checked, complete, nothing written yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algorithms.api import Algorithm, EnvSpec
+from algorithms.registry import entries
+from envs.engines.choice import resolve_engine
+from envs.tasks import resolve_tasks
+from suite.common import jax_settings
+from suite.common.errors import UserError, unknown
+from suite.configuration.hyperparameters import (
+    build,
+    check_settings,
+    hyperparameters,
+    parse_setting,
+    protocol_settings,
+)
+from suite.configuration.protocol import TUNING, Protocol, load_protocol
+from suite.configuration.protocol_changes import changed, is_protocol_change
+from suite.configuration.selection import parse_algorithms, parse_seeds
+from suite.methods.method_record import method_facts
+from suite.methods.wiring import check_method
+from suite.planning.decoders import Decoders
+from suite.planning.plan import Plan, make_plan
+from suite.storage.records import Cell
+from suite.storage.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Everything that `suite run` or `suite plan` was asked for.
+
+    Attributes:
+        protocol: what must be equal for all algorithms.
+        out: the run directory.
+        engine: what steps the physics.
+        tasks: names.
+        seeds: sorted.
+        hyperparameters: every hyper-parameter of each selected algorithm, by its name.
+        algorithms: instances by name, for some environment: stages do not depend on which.
+        notice: what was chosen for the user and why, if anything was.
+        decoders: where frozen decoders come from; None if algorithms make their own.
+    """
+
+    protocol: Protocol
+    out: Path
+    engine: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    hyperparameters: Mapping[str, Mapping[str, Any]]
+    algorithms: Mapping[str, Algorithm[Any]]
+    notice: str | None = None
+    decoders: Decoders | None = None
+
+    def plan(self, run: RunDirectory | None) -> Plan:
+        """Returns the jobs and what they take, given what `run` holds already."""
+        return make_plan(self.protocol, self.algorithms, self.tasks, self.seeds, self.engine, run)
+
+    def open_run(self) -> RunDirectory | None:
+        """Returns the run directory if it exists, checked; None otherwise."""
+        if not (self.out / "protocol.json").exists():
+            return None
+        run = RunDirectory.open(self.out)
+        run.check_protocol(self.protocol)
+        return run
+
+    def check_stored(self, run: RunDirectory, plan: Plan) -> None:
+        """Raises UserError if a planned cell was started with another configuration."""
+        for planned in plan.jobs:
+            for cell in planned.job.cells:
+                values = self.hyperparameters[cell.algorithm]
+                run.check_configuration(cell, values, self.engine)
+                self._check_decoder(run, cell)
+        for name in dict.fromkeys(p.job.algorithm for p in plan.jobs if p.state != "done"):
+            self._compare_source(run, name)
+
+    def check_methods(self, plan: Plan) -> None:
+        """Raises UserError if a method that is still to train breaks the contract."""
+        names = [planned.job.algorithm for planned in plan.jobs if planned.state != "done"]
+        for name in dict.fromkeys(names):
+            check_method(name, self.algorithms[name])
+
+    def _compare_source(self, run: RunDirectory, name: str) -> None:
+        """Logs a warning if a method's earlier runs were made with another source of it."""
+        now = method_facts(name)["source"]
+        for cell in run.cells():
+            record = run.read_run(cell) if cell.algorithm == name else None
+            for start in record.provenance if record else ():
+                method = start.get("method")
+                before = method.get("source") if isinstance(method, Mapping) else None
+                if before and before != now:
+                    _log.warning(
+                        "the source of %s was changed since %s/%s was trained; "
+                        "`suite audit` fails such a comparison",
+                        *(name, run.path, cell),
+                    )
+                    return
+
+    def _check_decoder(self, run: RunDirectory, cell: Cell) -> None:
+        record = run.read_run(cell)
+        stored = record.configuration.decoder if record else None
+        if record and self.decoders:
+            self.decoders.check(cell, stored)
+        elif stored:
+            raise UserError(
+                f"{run.path}/{cell} was started with the decoder {stored}; go on with "
+                "`suite ablate`, or choose another directory with --out"
+            )
+
+
+def make_request(
+    algos: str,
+    tasks: str,
+    seeds: str,
+    protocol: str | None,
+    engine: str,
+    out: Path | None,
+    changes: Sequence[str],
+) -> Request:
+    """Checks what the user typed.
+
+    Args:
+        algos: as in `parse_algorithms`.
+        tasks: as in `envs.tasks.resolve_tasks`.
+        seeds: as in `parse_seeds`.
+        protocol: name or path; by default `fair` with a GPU and `lite` without.
+        engine: as in `envs.engines.choice.resolve_engine`.
+        out: the run directory, `runs/PROTOCOL` by default.
+        changes: as in `parse_setting`, or of the protocol as in `protocol_flags.changed`.
+
+    Raises:
+        UserError: something is unknown, ill-typed or impossible.
+        EnvError: a task or an engine is unknown or does not suit this machine.
+    """
+    notice = None if protocol else _default_notice()
+    of_protocol = [change for change in changes if is_protocol_change(change)]
+    of_algorithms = [change for change in changes if not is_protocol_change(change)]
+    chosen = changed(load_protocol(protocol or _default_protocol()), of_protocol)
+    _check_names(chosen)
+    values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, of_algorithms)
+    return Request(
+        protocol=chosen,
+        out=out or Path("runs") / chosen.name,
+        tasks=resolve_tasks(tasks),
+        seeds=parse_seeds(seeds),
+        hyperparameters=values,
+        algorithms={name: _instance(name, chosen, values[name]) for name in values},
+        engine=resolve_engine(engine),
+        notice=notice,
+    )
+
+
+def _check_names(protocol: Protocol) -> None:
+    """Refuses names that nobody has; who reads a stored run need not have its methods."""
+    known = entries()
+    for field in ("published_mode", "tuning"):
+        for name in getattr(protocol, field):
+            if name not in known:
+                raise UserError(f"{field}: {unknown('algorithm', name, known)}")
+    for name, effort in protocol.tuning.items():
+        for key, value in effort.items():
+            if key not in TUNING:
+                raise UserError(f"tuning.{name}: {unknown('entry', key, TUNING)}")
+            if value < 0:
+                raise UserError(f"tuning.{name}.{key} = {value}: must be at least 0")
+
+
+def _default_protocol() -> str:
+    return "fair" if jax_settings.has_gpu() else "lite"
+
+
+def _default_notice() -> str:
+    if jax_settings.has_gpu():
+        return "a GPU was found: protocol fair; --protocol lite is far shorter"
+    return "no GPU was found: protocol lite; --protocol fair is the full comparison"
+
+
+def _hyperparameters(
+    names: Sequence[str], protocol: Protocol, changes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    known = entries()
+    classes: dict[str, type] = {name: entry.cls for name, entry in known.items()}
+    from_protocol = protocol_settings(protocol.algorithms)
+    from_user = [parse_setting(change) for change in changes]
+    check_settings(from_protocol, classes)
+    check_settings(from_user, classes)
+    for setting in from_user:
+        if setting.algorithm in classes and setting.algorithm not in names:
+            raise UserError(f"{setting.source}: {setting.algorithm} is not among the --algos")
+    return {
+        name: hyperparameters(name, classes[name], known[name].defaults, from_protocol, from_user)
+        for name in names
+    }
+
+
+def _instance(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Algorithm[Any]:
+    sizes = EnvSpec(obs_size=1, action_size=1, discount=protocol.discount)
+    instance: Algorithm[Any] = build(entries()[name].cls, sizes, protocol.pipeline(), values)
+    return instance

@@ -1,0 +1,92 @@
+"""`suite status`: how far every cell of a run directory is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from suite.common import formatting
+from suite.configuration.recipe import SOURCE, read_ablation
+from suite.storage.records import Cell
+from suite.storage.run_directory import RunDirectory, is_run
+
+
+def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:
+    """Returns plain data for every started cell, sorted by task, algorithm and seed.
+
+    `state` is `running`, `stopped` (it can go on), `done` or `diverged`; `divergences_kept`
+    counts the earlier runs of the cell that diverged, after which it was started afresh.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return [_report(run, cell) for cell in run.cells()]
+
+
+def ablation_reports(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """Returns `cell_reports` of the source run, if there is one, and of every arm, in order.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    ablation = read_ablation(directory)
+    names = [*([SOURCE] if ablation.source else []), *(arm.name for arm in ablation.arms)]
+    found = {name: directory / name for name in names}
+    return {
+        name: cell_reports(RunDirectory.open(path)) if is_run(path) else []
+        for name, path in found.items()
+    }
+
+
+def render(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table for people."""
+    if not reports:
+        return "no cell was started yet"
+    header = "task", "algorithm", "seed", "state", "updates", "steps", "det", "sample", "wall"
+    rows = [_row(report) for report in reports]
+    states = [report["state"] for report in reports]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"{formatting.table(header, rows)}\n{len(reports)} cells: {counts}"
+
+
+def _report(run: RunDirectory, cell: Cell) -> dict[str, Any]:
+    status = run.read_status(cell)
+    state: str = status.state if status is not None else "running"
+    if state == "running" and not run.is_locked(cell):
+        state = "stopped"
+    divergence = status.divergence if status is not None else None
+    return {
+        "task": cell.task,
+        "algorithm": cell.algorithm,
+        "seed": cell.seed,
+        "state": state,
+        "updates": status.updates if status is not None else 0,
+        "total_updates": status.total_updates if status is not None else None,
+        "env_steps": status.ledger.env_steps if status is not None else 0,
+        "eval_steps": status.ledger.eval_steps if status is not None else 0,
+        "wall_seconds": status.wall_seconds if status is not None else 0.0,
+        "returns": dict(status.returns) if status is not None else {},
+        "diverged_at": divergence.step if divergence is not None else None,
+        "diverged_leaf": divergence.leaf if divergence is not None else None,
+        "divergences_kept": run.divergences_kept(cell),
+    }
+
+
+def _row(report: Mapping[str, Any]) -> tuple[str, ...]:
+    state = report["state"]
+    if state == "diverged":
+        state += f" at {formatting.count(report['diverged_at'] or 0)} in {report['diverged_leaf']}"
+    if report["divergences_kept"]:
+        state += f", {report['divergences_kept']} earlier diverged"
+    return (
+        report["task"],
+        report["algorithm"],
+        str(report["seed"]),
+        state,
+        f"{report['updates']}/{report['total_updates'] or '?'}",
+        formatting.count(report["env_steps"]),
+        formatting.number(report["returns"].get("deterministic")),
+        formatting.number(report["returns"].get("sample")),
+        formatting.duration(report["wall_seconds"]),
+    )

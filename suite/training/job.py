@@ -1,0 +1,326 @@
+"""The training loop of one job: pieces of chunks of updates, and between the chunks evaluation,
+checks, checkpoints and files.
+
+The point of a curve at x = N is the policy after exactly N environment steps. A chunk ends where
+an evaluation is due or a stage ends; everything that is judged or stored is judged and stored
+there. How it is cut into pieces is a matter of time alone, see `suite.training.clock.Pace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from algorithms.api import MODES, Algorithm, Stage
+from envs.api import Task, TaskState
+from envs.engines.choice import load_task
+from suite.common import interrupt
+from suite.common.errors import UserError
+from suite.compute.build import build_algorithm, build_program
+from suite.compute.compiled import Array, Compiled
+from suite.compute.evaluation import describe_starts, kept_steps, start_states
+from suite.compute.program import SeedState
+from suite.methods.method_record import method_facts
+from suite.methods.soundness import ACTIONS, EXCESS, acts_finitely
+from suite.storage.leases import Lease
+from suite.storage.provenance import provenance
+from suite.storage.records import Divergence, Job, Ledger
+from suite.training.clock import Clock, Pieces, Stopwatch
+from suite.training.context import JobResult, RunContext
+from suite.training.job_files import JobFiles
+from suite.training.job_identity import JobIdentity, check_unfinished, identify
+from suite.training.progress import JobLine
+from suite.training.resources import forget_peak
+from suite.training.schedule import Schedule
+from suite.training.seed_record import JobRecord, SeedRecord, position_of
+from suite.training.stored_policies import kept_policy
+
+_COLLECTION, _NEXT_STAGE = range(2)
+"""Occasions on which environments start afresh after one and the same update."""
+
+
+def run_job(job: Job, context: RunContext) -> JobResult:
+    """Trains a job's seeds from where they are to the end of the budget.
+
+    Raises:
+        Held: the job is being trained by another process.
+        LeaseLost: it was taken over by one, as this one was taken for dead.
+        UserError: its files do not fit.
+        OSError: results cannot be written; what was saved before stays.
+    """
+    with context.run.locked(job, context.worker) as lease:
+        if context.run.is_finished(job):
+            return JobResult()
+        for cell in job.cells:
+            values = context.hyperparameters[cell.algorithm]
+            context.run.check_configuration(cell, values, context.engine)
+        training = Training(job, context, lease)
+        with context.reporter.job(job, training.schedule.steps_per_seed) as line:
+            return training.run(line)
+
+
+class Training:
+    """One job under way.
+
+    Attributes:
+        algorithm: what learns.
+        schedule: what is due when.
+        program: what is computed.
+        record: all that is known of the job but for the state of its seeds.
+    """
+
+    def __init__(self, job: Job, context: RunContext, lease: Lease | None = None) -> None:
+        self._watch = Stopwatch(lambda: self.program.seconds, context.pace.now)
+        self._job = job
+        self._context = context
+        self._lease = lease
+        self._task: Task = load_task(job.task, context.engine)
+        values = context.hyperparameters[job.algorithm]
+        self.algorithm: Algorithm[Any] = build_algorithm(
+            job.algorithm, values, self._task, context.protocol
+        )
+        program = build_program(self.algorithm, self._task, context.protocol)
+        self._envs = program.envs
+        self.program = Compiled(program)
+        self.schedule = Schedule(self.algorithm.stages(), context.protocol)
+        self.record = JobRecord([SeedRecord() for _ in job.seeds])
+        self._files = JobFiles(
+            context.run, job, self.algorithm, self.schedule, kept_steps(self._task), lease
+        )
+        self._identity = JobIdentity((), context.protocol)
+        self._updates = Pieces(context.pace.piece_seconds, self._watch.working)
+        self._rollouts = Pieces(context.pace.piece_seconds, self._watch.working)
+        self._saved_at = context.pace.now()
+        self._steps_before = 0
+        forget_peak()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.schedule.is_spent(self.record.position) or not any(self.record.live())
+
+    def run(self, line: JobLine) -> JobResult:
+        """Trains to the end, or until the user asks to stop."""
+        line.note("compiling")
+        protocol = self._context.protocol
+        starts = start_states(self._task, protocol.eval_episodes, protocol.eval_seed)
+        state = self._restore_or_start(describe_starts(starts))
+        while not self.finished:
+            if interrupt.requested():
+                self._save_part(state)
+                return JobResult(self._diverged, interrupted=True)
+            state = self._work(state, starts)
+            self._save(state)
+            self._report(line)
+        return JobResult(self._diverged)
+
+    @property
+    def _diverged(self) -> tuple[int, ...]:
+        pairs = zip(self._job.seeds, self.record.seeds, strict=True)
+        return tuple(seed for seed, record in pairs if record.divergence)
+
+    def _restore_or_start(self, starts: Mapping[str, Any]) -> SeedState:
+        if self._files.begun:
+            template = self.program.abstract_start(self._job.seeds)
+            state, facts, path = self._files.load(template)
+            self._identify(state, starts)
+            self._restore(path, facts, state)
+            self._describe()
+            self._files.publish(state, self.record, self._watch)
+        else:
+            check_unfinished(self._context.run, self._job)
+            self._files.forget_part()
+            state = self._adopt(self.program.start(self._job.seeds))
+            self._check_start(state)
+            self._identify(state, starts)
+            self._describe()
+        return state
+
+    def _check_start(self, state: SeedState) -> None:
+        """Refuses a state that would count as diverged before anything was learned."""
+        for leaf, finite in self.program.finite(state).items():
+            if not np.asarray(finite).all():
+                raise UserError(
+                    f"{self._job}: init returns state{leaf} with numbers that are not finite, by "
+                    "which a seed that diverged is told; start from finite ones"
+                )
+
+    def _identify(self, state: SeedState, starts: Mapping[str, Any]) -> None:
+        self._identity = identify(
+            self._job, self._context, self._task, self.algorithm, state, starts
+        )
+
+    def _restore(self, path: Path, facts: Mapping[str, Any], state: SeedState) -> None:
+        """Takes over what a checkpoint says of the job, if this configuration made it."""
+        try:
+            seeds = [SeedRecord.from_plain(plain) for plain in facts["records"]]
+            self.record = JobRecord(seeds, position_of(facts))
+            if "chunk" in facts:
+                self.record.chunk = self.program.restore_chunk(state, **facts["chunk"])
+            self._watch.go_on_from(Clock(**facts["clock"]))
+            self._identity.check_made(path, facts)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} does not say how far its run was ({error!r}); go on with the "
+                "version that wrote it, or use another directory"
+            ) from None
+        self._steps_before = self.record.env_steps
+
+    def _adopt(self, state: SeedState) -> SeedState:
+        """Puts decoders of another run into a new state, where the context names one."""
+        decoders = self._context.decoders
+        if decoders is None:
+            return state
+        run, stage = decoders.run, decoders.stage
+        policies = [kept_policy(run, cell, stage)[2] for cell in self._job.cells]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *policies)
+        try:
+            return self.program.adopt(state, stacked)
+        except ValueError as error:
+            raise UserError(f"{self._job.algorithm}: {error}") from None
+
+    def _describe(self) -> None:
+        """Writes run.json of every seed."""
+        facts = {**provenance(), "method": method_facts(self._job.algorithm)}
+        if self._lease is not None:
+            facts["worker"] = self._lease.token
+        with self._files.saving():
+            for configuration in self._identity.configurations:
+                self._context.run.write_run(configuration, facts)
+
+    def _work(self, state: SeedState, starts: TaskState) -> SeedState:
+        """Does what is due: an evaluation, a piece of a change of stage, a piece of a chunk."""
+        position = self.record.position
+        if self.schedule.evaluation_due(position):
+            return self._evaluate(state, starts)
+        if position.updates == self.schedule.stage_end(position):
+            return self._change_stage(state)
+        return self._train(state)
+
+    def _train(self, state: SeedState) -> SeedState:
+        """Makes a piece of the chunk's updates."""
+        position = self.record.position
+        end = self.schedule.chunk_end(position)
+        with self._watch.training(), self._updates.cut(end - position.updates) as updates:
+            state, self.record.chunk = self.program.train(state, updates, self.record.chunk)
+        state, counted = self._take_count(state)
+        for record, steps in zip(self.record.seeds, counted, strict=True):
+            record.count(Ledger(train_steps=steps))
+        position.updates += updates
+        if position.updates == end:
+            self._freeze_diverged(state)
+            self._watch_actions(self.record.chunk.means[EXCESS])
+            self.record.end_chunk(self._job.cells)
+        return state
+
+    def _change_stage(self, state: SeedState) -> SeedState:
+        """Takes the algorithm into its next stage, with data of its own where it asks for it."""
+        position = self.record.position
+        stage = self.schedule.stages[position.stage]
+        with self._watch.training():
+            if stage.select_by and not position.collected:
+                state = self.program.reinstate(state)
+            if position.collected < stage.extra_rollouts:
+                return self._collect(state, stage)
+            state = self.program.advance(state)
+            if stage.restart_envs or not stage.time_limits:
+                state = self.program.restart_envs(state, _NEXT_STAGE)
+        position.stage, position.collected = position.stage + 1, 0
+        self._freeze_diverged(state)
+        return state
+
+    def _collect(self, state: SeedState, stage: Stage) -> SeedState:
+        """Takes a piece of the stage's extra rollouts."""
+        position = self.record.position
+        if not stage.time_limits and not position.collected:
+            state = self.program.restart_envs(state, _COLLECTION)
+        with self._rollouts.cut(stage.extra_rollouts - position.collected) as rollouts:
+            state = self.program.collect(state, rollouts, position.collected)
+        state, counted = self._take_count(state)
+        for record, steps in zip(self.record.seeds, counted, strict=True):
+            record.count(Ledger(decoder_data_steps=steps))
+        position.collected += rollouts
+        return state
+
+    def _evaluate(self, state: SeedState, starts: TaskState) -> SeedState:
+        """Adds a point to the curve of every seed that is not frozen."""
+        with self._watch.evaluating():
+            episodes = self.program.evaluate(state, starts)
+        self._watch_actions(episodes.excess)
+        returns, steps = np.asarray(episodes.returns), np.asarray(episodes.steps)
+        seen = np.asarray(episodes.obs)
+        self._watch.tick()
+        position = self.record.position
+        for index, record in self.record.live():
+            record.count(Ledger(eval_steps=int(steps[index])))
+            record.add_point(returns[index], seen[index], position, self._watch.spent)
+        position.evaluated = position.updates
+        mode = self.schedule.stages[position.stage].select_by
+        # The untrained policy is no candidate: no stage made it.
+        if mode is None or position.updates == 0:
+            return state
+        scores = returns[:, MODES.index(mode)].mean(axis=-1, dtype=np.float64)
+        return self.program.remember(state, scores)
+
+    def _take_count(self, state: SeedState) -> tuple[SeedState, list[int]]:
+        """Takes the steps [S] that the environments counted out of the state."""
+        counted, envs = self._envs.take_count(state.envs)
+        return state._replace(envs=envs), np.asarray(counted).tolist()
+
+    def _freeze_diverged(self, state: SeedState) -> None:
+        """Notes seeds whose state is no longer finite; they are computed on but not recorded."""
+        leaves = {name: np.asarray(ok) for name, ok in self.program.finite(state).items()}
+        for index, record in self.record.live():
+            broken = [name for name, ok in leaves.items() if not ok[index]]
+            if broken:
+                record.divergence = Divergence(record.ledger.env_steps, broken[0])
+                self._files.keep_last_good(self._job.cells[index])
+
+    def _watch_actions(self, excess: Array) -> None:
+        """Notes seeds whose actions are not finite.
+
+        Args:
+            excess: [S], as `suite.methods.soundness.action_excess` gives it.
+
+        Raises:
+            UserError: some leave [-1, 1].
+        """
+        for index, record in self.record.live():
+            cell = self._job.cells[index]
+            if not acts_finitely(float(excess[index]), str(cell)):
+                record.divergence = Divergence(record.ledger.env_steps, ACTIONS)
+                self._files.keep_last_good(cell)
+
+    def _save(self, state: SeedState) -> None:
+        """Saves where the protocol has a point of its own, and in between when it is time."""
+        pace = self._context.pace
+        now = pace.now()
+        self._watch.tick()
+        if not self.record.is_between:
+            self._files.save(state, self.record, self._facts(), self._watch)
+            self._saved_at = now
+        elif now - self._saved_at >= pace.save_seconds:
+            self._save_part(state)
+            self._saved_at = now
+
+    def _save_part(self, state: SeedState) -> None:
+        """Saves what no checkpoint holds, if a chunk or a change of stage is under way."""
+        if self.record.is_between:
+            self._watch.tick()
+            self._files.save_part(state, self.record, self._facts(), self._watch)
+
+    def _facts(self) -> dict[str, Any]:
+        """Returns what a checkpoint holds besides arrays."""
+        return {**self.record.to_plain(self._watch.spent), "origin": self._identity.origins}
+
+    def _report(self, line: JobLine) -> None:
+        steps = self.record.env_steps
+        speed = (steps - self._steps_before) / max(self._watch.working(), 1e-9)
+        seeds = self.record.seeds
+        returns = [record.rows[-1].return_mean if record.rows else None for record in seeds]
+        line.update(steps, speed, returns, passing=self.record.is_between)

@@ -1,0 +1,146 @@
+"""Policies out of run directories: the newest of a cell, and those of its stage ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from algorithms import registry
+from algorithms.api import Algorithm, Mode, PyTree
+from envs.api import Task
+from envs.engines.choice import load_task
+from suite.common.errors import UserError
+from suite.compute.build import acting_part, build_algorithm, build_program
+from suite.compute.compiled import Compiled
+from suite.compute.evaluation import run_episodes, start_states
+from suite.configuration.hyperparameters import hyperparameter_fields
+from suite.storage import checkpoint
+from suite.storage.records import Cell, Configuration, Job
+from suite.storage.run_directory import RunDirectory
+from suite.training.job_files import load_newest
+
+
+def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, PyTree]:
+    """Loads the newest policy of a cell.
+
+    Raises:
+        UserError: the cell was never started, or its checkpoint cannot be read.
+    """
+    configuration = _configuration(run, cell)
+    algorithm, task = _stored_algorithm(run, cell, configuration)
+    job = Job(cell.algorithm, cell.task, configuration.seeds_together)
+    template = Compiled(build_program(algorithm, task, run.protocol)).abstract_start(job.seeds)
+    state, _, _ = load_newest(run.checkpoint_path(job), template)
+    index = job.seeds.index(cell.seed)
+    return algorithm, task, jax.tree.map(lambda leaf: leaf[index], state.algorithm)
+
+
+def kept_policy(
+    run: RunDirectory, cell: Cell, stage: int, engine: str = ""
+) -> tuple[Algorithm[Any], Task, PyTree]:
+    """Loads the policy that a cell had at the end of a stage.
+
+    Args:
+        run: where it was kept.
+        cell: whose policy.
+        stage: index.
+        engine: of the task; by default the one it was trained with. How a policy acts does
+            not depend on it.
+
+    Returns:
+        The algorithm, its task, and what `Algorithm.policy` made of the state: `act` takes it,
+        `update` does not.
+
+    Raises:
+        UserError: the cell was never started, the policy was not kept, or its file is damaged.
+    """
+    configuration = _configuration(run, cell)
+    algorithm, task = _stored_algorithm(run, cell, configuration, engine)
+    path = run.policy_path(cell, stage)
+    if not path.is_file():
+        kept = ", ".join(map(str, run.kept_stages(cell))) or "none"
+        raise UserError(
+            f"{run.path}/{cell} has no policy of the end of stage {stage} (there are: {kept}); "
+            "it is written when the stage ends, and older versions wrote none"
+        )
+    keep = acting_part(algorithm)
+    template = jax.eval_shape(lambda key: keep(algorithm.init(key)), jax.random.key(0))
+    state, _ = checkpoint.load(path, template)
+    return algorithm, task, state
+
+
+def evaluate_stored(
+    run: RunDirectory, cell: Cell, episodes: int, mode: Mode, seed: int
+) -> np.ndarray:
+    """Evaluates the newest stored policy of a cell again.
+
+    Args:
+        run: where it is stored.
+        cell: whose policy.
+        episodes: how many episodes E, from start states drawn by `seed`.
+        mode: `deterministic` or `sample`.
+        seed: draws start states and the policy's noise.
+
+    Returns:
+        [E] returns.
+
+    Raises:
+        UserError: there is no such policy, or its checkpoint cannot be read.
+    """
+    algorithm, task, state = stored_policy(run, cell)
+    starts = start_states(task, episodes, seed)
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    play = jax.jit(lambda s, b, k: run_episodes(algorithm, task, s, b, k, (mode,)))
+    return np.asarray(play(state, starts, key).returns[0])
+
+
+def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
+    record = run.read_run(cell)
+    if record is None:
+        raise UserError(f"{run.path} has no {cell}; `suite status` lists what it has")
+    return record.configuration
+
+
+def _stored_algorithm(
+    run: RunDirectory, cell: Cell, configuration: Configuration, engine: str = ""
+) -> tuple[Algorithm[Any], Task]:
+    values = _as_hyperparameters(configuration.hyperparameters)
+    _check_installed(run, cell, values)
+    task = load_task(configuration.task, engine or configuration.engine)
+    return build_algorithm(configuration.algorithm, values, task, run.protocol), task
+
+
+def _check_installed(run: RunDirectory, cell: Cell, values: Mapping[str, Any]) -> None:
+    """Raises UserError unless the method of a stored cell is here, with the same fields."""
+    where = f"{run.path}/{cell} was trained by {cell.algorithm}"
+    try:
+        fields = hyperparameter_fields(registry.lookup(cell.algorithm).cls)
+    except KeyError:
+        raise UserError(
+            f"{where}, which is not installed here; install {_package(run, cell)}"
+        ) from None
+    if strange := sorted(set(values) - set(fields)):
+        raise UserError(
+            f"{where} with {', '.join(strange)}, which the version installed here does not have; "
+            f"install {_package(run, cell)}"
+        )
+
+
+def _package(run: RunDirectory, cell: Cell) -> str:
+    """Returns the package that a cell's method came with, as far as its run tells."""
+    record = run.read_run(cell)
+    starts = record.provenance if record else ()
+    methods = [start["method"] for start in starts if isinstance(start.get("method"), Mapping)]
+    if not methods or not methods[-1].get("distribution"):
+        return "the package that it comes with"
+    return f"{methods[-1]['distribution']} {methods[-1].get('version') or ''}".strip()
+
+
+def _as_hyperparameters(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns hyper-parameters as JSON holds them back into what a dataclass takes."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }

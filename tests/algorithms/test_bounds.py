@@ -1,0 +1,105 @@
+"""What a hyper-parameter can be: declared beside its field, refused before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+import pytest
+from tiny import make
+
+from algorithms import bounds
+from algorithms.api import EnvSpec, Pipeline
+from algorithms.names import NAMES
+from algorithms.parts.decoder import Fit
+from algorithms.parts.flow import Flow
+from algorithms.ppo import PPO
+from algorithms.registry import lookup
+from suite.common.errors import UserError
+from suite.configuration.hyperparameters import hyperparameter_fields
+from suite.planning.run_request import make_request
+
+IMPOSSIBLE: dict[str, Any] = {
+    **dict.fromkeys(("learning_rate", "clip", "reward_scale", "later_clip", "sigma"), (0.0, -1.0)),
+    **dict.fromkeys(("decoder_learning_rate", "output_scale"), (0.0, -1e-9)),
+    **dict.fromkeys(("max_grad_norm", "later_max_grad_norm", "value_cost"), (-0.5,)),
+    **dict.fromkeys(("entropy_cost", "latent_penalty", "later_latent_penalty"), (-1e-3,)),
+    **dict.fromkeys(("actor_hidden", "critic_hidden", "decoder_hidden"), ((0,), (), (64, -1))),
+    **dict.fromkeys(("flow_steps", "pairs", "decoder_steps", "decoder_rollouts"), (0, -1)),
+    **dict.fromkeys(("decoder_samples", "decoder_epochs", "decoder_batch_size"), (0, -1)),
+    **dict.fromkeys(("decoder_draws", "decoder_patience", "decoder_validation_batches"), (0, -1)),
+    "gae_lambda": (-2.0, 1.01),
+    "stage_shares": ((), (1.5, -0.5), (0.0, 1.0)),
+}
+"""By hyper-parameter; `decoder_epochs=0` once counted as a method that had diverged."""
+
+
+def numeric(hint: Any) -> bool:
+    parts = typing.get_args(hint) or (hint,)
+    return hint is not bool and any(part in (int, float) for part in parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_has_bounds_and_keeps_to_them(name: str) -> None:
+    cls = lookup(name).cls
+    numbers = {field for field, hint in hyperparameter_fields(cls).items() if numeric(hint)}
+    assert numbers == set(bounds.bounds_of(cls))
+    assert numbers <= set(IMPOSSIBLE)
+    for field in numbers:
+        for value in IMPOSSIBLE[field]:
+            with pytest.raises(ValueError, match=f"^{field} = .* must be "):
+                make(name, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("gorl-fm.decoder_epochs=0", "decoder_epochs = 0 must be at least 1"),
+        ("*.decoder_draws=0", "decoder_draws = 0 must be at least 1"),
+        ("ppo.actor_hidden=", "actor_hidden = nothing must be a list of numbers at least 1"),
+        ("ppo.clip=-1", "clip = -1.0 must be above 0"),
+        ("ppo.gae_lambda=-2", "gae_lambda = -2.0 must be at least 0 and at most 1"),
+        ("gorl-diff.decoder_steps=1", "a diffusion needs at least 2"),
+        ("protocol.eval_episodes=2000000", "eval_episodes = 2000000: at most 1,073,741"),
+        ("protocol.eval_interval=0", "eval_interval = 0: must be at least 1"),
+    ],
+)
+def test_what_is_impossible_is_refused_before_anything_runs(setting: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_request("all", "CheetahRun", "1", "smoke", "native", None, (setting,))
+    assert expected in str(caught.value)
+
+
+def test_steps_that_a_counter_cannot_hold() -> None:
+    changes = ("protocol.total_steps=4000000000", "protocol.eval_interval=100000000")
+    with pytest.raises(UserError, match="must leave at most 2,147,483,647 environment steps"):
+        make_request("ppo", "CheetahRun", "1", "smoke", "native", None, changes)
+
+
+def test_one_transition_is_too_few_for_a_decoder() -> None:
+    fit = Fit(Flow(2, 1, (4,)), 1e-3, 4, 1, 1, 10, 1, 1)
+    assert fit.empty(1, 2).obs.shape == (1, 2, 2)
+    with pytest.raises(ValueError, match="at least 2 transitions"):
+        fit.empty(1, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bolder(PPO):
+    """Changes a default, and redeclares one type with other bounds."""
+
+    clip: float = 0.3
+    gae_lambda: bounds.Positive = 1.5
+
+    def __post_init__(self) -> None:
+        """Checks nothing."""
+
+
+def test_a_subclass_inherits_bounds_unless_it_declares_its_own() -> None:
+    found = bounds.bounds_of(Bolder)
+    assert found["clip"] == bounds.Bounds(0, above=True)
+    assert str(found["gae_lambda"]) == "above 0"
+    spec, pipeline = EnvSpec(1, 1), Pipeline(1, 1, 1)
+    bounds.check(Bolder(spec, pipeline))
+    with pytest.raises(ValueError, match=r"clip = -0\.3: must be above 0"):
+        bounds.check(Bolder(spec, pipeline, clip=-0.3))

@@ -1,0 +1,98 @@
+"""A task that rewards its action and a method that counts: every number is known beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
+from envs.api import Task, TaskState
+
+EPISODE = 10
+
+
+class ActionTask(Task):
+    """Rewards the first action, scaled to [0, 1]; observes the clock."""
+
+    name = "CheetahRun"
+    engine = "native"
+    obs_size = 2
+    action_size = 1
+    episode_length = EPISODE
+    model_hash = "none"
+
+    def reset(self, key: jax.Array) -> TaskState:
+        """Starts at a random clock."""
+        clock = jax.random.uniform(key)
+        return TaskState(clock, jnp.stack([clock, 1.0]), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: TaskState, action: jax.Array) -> TaskState:
+        """Advances the clock."""
+        clock = (state.physics + 0.1) % 1.0
+        reward = (action[0] + 1.0) / 2.0
+        return TaskState(clock, jnp.stack([clock, 1.0]), reward, jnp.zeros(()))
+
+
+class CounterState(NamedTuple):
+    """Updates and refits made, and a weight that can be poisoned."""
+
+    updates: jax.Array
+    refits: jax.Array
+    recorded: jax.Array
+    weight: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Counter(Algorithm[CounterState]):
+    """Acts by how often it was updated: its evaluation return tells which policy was evaluated.
+
+    Attributes:
+        poison_at: the update in which some seeds' weight becomes NaN; -1 is never.
+        extra: rollouts taken after the first stage.
+    """
+
+    poison_at: int = -1
+    extra: int = 0
+
+    def init(self, key: jax.Array) -> CounterState:
+        """Starts at nothing."""
+        zero = jnp.zeros((), jnp.float32)
+        return CounterState(zero, zero, zero, jax.random.uniform(key))
+
+    def parameters(self, state: CounterState) -> Any:
+        """Returns the weight."""
+        return state.weight
+
+    def act(
+        self, state: CounterState, obs: jax.Array, key: jax.Array, mode: Mode
+    ) -> tuple[jax.Array, Extras]:
+        """Acts so that the reward is updates / 100, or half of it in `sample` mode."""
+        reward = state.updates / 100.0 * (1.0 if mode == "deterministic" else 0.5)
+        action = jnp.broadcast_to(2.0 * reward - 1.0, (obs.shape[0], self.env.action_size))
+        return action, {"noise": jax.random.normal(key, (obs.shape[0],))}
+
+    def update(
+        self, state: CounterState, rollout: Rollout, key: jax.Array
+    ) -> tuple[CounterState, Metrics]:
+        """Counts, and mixes all that it was given into the weight."""
+        seen = jnp.mean(rollout.extras["noise"]) + jnp.mean(rollout.obs) + jnp.mean(rollout.reward)
+        weight = state.weight + 0.01 * (seen + jax.random.normal(key))
+        # Only seeds whose weight started in the upper half are poisoned.
+        poisoned = (state.updates == self.poison_at) & (state.weight > 0.5)
+        weight = jnp.where(poisoned, jnp.nan, weight)
+        return state._replace(updates=state.updates + 1, weight=weight), {"weight": weight}
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Two stages, 3 updates and the rest."""
+        return Stage(3, self.extra), Stage(self.pipeline.updates - 3)
+
+    def record(self, state: CounterState, rollout: Rollout) -> CounterState:
+        """Counts the rollout."""
+        return state._replace(recorded=state.recorded + 1)
+
+    def advance(self, state: CounterState, key: jax.Array) -> CounterState:
+        """Counts the refit."""
+        return state._replace(refits=state.refits + 1, weight=state.weight + jax.random.normal(key))

@@ -1,0 +1,576 @@
+"""`suite audit`: passes on a clean run, and names the cause of every planted unfairness."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from generate import generate_runs
+
+from reports.analysis.comparison import Analysis
+from reports.audit.checks import audit
+from reports.page.page import stamp
+from reports.runs.loading import load_results
+from reports.tables.runs import failures
+from reports.writing import report_options, verify
+from reports.writing.report import Request
+from suite.cli import EXIT_USER_ERROR, run_command
+from suite.common.errors import UserError
+from suite.configuration.protocol import load_protocol
+from suite.configuration.recipe import Ablation, Axis
+from suite.storage import digests
+
+ALGORITHMS = ("ppo", "fpo")
+SEEDS = (0, 1)
+
+
+class Audited(NamedTuple):
+    code: int
+    checks: dict[str, tuple[str, str]]
+
+    @property
+    def failed(self) -> set[str]:
+        return {name for name, (verdict, _) in self.checks.items() if verdict == "failed"}
+
+    def text(self, name: str) -> str:
+        return self.checks[name][1]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a real `suite run` leaves, of two methods and two seeds."""
+    path = tmp_path_factory.mktemp("clean") / "run"
+    arguments = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke", "--out", str(path)]
+    assert run_command(["run", "--algos", ",".join(ALGORITHMS), *arguments]) == 0
+    return path
+
+
+@pytest.fixture
+def run_dir(clean: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(clean, tmp_path / "run")
+
+
+@pytest.fixture
+def audited(capsys: pytest.CaptureFixture[str]) -> Callable[..., Audited]:
+    def invoke(*arguments: object) -> Audited:
+        capsys.readouterr()
+        code = run_command(["audit", *map(str, arguments), "--json"])
+        result = json.loads(capsys.readouterr().out)
+        checks = {each["name"]: (each["verdict"], each["text"]) for each in result["checks"]}
+        assert result["verdict"] == ("failed" if code else "ok")
+        return Audited(code, checks)
+
+    return invoke
+
+
+def cell_path(run_dir: Path, algorithm: str = "fpo", seed: int = 1) -> Path:
+    return run_dir / "CheetahRun" / algorithm / f"seed-{seed:03d}"
+
+
+def seal(cell: Path) -> None:
+    """Gives a cell the digests of its present files, as somebody who hides an edit would."""
+    names = [path.name for path in cell.iterdir() if path.name[0] != "."]
+    digests = {
+        name: hashlib.sha256((cell / name).read_bytes()).hexdigest()
+        for name in names
+        if name != "digests.json"
+    }
+    (cell / "digests.json").write_text(json.dumps({"files": digests, "before": {}}))
+
+
+def edit_json(path: Path, edit: Callable[[Any], None]) -> None:
+    data = json.loads(path.read_text())
+    edit(data)
+    path.write_text(json.dumps(data))
+
+
+def edit_run(cell: Path, edit: Callable[[Any], None]) -> None:
+    """Changes run.json and its digest: the run was made like that, nobody edited it."""
+    edit_json(cell / "run.json", edit)
+    seal(cell)
+
+
+def edit_curve(cell: Path, edit: Callable[[dict[str, str]], None]) -> None:
+    with open(cell / "curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        edit(row)
+    with open(cell / "curve.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_clean_run_passes(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    result = audited(run_dir)
+    assert result.code == 0
+    verdicts = {name: verdict for name, (verdict, _) in result.checks.items()}
+    assert verdicts.pop("tuning effort") == "not recorded"
+    verdicts.pop("code version")  # a checkout with changes is worth a warning
+    assert set(verdicts.values()) == {"ok"}
+    assert "640 environment steps in each of 4 finished runs" in result.text("equal steps")
+
+
+def test_provenance_of_a_real_run(run_dir: Path) -> None:
+    record = json.loads((cell_path(run_dir) / "run.json").read_text())
+    (start,) = record["provenance"]
+    last = list(csv.DictReader((cell_path(run_dir) / "curve.csv").read_text().splitlines()))[-1]
+    spent = float(last["train_seconds"]) + float(last["eval_seconds"])
+    assert start["compile_seconds"] > 0
+    assert start["wall_seconds"] > max(spent, start["compile_seconds"])
+    assert 10**8 < start["peak_memory_bytes"] < 10**11
+    assert start["device_peak_memory_bytes"] is None  # the CPU keeps no such count
+    assert len(record["configuration"]["eval_starts"]["sha256"]) == 16
+    assert record["configuration"]["return_bounds"] == [0.0, 1000.0]
+
+
+def test_one_percent_more_steps(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    def more(row: dict[str, str]) -> None:
+        for field in ("env_steps", "train_steps"):
+            row[field] = str(round(1.01 * int(row[field])))
+
+    def more_in_ledger(status: Any) -> None:
+        status["ledger"]["train_steps"] = round(1.01 * status["ledger"]["train_steps"])
+
+    for seed in SEEDS:
+        cell = cell_path(run_dir, "fpo", seed)
+        edit_curve(cell, more)
+        edit_json(cell / "status.json", more_in_ledger)
+        with np.load(cell / "episodes.npz") as arrays:
+            steps, returns = arrays["env_steps"], arrays["returns"]
+        np.savez(
+            cell / "episodes.npz", env_steps=np.round(1.01 * steps).astype(int), returns=returns
+        )
+        seal(cell)
+    result = audited(run_dir)
+    assert result.code == 1
+    assert result.failed == {"equal steps"}
+    assert "CheetahRun/fpo/seed-000 took 646 (+0.94%)" in result.text("equal steps")
+    assert "ppo" not in result.text("equal steps")
+
+
+def set_field(field: str, value: Any) -> Callable[[Any], None]:
+    def edit(record: Any) -> None:
+        record["configuration"][field] = value
+
+    return edit
+
+
+def set_rule(field: str, value: Any) -> Callable[[Any], None]:
+    def edit(record: Any) -> None:
+        record["configuration"]["protocol"][field] = value
+
+    return edit
+
+
+def set_device(field: str, value: Any) -> Callable[[Any], None]:
+    def edit(record: Any) -> None:
+        record["provenance"][0]["device"][field] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "check", "cause"),
+    [
+        (
+            set_field("eval_starts", {"sha256": "0" * 16, "projection": 1e3}),
+            *("evaluation starts",) * 2,
+        ),
+        (set_field("engine", "jax"), "engine", "jax in CheetahRun/fpo/seed-001"),
+        (set_field("model_hash", "f" * 64), "task models", "f" * 16),
+        (set_rule("normalizer", "legacy"), "observations", 'normalizer: "legacy" in'),
+        (set_rule("normalizer_timing", "before"), "observations", 'normalizer_timing: "before"'),
+        (set_rule("truncation", "masked"), "rewards and time limits", 'truncation: "masked"'),
+        (set_rule("starts", "own"), "training starts", 'starts: "own"'),
+        (set_rule("eval_seed", 7), "evaluation rule", "eval_seed: 7"),
+        (set_rule("num_epochs", 9), "budget and geometry", "num_epochs: 9"),
+        (set_device("x64", True), "numerics", "64-bit numbers, whole products in CheetahRun/fpo"),
+        (set_field("parameter_count", 3), "parameter counts", "CheetahRun/fpo 3 and"),
+    ],
+)
+def test_planted_unfairness(
+    run_dir: Path,
+    audited: Callable[..., Audited],
+    edit: Callable[[Any], None],
+    check: str,
+    cause: str,
+) -> None:
+    edit_run(cell_path(run_dir), edit)
+    result = audited(run_dir)
+    assert result.code == 1
+    assert check in result.failed
+    assert "files" not in result.failed
+    if cause != check:
+        assert cause in result.text(check)
+    assert "CheetahRun/fpo" in result.text(check)
+
+
+def test_start_states_that_differ_by_rounding_only(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def nudge(record: Any) -> None:
+        starts = record["configuration"]["eval_starts"]
+        starts["sha256"], starts["projection"] = "0" * 16, starts["projection"] * (1 + 1e-7)
+
+    edit_run(cell_path(run_dir), nudge)
+    result = audited(run_dir)
+    assert result.code == 0
+    assert result.checks["evaluation starts"][0] == "warning"
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_an_edited_curve(run_dir: Path, audited: Callable[..., Audited], hidden: bool) -> None:
+    def improve(row: dict[str, str]) -> None:
+        row["return_mean"] = str(float(row["return_mean"]) + 0.5)
+
+    edit_curve(cell_path(run_dir), improve)
+    if hidden:
+        seal(cell_path(run_dir))
+    result = audited(run_dir)
+    assert result.code == 1
+    assert result.failed == {"files", "curves"}
+    assert "CheetahRun/fpo/seed-001 its curve says" in result.text("curves")
+    assert ("curve.csv is not what was written" in result.text("files")) == (not hidden)
+
+
+def test_an_edit_that_only_the_digest_knows(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    def hurry(row: dict[str, str]) -> None:
+        row["wall_seconds"] = "1.0"
+
+    edit_curve(cell_path(run_dir), hurry)
+    result = audited(run_dir)
+    assert result.failed == {"files", "curves"}
+    assert "CheetahRun/fpo/seed-001: curve.csv is not what was written" in result.text("files")
+    assert load_results([run_dir]).runs_of("fpo", "CheetahRun")[1].state == "damaged"
+
+
+def test_a_missing_seed(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    shutil.rmtree(cell_path(run_dir))
+    result = audited(run_dir)
+    assert result.failed == {"every cell"}
+    assert result.text("every cell") == "missing: CheetahRun/fpo/seed-001"
+
+
+@pytest.mark.parametrize(("tries", "times"), [(1, "once"), (2, "2 times")])
+def test_a_seed_that_was_tried_again(
+    run_dir: Path, audited: Callable[..., Audited], tries: int, times: str
+) -> None:
+    """What `--retry-diverged` sets aside shows: who tries until it works, selects."""
+    assert audited(run_dir).checks["first tries"][0] == "ok"
+    cell = cell_path(run_dir)
+    for number in range(1, tries + 1):
+        shutil.copytree(cell, cell.with_name(f"{cell.name}.diverged-{number}"))
+    result = audited(run_dir)
+    assert result.code == 0
+    assert result.checks["first tries"][0] == "warning"
+    said = f"CheetahRun/fpo/seed-001 diverged {times} before and was started afresh"
+    assert said in result.text("first tries")
+    results = load_results([run_dir])
+    assert stamp(results).level == "warn"
+    rows = [[entry.text for entry in row] for row in failures(Analysis(results)).rows]
+    (row,) = [row for row in rows if row[0] == "retried"]
+    assert row[1].startswith("CheetahRun/fpo/seed-001#") and times in row[2]
+
+
+def test_a_seed_that_is_missing_everywhere(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    for algorithm in ALGORITHMS:
+        shutil.rmtree(cell_path(run_dir, algorithm))
+    assert "CheetahRun/ppo/seed-001, CheetahRun/fpo/seed-001" in audited(run_dir).text("every cell")
+
+
+def test_another_package_version_is_a_warning(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def update(record: Any) -> None:
+        record["provenance"][0]["packages"]["mujoco"] = "9.9.9"
+
+    edit_run(cell_path(run_dir), update)
+    result = audited(run_dir)
+    assert result.code == 0
+    verdict, text = result.checks["package versions"]
+    assert (verdict, text[:44]) == ("warning", "mujoco 9.9.9 in CheetahRun/fpo/seed-001, 4.0"[:44])
+
+
+def test_a_method_that_was_changed_between_its_seeds(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def change(record: Any) -> None:
+        method = record["provenance"][0]["method"]
+        method["source"], method["modules"]["algorithms.parts.flow"] = "0" * 16, "1" * 12
+
+    assert "each method has one source in all of its runs" in audited(run_dir).text("code version")
+    edit_run(cell_path(run_dir), change)
+    result = audited(run_dir)
+    assert result.failed == {"code version"}
+    said = "FPO was changed in algorithms.parts.flow between its runs: source 0000000000000000 in"
+    assert said in result.text("code version")
+    assert "PPO" not in result.text("code version").replace("FPO", "")
+
+
+def test_a_method_that_was_changed_while_a_seed_was_stopped(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def resume(record: Any) -> None:
+        (start,) = record["provenance"]
+        method = {**start["method"], "source": "f" * 16}
+        record["provenance"].append({**start, "method": method})
+
+    for seed in SEEDS:
+        edit_run(cell_path(run_dir, "fpo", seed), resume)
+    assert audited(run_dir).failed == {"code version"}
+
+
+def test_older_runs_do_not_tell_the_source_of_their_method(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    def forget(record: Any) -> None:
+        del record["provenance"][0]["method"]
+
+    edit_run(cell_path(run_dir), forget)
+    result = audited(run_dir)
+    assert result.code == 0
+    verdict, text = result.checks["code version"]
+    assert verdict == "warning"
+    assert "source of the method not told by CheetahRun/fpo/seed-001" in text
+    for algorithm in ALGORITHMS:
+        for seed in SEEDS:
+            cell = cell_path(run_dir, algorithm, seed)
+            edit_run(cell, lambda record: record["provenance"][0].pop("method", None))
+    assert "no run tells the source of its method" in audited(run_dir).text("code version")
+
+
+@pytest.mark.parametrize("lost", ["episodes.npz", "policy-0.npz", "metrics.csv", "digests.json"])
+def test_a_directory_copied_in_part(
+    run_dir: Path, audited: Callable[..., Audited], lost: str
+) -> None:
+    (cell_path(run_dir) / lost).unlink()
+    result = audited(run_dir)
+    assert "files" in result.failed
+    assert f"CheetahRun/fpo/seed-001: {lost} is missing" in result.text("files")
+
+
+def test_a_cell_that_kept_only_its_status(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    for path in cell_path(run_dir).iterdir():
+        if path.name != "status.json":
+            path.unlink()
+    assert "CheetahRun/fpo/seed-001: run.json is missing" in audited(run_dir).text("files")
+
+
+def test_a_flipped_bit_in_a_kept_policy(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    path = cell_path(run_dir) / "policy-0.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "policy-0.npz is not what was written" in audited(run_dir).text("files")
+
+
+def test_swapped_cells(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    first, second = cell_path(run_dir, "fpo", 0), cell_path(run_dir, "fpo", 1)
+    first.rename(run_dir / "aside")
+    second.rename(first)
+    (run_dir / "aside").rename(second)
+    result = audited(run_dir)
+    assert "files" in result.failed
+    assert "its run.json is that of CheetahRun/fpo seed 1" in result.text("files")
+
+
+def test_a_seed_made_by_copying_another(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    shutil.rmtree(cell_path(run_dir))
+    shutil.copytree(cell_path(run_dir, "fpo", 0), cell_path(run_dir))
+    edit_run(cell_path(run_dir), set_field("seed", 1))
+    result = audited(run_dir)
+    assert result.failed == {"every cell"}
+    assert "has the same returns as seed 0: one is a copy" in result.text("every cell")
+
+
+def test_unfairness_between_directories(
+    run_dir: Path, tmp_path: Path, audited: Callable[..., Audited]
+) -> None:
+    other = shutil.copytree(run_dir, tmp_path / "other")
+    shutil.rmtree(run_dir / "CheetahRun" / "fpo")
+    shutil.rmtree(other / "CheetahRun" / "ppo")
+    assert audited(run_dir, other).code == 0
+    for seed in SEEDS:
+        edit_run(cell_path(other, "fpo", seed), set_rule("total_steps", 800))
+    edit_json(other / "protocol.json", lambda record: record["protocol"].update(total_steps=800))
+    result = audited(run_dir, other)
+    assert {"protocol", "budget and geometry"} <= result.failed
+    assert "total_steps (640 and 800)" in result.text("protocol")
+
+
+def test_tuning_effort_is_shown(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    def tuned(**effort: int) -> Callable[[Any], None]:
+        table = {name: {"configurations": count} for name, count in effort.items()}
+        return lambda record: record["protocol"].update(tuning=table)
+
+    edit_json(run_dir / "protocol.json", tuned(ppo=3, fpo=3))
+    assert audited(run_dir).checks["tuning effort"][0] == "ok"
+    edit_json(run_dir / "protocol.json", tuned(ppo=30, fpo=3))
+    verdict, text = audited(run_dir).checks["tuning effort"]
+    assert verdict == "warning"
+    assert text == "PPO: configurations = 30; FPO: configurations = 3"
+
+
+def test_reports_are_stamped(run_dir: Path) -> None:
+    assert stamp(load_results([run_dir])).level != "bad"
+    shutil.rmtree(cell_path(run_dir))
+    verdict = stamp(load_results([run_dir]))
+    assert verdict.level == "bad"
+    assert "Audit failed: every cell" in verdict.text
+
+
+def test_older_runs_have_no_digests_and_no_fault(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    for path in run_dir.glob("*/*/seed-*/digests.json"):
+        edit_json(
+            path.with_name("run.json"), lambda record: record["configuration"].pop("eval_starts")
+        )
+        path.unlink()
+    result = audited(run_dir)
+    assert result.code == 0
+    assert result.checks["files"][0] == result.checks["evaluation starts"][0] == "not recorded"
+
+
+def test_a_report_is_made_again(
+    run_dir: Path, tmp_path: Path, audited: Callable[..., Audited]
+) -> None:
+    report = tmp_path / "report"
+    arguments = ["--reps", "50", "--seed", "3", "--format", "tables", "--diverged", "last"]
+    assert run_command(["report", str(run_dir), "--out", str(report), *arguments]) == 0
+    assert audited(run_dir, "--report", report).checks["report"][0] == "ok"
+    table = report / "tables" / "final_returns.csv"
+    original = table.read_text()
+    number = original.splitlines()[1].split(",")[-1]
+    table.write_text(original.replace(number, "999.99", 1))
+    result = audited(run_dir, "--report", report)
+    assert result.failed == {"report"}
+    assert "tables/final_returns.csv line 2 says" in result.text("report")
+    table.unlink()
+    (report / "report.html").write_text("not asked for")
+    request = json.loads((report / "request.json").read_text())
+    assert "tables/final_returns.csv" in request["files"] and "report.html" not in request["files"]
+    text = audited(run_dir, "--report", report).text("report")
+    assert "final_returns.csv is missing" in text and "report.html is no part of it" in text
+
+
+def test_a_report_that_was_cut_off_says_so(
+    run_dir: Path, tmp_path: Path, audited: Callable[..., Audited]
+) -> None:
+    (tmp_path / "request.json").write_text(json.dumps({**ASKED, "files": {}, "replaces": []}))
+    assert "cut off" in audited(run_dir, "--report", tmp_path).text("report")
+
+
+@pytest.mark.parametrize(
+    ("option", "bounds"), [("--seed", report_options.SEEDS), ("--reps", report_options.REPETITIONS)]
+)
+def test_audit_takes_what_report_takes(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], option: str, bounds: tuple[int, int]
+) -> None:
+    field = {"--seed": "seed", "--reps": "repetitions"}[option]
+
+    def asked(value: int) -> Request:
+        changes: dict[str, Any] = {field: value}
+        return dataclasses.replace(Request((run_dir,)), **changes)
+
+    for value in bounds:
+        request = asked(value)
+        again, _ = verify._request(request.to_plain(["tables"]), (run_dir,), "")
+        assert again == request
+    for value in (bounds[0] - 1, bounds[1] + 1):
+        assert run_command(["report", str(run_dir), option, str(value)]) == EXIT_USER_ERROR
+        with pytest.raises(UserError, match=field):
+            asked(value)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+ASKED = {
+    "mode": "sample",
+    "diverged": "zero",
+    "incomplete": "zero",
+    "reference": "",
+    "repetitions": 9,
+    "seed": 0,
+    "parts": ["tables"],
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, "{", "[]", "{}", '{"repetitions": "x"}'),
+        *(json.dumps({**ASKED, field: 1e99}) for field in ASKED),
+        *(json.dumps({**ASKED, field: True}) for field in ("repetitions", "seed")),
+        json.dumps({**ASKED, "reference": "../elsewhere.csv"}),
+    ],
+)
+def test_a_report_that_does_not_say_how_it_was_made(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "request.json").write_text(content)
+    code = run_command(["audit", str(run_dir), "--report", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert code == EXIT_USER_ERROR
+    assert "request.json is" in error and len(error.splitlines()) == 1
+
+
+def test_unfinished_runs_fail_but_are_not_unfair(tmp_path: Path) -> None:
+    run = generate_runs(tmp_path / "run", ("ppo",), ("CheetahRun",), SEEDS, 5)
+    assert all(check.verdict != "failed" for check in audit(load_results([run.path])))
+    generate_runs(run.path, ("ppo",), ("CheetahRun",), SEEDS, 5, state="running", evaluations=3)
+    checks = {check.name: check for check in audit(load_results([run.path]))}
+    assert checks["finished"].verdict == "failed"
+    assert "CheetahRun/ppo/seed-000 not finished: 20 of 40 updates" in checks["finished"].text
+    assert stamp(load_results([run.path])).level == "warn"
+
+
+@pytest.mark.parametrize(
+    ("state", "after"), [("running", "running"), ("diverged", "diverged"), ("done", "damaged")]
+)
+def test_a_save_that_was_cut_off(tmp_path: Path, state: str, after: str) -> None:
+    """What is announced but not written is an unfinished save, unless all was said to be done."""
+    points = 5 if state == "done" else 3
+    arguments = ("ppo",), ("CheetahRun",), SEEDS, 5
+    run = generate_runs(tmp_path / "run", *arguments, state=state, evaluations=points)
+    cell = cell_path(run.path, "ppo", 0)
+    digests.announce(cell, {"curve.csv": b"the next one"})
+    found = load_results([run.path]).runs_of("ppo", "CheetahRun")[0]
+    assert (found.state, found.files.unsaved) == (after, ("curve.csv",))
+    (cell / "curve.csv").write_bytes((cell / "curve.csv").read_bytes().replace(b"0,0", b"0,1", 1))
+    assert load_results([run.path]).runs_of("ppo", "CheetahRun")[0].state == "damaged"
+
+
+def test_arms_of_an_ablation_are_audited_one_by_one(
+    tmp_path: Path, audited: Callable[..., Audited], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Ablation(
+        name="mine",
+        description="",
+        protocol=load_protocol("smoke"),
+        source=None,
+        algorithms=("ppo",),
+        tasks=("CheetahRun",),
+        seeds=SEEDS,
+        engine="native",
+        settings=(),
+        metrics=(),
+        axes=(Axis("protocol.discount", (0.9, 0.99)),),
+    ).write(tmp_path)
+    generate_runs(tmp_path / "0.9", ("ppo",), ("CheetahRun",), SEEDS, 5)
+    result = audited(tmp_path)
+    assert result.failed == {"0.99: every cell"}
+    assert result.checks["0.9: equal steps"][0] == "ok"
+    generate_runs(tmp_path / "0.99", ("ppo",), ("CheetahRun",), SEEDS, 5)
+    assert audited(tmp_path).code == 0
+    assert run_command(["audit", str(tmp_path), str(tmp_path / "0.9")]) == EXIT_USER_ERROR
+    assert "is an ablation; name it by itself" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""Provenance tells the machine, but neither the person nor the host."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from suite.storage import provenance
+from suite.training import resources
+
+
+def test_names_of_people_and_hosts_and_secrets_stay_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax.devices()  # XLA reads its flags once, and ends the process where it does not know one
+    home = tmp_path / "somewhere"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("API_TOKEN", "tk-123456")
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to={home}/dump --xla_on=jdoe")
+    monkeypatch.setattr(getpass, "getuser", lambda: "jdoe")
+    monkeypatch.setattr(socket, "gethostname", lambda: "lab-box.example")
+    arguments = [f"{home}/bin/suite", "run", "--out", f"{home}/runs", "/data/jdoe/a"]
+    arguments += ["--protocol=/home/other/p.toml", "lab-box.example", "ppo"]
+    arguments += [f"{Path.cwd()}/runs/a", f"{Path.cwd()}-2/b", "--out=/mnt/x/jdoe", "a/b"]
+    arguments += ["relative/jdoe"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    facts = provenance.provenance()
+    text = json.dumps(facts)
+    for private in ("jdoe", "lab-box", "somewhere", "other", "mnt", "tk-123456", platform.node()):
+        assert not re.search(rf"(?<!\w){re.escape(private)}(?!\w)", text)
+    assert facts["command"] == [
+        *("suite", "run", "--out", "~/runs", ".../a"),
+        *("--protocol=~/p.toml", "HOST", "ppo"),
+        *("./runs/a", ".../b", "--out=.../USER", "a/b", "relative/USER"),
+    ]
+    assert facts["environment"]["XLA_FLAGS"] == "--xla_dump_to=~/dump --xla_on=USER"
+
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+    monkeypatch.setattr(socket, "gethostname", lambda: "")
+    monkeypatch.setattr(sys, "argv", ["suite", "run"])
+    assert provenance.provenance()["command"] == ["suite", "run"]
+
+
+def test_what_it_tells() -> None:
+    facts = provenance.provenance()
+    assert facts["python"] == platform.python_version()
+    assert facts["packages"]["jax"] == sys.modules["jax"].__version__
+    assert facts["device"]["platform"] == "cpu"
+    assert facts["device"]["x64"] is False
+    assert facts["device"]["backend"] == jax.devices()[0].client.platform_version
+    assert facts["cpus_available"] >= 1
+
+
+def test_git_state_is_that_of_the_suites_own_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    monkeypatch.setattr(provenance, "_ROOT", tmp_path)
+    assert provenance.provenance()["git"] is None
+    git("init", "-q")
+    assert provenance.provenance()["git"] is None  # no commit yet
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    assert provenance.provenance()["git"] == {"commit": git("rev-parse", "HEAD"), "clean": True}
+    (tmp_path / "file").write_text("b")
+    assert provenance.provenance()["git"]["clean"] is False
+    (tmp_path / "inside").mkdir()
+    monkeypatch.setattr(provenance, "_ROOT", tmp_path / "inside")
+    assert provenance.provenance()["git"] is None  # somebody else's checkout around the suite
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can let the peak begin anew")
+def test_peak_memory_is_that_of_one_start() -> None:
+    size = 200 << 20
+    resources.forget_peak()
+    before = resources.peak_memory()
+    assert before is not None
+    block = b"x" * size
+    during = resources.peak_memory()
+    assert during is not None and 0.9 * size < during - before < 2 * size
+    del block
+    resources.forget_peak()
+    after = resources.peak_memory()
+    assert after is not None and after - before < size / 2
