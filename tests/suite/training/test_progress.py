@@ -119,7 +119,7 @@ def test_a_run_that_is_to_outlive_its_terminal_does() -> None:
 
 def test_a_second_interrupt_ends_the_process_at_once() -> None:
     program = (
-        "import time; from suite import interrupt\n"
+        "import time; from suite.common import interrupt\n"
         "with interrupt.handling():\n"
         "    print('ready', flush=True)\n"
         "    while not interrupt.requested(): time.sleep(0.01)\n"
