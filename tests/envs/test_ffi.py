@@ -86,7 +86,7 @@ def test_arguments_are_read_only() -> None:
 IN_FLIGHT_AT_EXIT = """
 import time
 import jax, jax.numpy as jnp
-from envs.ffi import call_cpu_function, register_cpu_function
+from envs.engines.ffi import call_cpu_function, register_cpu_function
 
 def slow(x, y):
     time.sleep(0.01)
@@ -114,7 +114,7 @@ def test_a_program_in_flight_does_not_crash_the_exit() -> None:
 
 CACHED_ROLLOUT = """
 import jax, jax.numpy as jnp
-from envs.engines import load_task
+from envs.engines.choice import load_task
 from envs.vector import VectorEnv
 
 hits = []

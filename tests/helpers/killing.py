@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from suite.configuration import protocol
 from suite.configuration.protocol import load_protocol
 from suite.storage.run_directory import RunDirectory
 
@@ -27,7 +26,7 @@ Moment = tuple[str, int, float]
 
 def small_protocol(directory: Path) -> Path:
     """Writes the smoke protocol with an evaluation after every update."""
-    text = (Path(protocol.__file__).parent / "protocols" / "smoke.toml").read_text()
+    text = (ROOT / "suite" / "protocols" / "smoke.toml").read_text()
     path = directory / "small.toml"
     path.write_text(text.replace("eval_interval = 4", "eval_interval = 1"))
     assert load_protocol(str(path)).eval_interval == 1
@@ -45,7 +44,7 @@ def start(command: Sequence[str], moment: Moment | None = None) -> subprocess.Po
     """Starts `suite` with these arguments; with a moment, in a process that dies at it."""
     program = ["-m", "suite.cli"]
     if moment is not None:
-        program = [str(ROOT / "tests" / "dying.py"), *map(str, moment)]
+        program = [str(ROOT / "tests" / "helpers" / "dying.py"), *map(str, moment)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, *program, *command],

@@ -72,6 +72,11 @@ def imported_modules(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def is_room(name: str) -> bool:
+    """`from suite.common import formatting` names the room too."""
+    return (ROOT / Path(*name.split("."))).is_dir()
+
+
 def imported_packages(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imported_modules(parse(path))}
 
@@ -131,7 +136,8 @@ def test_reports_read_only_the_store() -> None:
         f"{relative(path)} imports {name}"
         for path in sources("reports")
         for name in imported_modules(parse(path))
-        if name.startswith("suite.") and not f"{name}.".startswith(REPORTS_MAY_IMPORT)
+        if name.startswith("suite.") and not is_room(name)
+        if not f"{name}.".startswith(REPORTS_MAY_IMPORT)
     ]
     assert not wrong
 

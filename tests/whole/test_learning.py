@@ -101,7 +101,7 @@ def _mean_loss(task: Probe, obs: jax.Array, action: jax.Array) -> jax.Array:
 
 def _value_error(program: Program, task: Probe, obs: jax.Array, state: SeedState) -> jax.Array:
     """Mean absolute error of the critic on obs [N, O]."""
-    algorithm: Any = program.algorithm
+    algorithm: Any = getattr(program.algorithm, "encoder", program.algorithm)
     learner: Any = getattr(state.algorithm, "learner", state.algorithm)
     inputs = learner.normalizer(obs)
     values = algorithm.critic.forward(learner.networks.critic, inputs)[..., 0]

@@ -97,7 +97,7 @@ def test_a_method_need_not_have_what_concerns_all() -> None:
 def test_no_entry_types_a_value_that_only_the_code_should_know() -> None:
     """`paper` and `fair` are looked up: changing a preset changes the table."""
     known = {"topic", "algorithms", "fields", "paper_text", "reference_code", "source", "reason"}
-    text = (ROOT / "suite" / "deviations.toml").read_text(encoding="utf-8")
+    text = (ROOT / "suite" / "catalog" / "deviations.toml").read_text(encoding="utf-8")
     assert set(re.findall(r"^(\w+) = ", text, flags=re.MULTILINE)) == known
     # A value that a reason names in the way of a setting must be one that the field can take.
     for deviation in load_deviations():
@@ -108,7 +108,7 @@ def test_no_entry_types_a_value_that_only_the_code_should_know() -> None:
 
 def test_the_stored_presets_are_not_stale() -> None:
     """Reports read them; they show what the code resolves to, field by field."""
-    file = (ROOT / "suite" / "presets.json").read_text(encoding="utf-8")
+    file = (ROOT / "suite" / "catalog" / "presets.json").read_text(encoding="utf-8")
     command = "python -m suite.catalog.deviations > suite/catalog/presets.json"
     assert file == f"{presets_json()}\n", f"write it again: {command}"
     for preset in COMPARED:

@@ -597,7 +597,7 @@ def test_a_fault_of_the_program_is_no_divergence_and_keeps_its_traceback(
     assert kept.code == 70
     assert "Traceback" not in kept.err
     line = kept.err.splitlines()[-1]
-    assert "ZeroDivisionError: of a method (test_suite_cli.py, line" in line
+    assert "ZeroDivisionError: of a method (test_command_line.py, line" in line
     (file,) = tmp_path.glob("suite-traceback-*.txt")
     assert str(file) in line
     assert "raise self.fail" in file.read_text()

@@ -120,7 +120,7 @@ def _observations(interval: int, updates: int, length: int = 5) -> list[np.ndarr
     seen = [np.asarray(state.envs.obs)]
     train = jax.jit(program.train)
     for _ in range(updates):
-        state, _ = train(state, jnp.int32(1))
+        state, _, _ = train(state, program.no_metrics(state), jnp.int32(0), jnp.int32(1))
         seen.append(np.asarray(state.envs.obs))
     assert int(state.envs.steps) == updates * 3 * length  # restarts lose no step of the ledger
     return seen

@@ -65,7 +65,8 @@ def test_what_the_class_reaches_by_imports_counts(
     assert own == {f"lab_methods.{each}" for each in ("method", "nets", "deep.inner")}
     # What FPO is made of, and neither PPO nor GoRL.
     ours = {name.partition(".")[2] for name in before} - {each.partition(".")[2] for each in own}
-    assert {"api", "fpo", "flow", "networks", "normalizer", "ppo_core", "returns"} <= ours
+    parts = {"flow", "networks", "normalizer", "on_policy", "returns"}
+    assert {"api", "fpo", *(f"parts.{each}" for each in parts)} <= ours
     assert not {"ppo", "gorl", "registry"} & ours
     (package / "aside.py").write_text("unrelated = False\n")
     assert digests(monkeypatch) == before

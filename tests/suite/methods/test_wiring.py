@@ -281,7 +281,7 @@ def test_samples_that_do_not_depend_on_the_key_are_warned_of(
 def test_an_error_is_told_with_its_place() -> None:
     text = refusal(mean=lambda self, state, obs: obs @ state["weights"].T)
     assert text.startswith("algorithm mine: act in mode sample fails: TypeError: ")
-    assert "test_suite_wiring.py:" in text
+    assert "test_wiring.py:" in text
 
 
 def test_a_hyper_parameter_that_cannot_be_hashed() -> None:
