@@ -20,10 +20,11 @@ def steps_check(results: Results) -> Check:
     not known: neither makes a comparison unfair by itself, but nobody may call them equal.
     """
     budget, done = results.budget, _in_state(results, "done")
-    taken = {run_name(run): run.status.ledger.env_steps for run in done if run.status}
+    # A list: in two directories, or two settings, runs have one name.
+    taken = [(run_name(run), run.status.ledger.env_steps) for run in done if run.status]
     wrong = [
         f"{name} took {steps:,} ({100 * (steps - budget) / budget:+.2g}%)"
-        for name, steps in taken.items()
+        for name, steps in taken
         if steps != budget
     ]
     if wrong:

@@ -175,6 +175,24 @@ def test_runs_stopped_at_a_tenth_and_at_nine_tenths(tmp_path: Path) -> None:
         assert said in captions[name]
 
 
+def test_steps_of_runs_of_one_name_are_all_judged(tmp_path: Path) -> None:
+    half = generate_runs(tmp_path / "half", ("ppo",), (TASK,), (0, 1), POINTS, evaluations=6)
+    whole = ("ppo",), (TASK,), (0, 1), POINTS
+    one = generate_runs(tmp_path / "one", *whole, hyperparameters={"clip": 0.2})
+    two = generate_runs(tmp_path / "two", *whole, hyperparameters={"clip": 0.3})
+
+    def steps(*runs: RunDirectory) -> tuple[str, str]:
+        checks = {each.name: each for each in audit(load_results([run.path for run in runs]))}
+        return checks["equal steps"].verdict, checks["equal steps"].text
+
+    verdict, text = steps(one, two)
+    assert verdict == "ok"
+    assert "in each of 4 finished runs" in text
+    verdict, text = steps(half, one, two)
+    assert verdict == "failed"
+    assert text.count("(-50%)") == 2
+
+
 def test_budgets_of_runs_that_are_all_under_way_or_diverged(tmp_path: Path) -> None:
     arguments = (tmp_path / "run", ("ppo",), (TASK,), (0, 1), POINTS)
     run = generate_runs(*arguments, state="running", evaluations=6)
