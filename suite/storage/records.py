@@ -62,7 +62,7 @@ class Ledger:
 
     Attributes:
         train_steps: steps that policies were updated from.
-        warmup_steps: steps before the first update.
+        warmup_steps: steps of a warm-up, before the first update.
         decoder_data_steps: steps taken only to fit a decoder on.
         eval_steps: steps of evaluation episodes; no part of the budget.
     """
@@ -94,7 +94,7 @@ class CurveRow:
         return_std: standard deviation over episodes, with denominator `episodes`.
         episodes: evaluation episodes in this mode.
         wall_seconds: since the cell began, compilation included, pauses not.
-        updates: policy updates.
+        updates: of the budget, those of a warm-up included.
         stage: index of the stage the policy was evaluated in.
         train_steps: see `Ledger`, likewise the three that follow.
         train_seconds: part of `wall_seconds` spent in rollouts and updates.
@@ -136,7 +136,7 @@ class Status:
 
     Attributes:
         state: `running` also stands for a cell that was stopped and can go on.
-        updates: policy updates made, out of `total_updates`.
+        updates: of the budget that are behind it, out of `total_updates`.
         ledger: environment steps by purpose.
         wall_seconds: as in `CurveRow`; shared by all seeds of the job.
         returns: the last evaluation's mean return by mode.
@@ -199,6 +199,8 @@ class Configuration:
         return_bounds: the least and the greatest return that an episode of the task can have,
             from which scores are made; None where the task does not tell. Runs of older
             versions did not record it, and all were of tasks with these.
+        gradient_steps: minibatches that the method learns from in one update of the budget; None
+            where it does not tell, and in runs of older versions.
     """
 
     algorithm: str
@@ -215,6 +217,7 @@ class Configuration:
     decoder: DecoderSource | None = None
     eval_starts: Mapping[str, Any] | None = None
     return_bounds: tuple[float, ...] | None = DEFAULT_RETURN_BOUNDS
+    gradient_steps: int | None = None
 
 
 ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, Any]] = {

@@ -33,6 +33,8 @@ class Elitist:
     spread: float
     note: str = "latent"
     evaluations_per_action: int = 0
+    rollout_length: int = PIPELINE.rollout_length
+    gradient_steps: int | None = None
 
     def init(self, key: jax.Array) -> BestLatent:
         """Begins at zero."""
