@@ -10,7 +10,7 @@ reward, the observation after it. Shapes: C transitions fit in, B are added or d
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple
+from typing import Generic, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class Replay(NamedTuple, Generic[Tree]):
                 return picked
             return jnp.where(self.size > 0, picked, jnp.nan)
 
-        return jax.tree.map(pick, self.ring)
+        return cast(Tree, jax.tree.map(pick, self.ring))
 
 
 def empty(transition: Tree, capacity: int) -> Replay[Tree]:

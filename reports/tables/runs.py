@@ -257,8 +257,10 @@ def _effort(group: Sequence[Run], steps_per_update: int) -> Iterator[Entry]:
     yield _median(ratios, ids, digits=5)
 
 
-def _gradient_steps(run: Run) -> int | None:
-    return run.configuration.gradient_steps if run.configuration else None
+def _gradient_steps(run: Run) -> float | None:
+    """Returns how many one update of the budget takes, as the run's newest start recorded it."""
+    recorded = _recorded(run, "gradient_steps")
+    return recorded[-1] if recorded else None
 
 
 def _recorded(run: Run, key: str) -> list[float]:

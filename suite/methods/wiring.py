@@ -156,7 +156,8 @@ class _Probe:
         # It runs once: most of the time would go into optimizing it.
         options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
         played = jax.device_get(jax.jit(self._play, compiler_options=options)(self.key))
-        places = {**{mode: f"act in mode {mode}" for mode in MODES}, "explore": "explore"}
+        places: dict[str, str] = {mode: f"act in mode {mode}" for mode in MODES}
+        places["explore"] = "explore"
         for name in (each for each in places if each in played):
             action = played[name]
             if not np.isfinite(action).all():

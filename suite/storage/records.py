@@ -199,8 +199,6 @@ class Configuration:
         return_bounds: the least and the greatest return that an episode of the task can have,
             from which scores are made; None where the task does not tell. Runs of older
             versions did not record it, and all were of tasks with these.
-        gradient_steps: minibatches that the method learns from in one update of the budget; None
-            where it does not tell, and in runs of older versions.
     """
 
     algorithm: str
@@ -217,7 +215,6 @@ class Configuration:
     decoder: DecoderSource | None = None
     eval_starts: Mapping[str, Any] | None = None
     return_bounds: tuple[float, ...] | None = DEFAULT_RETURN_BOUNDS
-    gradient_steps: int | None = None
 
 
 ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, Any]] = {

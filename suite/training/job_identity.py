@@ -80,7 +80,6 @@ def identify(
     """
     parameters = jax.eval_shape(algorithm.parameters, state.algorithm)
     protocol, decoders = context.protocol, context.decoders
-    each_rollout = algorithm.gradient_steps
 
     def configuration(cell: Cell) -> Configuration:
         return Configuration(
@@ -98,7 +97,6 @@ def identify(
             eval_starts=starts,
             return_bounds=task.return_bounds,
             decoder=decoders.source(cell) if decoders else None,
-            gradient_steps=each_rollout and each_rollout * algorithm.rollouts_per_update,
         )
 
     return JobIdentity(tuple(configuration(cell) for cell in job.cells), protocol)

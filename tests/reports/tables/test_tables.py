@@ -375,7 +375,7 @@ def test_gradient_steps_show_where_a_run_recorded_them(small_path: Path) -> None
         cell = Cell("ppo", TASKS[0], seed)
         record = run.read_run(cell)
         assert record
-        run.write_run(dataclasses.replace(record.configuration, gradient_steps=512), {})
+        run.write_run(record.configuration, {"gradient_steps": 512})
     cost = tables_of(analysis_of(small_path))["cost"]
     # 460,800 steps are 30 updates of 15,360.
     assert column(cost, "gradient steps") == ["15,360", *["not recorded"] * 3]

@@ -155,7 +155,7 @@ def test_the_ledger_counts_a_warm_up_inside_the_budget(tmp_path: Path, prepare: 
         assert [row.warmup_steps for row in rows] == warm
         record = context.run.read_run(cell)
         assert record is not None
-        assert record.configuration.gradient_steps == 3 * STEPS // LENGTH
+        assert record.provenance[-1]["gradient_steps"] == 3 * STEPS // LENGTH
         # The policy alone is kept, and a warm-up leaves one behind as any stage does.
         kept = [context.run.policy_path(cell, stage) for stage in (0, 1)]
         sizes = [path.stat().st_size for path in kept]
