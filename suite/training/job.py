@@ -189,22 +189,15 @@ class Training:
 
     def _describe(self) -> None:
         """Writes run.json of every seed."""
-        facts = {
-            **provenance(),
-            "method": method_facts(self._job.algorithm),
-            "gradient_steps": self._gradient_steps,
-        }
+        facts = {**provenance(), "method": method_facts(self._job.algorithm)}
+        if self.algorithm.gradient_steps is not None:
+            each = self.algorithm.rollouts_per_update  # of the budget's updates
+            facts["gradient_steps"] = each * self.algorithm.gradient_steps
         if self._lease is not None:
             facts["worker"] = self._lease.token
         with self._files.saving():
             for configuration in self._identity.configurations:
                 self._context.run.write_run(configuration, facts)
-
-    @property
-    def _gradient_steps(self) -> int | None:
-        """In one update of the budget; None where the method does not tell."""
-        steps = self.algorithm.gradient_steps
-        return None if steps is None else steps * self.algorithm.rollouts_per_update
 
     def _work(self, state: SeedState, starts: TaskState) -> SeedState:
         """Does what is due: an evaluation, a piece of a change of stage, a piece of a chunk."""
