@@ -50,7 +50,7 @@ class Noting(Algorithm[Notes]):
 
     rollout_length: Count = 2
     gradient_steps: Count = 3
-    capacity: Count = 100
+    capacity: Count = 150
     warm_up: int = 2
 
     def init(self, key: jax.Array) -> Notes:

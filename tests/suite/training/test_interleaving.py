@@ -116,7 +116,7 @@ def final_state(job: Job, context: RunContext) -> Notes:
 def test_a_method_is_shown_what_a_slow_loop_shows_it(tmp_path: Path, prepare: Prepare) -> None:
     job, context = prepare(tmp_path)
     run_job(job, context)
-    kept, filled, rewards = slow_loop(capacity=100)
+    kept, filled, rewards = slow_loop(capacity=150)
     state = final_state(job, context)
     assert state.recorded.tolist() == [WARM_UP * STEPS / LENGTH] * 2
     assert state.updates.tolist() == [len(filled)] * 2
