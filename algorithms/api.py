@@ -4,6 +4,12 @@ An algorithm is a frozen dataclass of hyper-parameters with pure functions over 
 state pytree. It never steps an environment, never counts steps, and never sees a
 task's name, a path or the clock: the harness owns all of those.
 
+The budget is counted in updates, each of the protocol's T x N steps. On-policy methods learn
+once from all of them. A method may ask for shorter rollouts and learn as often from those
+(`Algorithm.rollout_length`), keep what it has seen in its state (algorithms/parts/replay.py),
+and begin with a warm-up (`Stage.warm_up`). None of it changes how many steps it gets, nor where
+it is evaluated.
+
 Shapes use one notation throughout: T rollout steps, N environments, O observation
 size, A action size, S seeds (added by the harness with `jax.vmap`).
 """
@@ -47,7 +53,7 @@ class Pipeline:
     """What a protocol fixes for all algorithms alike (ALGORITHMS 1.2 to 1.5).
 
     Attributes:
-        updates: policy updates in the whole budget.
+        updates: in the whole budget, T x N steps each.
         num_envs: parallel environments per seed (N).
         rollout_length: steps per environment and update (T).
         chunk_length: steps of the sub-sequences that advantages are computed on;
@@ -77,7 +83,7 @@ class Pipeline:
 
 
 class Rollout(NamedTuple):
-    """One update's experience.
+    """What `Algorithm.update` learns from: T is the method's own `rollout_length`.
 
     Attributes:
         obs: [T, N, O] observation the action was chosen on.
@@ -101,16 +107,19 @@ class Stage(NamedTuple):
     """A part of the budget after which the algorithm may change itself.
 
     Attributes:
-        updates: policy updates in this stage.
-        extra_rollouts: rollouts of T x N steps that the harness takes at the end of
-            the stage with the sampled policy and hands to `Algorithm.record`; they
-            are counted as decoder data.
+        updates: of the budget that this stage takes, T x N steps each.
+        extra_rollouts: as many times T x N steps are taken at the end of the stage with
+            the sampled policy and handed to `Algorithm.record`; they are counted as
+            decoder data.
         restart_envs: whether the environments start afresh after the stage.
         time_limits: whether the extra rollouts cut episodes at the time limit; if not,
             the environments start afresh before and after them. Alike in all stages with
             extra rollouts.
         select_by: the evaluation mode whose best policy of the stage goes on into the
             next one, its extra rollouts included; None is the stage's last policy.
+        warm_up: whether rollouts are taken by `Algorithm.explore` and handed to
+            `Algorithm.record` in place of `update`; they are counted as warm-up. Only the
+            first stage can be one, and another one follows, which `Algorithm.advance` enters.
     """
 
     updates: int
@@ -118,6 +127,7 @@ class Stage(NamedTuple):
     restart_envs: bool = False
     time_limits: bool = True
     select_by: Mode | None = None
+    warm_up: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +179,11 @@ class Algorithm(Settings, abc.ABC, Generic[State]):
 
     @abc.abstractmethod
     def update(self, state: State, rollout: Rollout, key: jax.Array) -> tuple[State, Metrics]:
-        """Learns from one rollout; metrics are scalars."""
+        """Learns from one rollout; metrics are scalars.
+
+        It is called `rollouts_per_update` times in each update of the budget, of which the
+        metrics are the mean.
+        """
 
     @abc.abstractmethod
     def parameters(self, state: State) -> PyTree:
@@ -179,8 +193,15 @@ class Algorithm(Settings, abc.ABC, Generic[State]):
         """Returns the parts of the budget, in order; one part unless overridden."""
         return (Stage(self.pipeline.updates),)
 
+    def explore(self, state: State, obs: jax.Array, key: jax.Array) -> tuple[jax.Array, Extras]:
+        """Chooses actions in a warm-up, for `record`: at random, say; see `act` for the shapes.
+
+        As the policy does in mode `sample` unless overridden.
+        """
+        return self.act(state, obs, key, "sample")
+
     def record(self, state: State, rollout: Rollout) -> State:
-        """Takes in one of `Stage.extra_rollouts`; only staged methods need it."""
+        """Takes in a rollout of `Stage.extra_rollouts` or `Stage.warm_up`, and does not learn."""
         del rollout
         return state
 
@@ -231,6 +252,28 @@ class Algorithm(Settings, abc.ABC, Generic[State]):
         """
         del extras
         return action
+
+    @property
+    def rollout_length(self) -> int:
+        """Steps that each environment takes before `update` is called; divides the protocol's.
+
+        The protocol's itself unless overridden, by a property or by a hyper-parameter.
+        """
+        return self.pipeline.rollout_length
+
+    @property
+    def rollouts_per_update(self) -> int:
+        """Rollouts of `rollout_length` in one update of the budget."""
+        return self.pipeline.rollout_length // self.rollout_length
+
+    @property
+    def gradient_steps(self) -> int | None:
+        """Minibatches that one call of `update` learns from, by which its effort is reported.
+
+        Networks that learn from the same minibatch count once, and `advance` does not count.
+        None, unless overridden, where the method does not tell.
+        """
+        return None
 
     @property
     def evaluations_per_action(self) -> int:

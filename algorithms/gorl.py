@@ -65,8 +65,8 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         decoder_steps: Euler steps, or noise levels (likewise).
         decoder_data: `recent` fits to the newest rollouts inside the budget, as the paper
             says; `extra` to rollouts taken for the purpose and counted, as its code does.
-        decoder_rollouts: how many rollouts the fit sees; the first release takes 20 extra
-            (ALGORITHMS 2.4, as is all that follows).
+        decoder_rollouts: of how many updates the fit sees the rollouts; the first release
+            takes 20 extra (ALGORITHMS 2.4, as is all that follows).
         decoder_time_limits: whether extra rollouts cut episodes at the time limit; the first
             release's do not, so that nine tenths of its data lie beyond it.
         decoder_samples: an epoch passes over at most so many transitions.
@@ -131,6 +131,16 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         """Policy-network forward passes needed for one action: encoder and decoder."""
         return self.encoder.evaluations_per_action + self.decoder_model.evaluations
 
+    @property
+    def rollout_length(self) -> int:
+        """The encoder's."""
+        return self.encoder.rollout_length
+
+    @property
+    def gradient_steps(self) -> int | None:
+        """The encoder's; the decoder learns between stages."""
+        return self.encoder.gradient_steps
+
     def stages(self) -> tuple[Stage, ...]:
         """The stages; with `extra` data each but the last ends with further rollouts."""
         if not self.refits:
@@ -155,7 +165,10 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     def init(self, key: jax.Array) -> GoRLState[EncoderState]:
         """Returns a fresh encoder in front of the identity."""
         encoder_key, decoder_key = jax.random.split(key)
-        experience = self.fit.empty(self.decoder_rollouts, self.pipeline.steps_per_update)
+        experience = self.fit.empty(
+            self.decoder_rollouts * self.rollouts_per_update,
+            self.pipeline.num_envs * self.rollout_length,
+        )
         learner = self.encoder.init(encoder_key)
         return GoRLState(learner, self.fit.identity(decoder_key), experience)
 

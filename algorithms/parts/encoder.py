@@ -28,6 +28,16 @@ class Encoder(Protocol[EncoderState]):
         """Network forward passes needed for one latent."""
         ...
 
+    @property
+    def rollout_length(self) -> int:
+        """Steps that each environment takes before `update` is called."""
+        ...
+
+    @property
+    def gradient_steps(self) -> int | None:
+        """Minibatches that one call of `update` learns from; None where it is not told."""
+        ...
+
     def init(self, key: jax.Array) -> EncoderState:
         """Returns a fresh state in the first stage; z ~ N(0, I) is what decoders expect."""
         ...

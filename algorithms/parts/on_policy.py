@@ -132,6 +132,11 @@ class OnPolicy(OnPolicySettings, Algorithm[Learner]):
     def optimizer(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate)
 
+    @property
+    def gradient_steps(self) -> int:
+        """Minibatches of all epochs over a rollout."""
+        return self.pipeline.num_epochs * self.pipeline.num_minibatches
+
     def init(self, key: jax.Array) -> Learner:
         """Returns a fresh learner with empty statistics."""
         return self._fresh(key, normalizer.initial(self.env.obs_size), jnp.int32(0))

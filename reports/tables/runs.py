@@ -39,6 +39,8 @@ _MEASURED = (
     "device memory MiB",
 )
 _CONFIGURED = ("parameters", "networks per action", "tuning")
+_EFFORT = ("gradient steps", "update-to-data")
+"""Shown where any run recorded them, which older versions did not."""
 
 
 def comparability(analysis: Analysis) -> Table:
@@ -92,12 +94,14 @@ def ledger(results: Results) -> Table:
 def cost(results: Results) -> Table:
     """Time, speed and size."""
     rows = []
+    told = any(_gradient_steps(run) is not None for run in results.runs)
     for algorithm, task, group in run_groups(results):
         whole = [run for run in group if run.state == "done" and len(run.curve)]
         failed = endings(results, algorithm, task)
         count = count_entry(len(whole), failed, tuple(run.run_id for run in whole))
         measured = _measured(whole) if whole else [Entry("")] * len(_MEASURED)
-        cells = [*measured, *_configured(group)]
+        effort = _effort(whole, results.protocol.steps_per_update) if told else ()
+        cells = [*measured, *_configured(group), *effort]
         rows.append((Entry(display_name(algorithm)), Entry(task), count, *cells))
     note = (
         "Medians over the n runs that came to the end of the budget, as what others took is not "
@@ -109,7 +113,12 @@ def cost(results: Results) -> Table:
         "policy-network evaluations. Tuning: the search behind the hyper-parameters, as the "
         "protocol tells it."
     )
-    header = ("method", "task", "n", *_MEASURED, *_CONFIGURED)
+    if told:
+        note += (
+            " Gradient steps: minibatches learned from; update-to-data: how many of them for each "
+            "environment step that is trained on."
+        )
+    header = ("method", "task", "n", *_MEASURED, *_CONFIGURED, *(_EFFORT if told else ()))
     return make_table("cost", "Cost", header, rows, note)
 
 
@@ -236,6 +245,22 @@ def _configured(group: Sequence[Run]) -> Iterator[Entry]:
     yield _median([each.parameter_count for each in configurations], ids)
     yield _median([each.evaluations_per_action for each in configurations], ids)
     yield Entry(_tuning(configurations[0]) if configurations else NOT_RECORDED)
+
+
+def _effort(group: Sequence[Run], steps_per_update: int) -> Iterator[Entry]:
+    """Yields an entry for each of `_EFFORT`, of runs that came to the end."""
+    told = [(run, steps) for run in group if (steps := _gradient_steps(run)) is not None]
+    ids = tuple(run.run_id for run, _ in told)
+    ratios = [steps / steps_per_update for _, steps in told]
+    trained = [run.status.ledger.train_steps if run.status else 0 for run, _ in told]
+    yield _median([a * b for a, b in zip(ratios, trained, strict=True)], ids)
+    yield _median(ratios, ids, digits=5)
+
+
+def _gradient_steps(run: Run) -> float | None:
+    """Returns how many one update of the budget takes, as the run's newest start recorded it."""
+    recorded = _recorded(run, "gradient_steps")
+    return recorded[-1] if recorded else None
 
 
 def _recorded(run: Run, key: str) -> list[float]:

@@ -6,6 +6,7 @@ Shapes: S seeds, M modes, E evaluation episodes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ Arrays = Mapping[str, Array]
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """The metrics of a chunk's updates so far.
+    """The metrics of a chunk's updates so far, whether of training or of a warm-up.
 
     Attributes:
         updates: how many they were.
@@ -50,10 +51,16 @@ class Compiled:
         self.seconds = 0.0
         self.compilations = 0
         self._executables: dict[str, Callable[..., Any]] = {}
-        self._zeros: Mapping[str, np.ndarray] | None = None
+        self._zeros: dict[bool, Mapping[str, np.ndarray]] = {}
         self._start = jax.jit(jax.vmap(program.start))
-        self._no_metrics = jax.vmap(program.no_metrics)
-        self._train = jax.jit(jax.vmap(program.train, in_axes=(0, 0, None, None)), donate_argnums=0)
+        self._no_metrics = {
+            warm_up: jax.vmap(functools.partial(program.no_metrics, warm_up=warm_up))
+            for warm_up in (False, True)
+        }
+        self._train, self._warm_up = (
+            jax.jit(jax.vmap(each, in_axes=(0, 0, None, None)), donate_argnums=0)
+            for each in (program.train, program.warm_up)
+        )
         self._evaluate = jax.jit(jax.vmap(program.evaluate, in_axes=(0, None)))
         self._collect = jax.jit(
             jax.vmap(program.collect, in_axes=(0, None, None)), donate_argnums=0
@@ -74,7 +81,7 @@ class Compiled:
         return jax.eval_shape(self._start, jnp.asarray(seeds, jnp.uint32))
 
     def train(
-        self, state: SeedState, updates: int, chunk: Chunk | None = None
+        self, state: SeedState, updates: int, chunk: Chunk | None = None, warm_up: bool = False
     ) -> tuple[SeedState, Chunk]:
         """Makes some of a chunk's updates; `state` must not be used any more.
 
@@ -82,28 +89,35 @@ class Compiled:
             state: of every seed.
             updates: how many.
             chunk: what this returned for the chunk's updates before, if there were any.
+            warm_up: whether they are a warm-up's.
         """
-        before = chunk or self.restore_chunk(state, 0, {})
+        before = chunk or self.restore_chunk(state, 0, {}, warm_up)
         numbers = jnp.int32(before.updates), jnp.int32(updates)
-        state, sums, means = self._run("train", self._train, state, before.sums, *numbers)
+        name, function = ("warm up", self._warm_up) if warm_up else ("train", self._train)
+        state, sums, means = self._run(name, function, state, before.sums, *numbers)
         return state, Chunk(before.updates + updates, sums, means)
 
     def restore_chunk(
-        self, state: SeedState, updates: int, sums: Mapping[str, Sequence[float]]
+        self,
+        state: SeedState,
+        updates: int,
+        sums: Mapping[str, Sequence[float]],
+        warm_up: bool = False,
     ) -> Chunk:
         """Returns a chunk that is under way: the sums of its metrics, [S] each; all 0 without any.
 
         Raises:
             ValueError: they are not those of this program.
         """
-        if self._zeros is None:
+        if warm_up not in self._zeros:
             began = time.perf_counter()
-            shapes = jax.eval_shape(self._no_metrics, state)
+            shapes = jax.eval_shape(self._no_metrics[warm_up], state)
             self.seconds += time.perf_counter() - began
-            self._zeros = {name: np.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+            self._zeros[warm_up] = {n: np.zeros(s.shape, s.dtype) for n, s in shapes.items()}
+        zeros = self._zeros[warm_up]
         if updates == 0:
-            return Chunk(0, self._zeros, {})
-        given = {name: np.asarray(sums[name], zero.dtype) for name, zero in self._zeros.items()}
+            return Chunk(0, zeros, {})
+        given = {name: np.asarray(sums[name], zero.dtype) for name, zero in zeros.items()}
         if given.keys() != sums.keys():
             raise ValueError("its metrics are not those of this program")
         return Chunk(updates, given, {})

@@ -6,12 +6,14 @@ Shapes: T rollout steps, N environments, M modes, E evaluation episodes.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from algorithms.api import MODES, Algorithm, Metrics, PyTree, Rollout
+from algorithms.api import MODES, Algorithm, Extras, Metrics, PyTree, Rollout
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.compute.evaluation import Episodes, run_episodes
@@ -40,7 +42,7 @@ class SeedState(NamedTuple):
         algorithm: the algorithm's state.
         envs: the training environments.
         key: [] fixed for the whole run.
-        updates: [] int32 policy updates made.
+        updates: [] int32 of the budget, those of a warm-up included.
         best: the best policy of the stage so far; None where no stage asks for it, so
             that it costs nothing then.
     """
@@ -53,7 +55,13 @@ class SeedState(NamedTuple):
 
 
 # What a key is for; folded into the seed's key.
-_INIT, _ENVS, _TRAIN, _EVALUATE, _COLLECT, _ADVANCE, _RESTART = range(7)
+_INIT, _ENVS, _TRAIN, _EVALUATE, _COLLECT, _ADVANCE, _RESTART, _WARM_UP = range(8)
+
+Actor = Callable[[PyTree, jax.Array, jax.Array], tuple[jax.Array, Extras]]
+"""As `Algorithm.explore`: acts by a state on observations with a key."""
+
+Turn = Callable[[SeedState, jax.Array], tuple[SeedState, Metrics]]
+"""Takes a rollout and does something with it; draws from a key."""
 
 _BY_RULE = 2
 """An occasion of `Program.restart_envs`, after those of the training loop."""
@@ -86,9 +94,9 @@ class Program:
             best=self._best(algorithm, jnp.float32(-jnp.inf)) if selects else None,
         )
 
-    def no_metrics(self, state: SeedState) -> Metrics:
-        """Returns the sums of the metrics of no update at all."""
-        shapes = jax.eval_shape(self._update, state)[1]
+    def no_metrics(self, state: SeedState, warm_up: bool = False) -> Metrics:
+        """Returns the sums of the metrics of no update at all, or of none of a warm-up."""
+        shapes = jax.eval_shape(self._warm_up if warm_up else self._update, state)[1]
         return {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
 
     def train(
@@ -108,15 +116,16 @@ class Program:
         Returns:
             The state after them, the sums, and the mean metrics of all of the chunk's updates.
         """
+        return _repeated(self._update, state, sums, summed, updates)
 
-        def body(_: jax.Array, carry: tuple[SeedState, Metrics]) -> tuple[SeedState, Metrics]:
-            state, sums = carry
-            state, metrics = self._update(state)
-            return state, jax.tree.map(jnp.add, sums, dict(metrics))
+    def warm_up(
+        self, state: SeedState, sums: Metrics, summed: jax.Array, updates: jax.Array
+    ) -> tuple[SeedState, Metrics, Metrics]:
+        """Takes the steps of as many updates as `train` would make, for the method to record.
 
-        state, sums = jax.lax.fori_loop(0, updates, body, (state, sums))
-        total = jnp.maximum(summed + updates, 1)
-        return state, sums, jax.tree.map(lambda x: x / total, sums)
+        Arguments and results are those of `train`; the only metric is the harness's own.
+        """
+        return _repeated(self._warm_up, state, sums, summed, updates)
 
     def evaluate(self, state: SeedState, starts: TaskState) -> Episodes:
         """Plays an episode from each of `starts` in both modes: returns [M, E]."""
@@ -151,11 +160,14 @@ class Program:
         envs = dataclasses.replace(self.envs, time_limits=limits)
         collecting = dataclasses.replace(self, envs=envs)
 
-        def body(index: jax.Array, state: SeedState) -> SeedState:
-            key = jax.random.fold_in(self._key(state, _COLLECT), index)
+        def turn(state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
             envs, rollout, _ = collecting._roll_out(state, key)
             recorded = self.algorithm.record(state.algorithm, rollout)
-            return state._replace(algorithm=recorded, envs=envs)
+            return state._replace(algorithm=recorded, envs=envs), {}
+
+        def body(index: jax.Array, state: SeedState) -> SeedState:
+            key = jax.random.fold_in(self._key(state, _COLLECT), index)
+            return self._turns(turn, state, key)[0]
 
         return jax.lax.fori_loop(first, first + rollouts, body, state)
 
@@ -190,11 +202,37 @@ class Program:
         return jax.random.fold_in(jax.random.fold_in(state.key, purpose), state.updates)
 
     def _update(self, state: SeedState) -> tuple[SeedState, Metrics]:
-        rollout_key, update_key = jax.random.split(self._key(state, _TRAIN))
-        envs, rollout, excess = self._roll_out(state, rollout_key)
-        algorithm, metrics = self.algorithm.update(state.algorithm, rollout, update_key)
-        updated = state._replace(algorithm=algorithm, envs=envs, updates=state.updates + 1)
-        return self._restarted(updated), {**metrics, EXCESS: excess}
+        def turn(state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
+            rollout_key, update_key = jax.random.split(key)
+            envs, rollout, excess = self._roll_out(state, rollout_key)
+            algorithm, metrics = self.algorithm.update(state.algorithm, rollout, update_key)
+            return state._replace(algorithm=algorithm, envs=envs), {**metrics, EXCESS: excess}
+
+        return self._spent(*self._turns(turn, state, self._key(state, _TRAIN)))
+
+    def _warm_up(self, state: SeedState) -> tuple[SeedState, Metrics]:
+        def turn(state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
+            envs, rollout, excess = self._roll_out(state, key, self.algorithm.explore)
+            recorded = self.algorithm.record(state.algorithm, rollout)
+            return state._replace(algorithm=recorded, envs=envs), {EXCESS: excess}
+
+        return self._spent(*self._turns(turn, state, self._key(state, _WARM_UP)))
+
+    def _turns(self, turn: Turn, state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
+        """Takes the T x N steps of an update, in as many turns as the method has rollouts in one.
+
+        Returns:
+            The state after them, and the mean of the turns' metrics.
+        """
+        turns = self.algorithm.rollouts_per_update
+        if turns == 1:
+            return turn(state, key)
+        state, metrics = jax.lax.scan(turn, state, jax.random.split(key, turns))
+        return state, jax.tree.map(lambda x: x.mean(axis=0), metrics)
+
+    def _spent(self, state: SeedState, metrics: Metrics) -> tuple[SeedState, Metrics]:
+        """Counts an update of the budget."""
+        return self._restarted(state._replace(updates=state.updates + 1)), metrics
 
     def _restarted(self, state: SeedState) -> SeedState:
         """Starts the environments afresh after an update where the reset rule says so."""
@@ -204,22 +242,50 @@ class Program:
         due = state.updates % self.restart_interval == 0
         return state._replace(envs=_choose(due, fresh.envs, state.envs))
 
-    def _roll_out(self, state: SeedState, key: jax.Array) -> tuple[EnvState, Rollout, jax.Array]:
-        """Returns the environments, T steps, and the `action_excess` [] of them together."""
+    def _roll_out(
+        self, state: SeedState, key: jax.Array, act: Actor | None = None
+    ) -> tuple[EnvState, Rollout, jax.Array]:
+        """Returns the environments, the method's T steps, and the `action_excess` [] of them.
+
+        Args:
+            state: of one seed.
+            key: of all that is drawn.
+            act: what acts; the policy in mode `sample` by default.
+        """
+        act = act or functools.partial(self.algorithm.act, mode="sample")
 
         def step(envs: EnvState, key: jax.Array) -> tuple[EnvState, tuple[Rollout, jax.Array]]:
             act_key, reset_key = jax.random.split(key)
             obs = envs.obs
-            action, extras = self.algorithm.act(state.algorithm, obs, act_key, "sample")
+            action, extras = act(state.algorithm, obs, act_key)
             envs, seen = self.envs.step(envs, action, reset_key)
             rollout = Rollout(
                 obs, extras, seen.reward, seen.terminated, seen.truncated, seen.next_obs
             )
             return envs, (rollout, action_excess(action))
 
-        keys = jax.random.split(key, self.algorithm.pipeline.rollout_length)
+        keys = jax.random.split(key, self.algorithm.rollout_length)
         envs, (rollout, excess) = jax.lax.scan(step, state.envs, keys)
         return envs, rollout, excess.sum()
+
+
+def _repeated(
+    update: Callable[[SeedState], tuple[SeedState, Metrics]],
+    state: SeedState,
+    sums: Metrics,
+    summed: jax.Array,
+    updates: jax.Array,
+) -> tuple[SeedState, Metrics, Metrics]:
+    """Does an update of the budget `updates` times, see `Program.train`."""
+
+    def body(_: jax.Array, carry: tuple[SeedState, Metrics]) -> tuple[SeedState, Metrics]:
+        state, sums = carry
+        state, metrics = update(state)
+        return state, jax.tree.map(jnp.add, sums, dict(metrics))
+
+    state, sums = jax.lax.fori_loop(0, updates, body, (state, sums))
+    total = jnp.maximum(summed + updates, 1)
+    return state, sums, jax.tree.map(lambda x: x / total, sums)
 
 
 def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:

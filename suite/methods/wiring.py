@@ -102,6 +102,23 @@ class _Probe:
             raise self.error("stages", f"has a select_by that is none of {', '.join(MODES)}")
         if len({each.time_limits for each in stages if each.extra_rollouts}) > 1:
             raise self.error("stages", "has time_limits that differ between stages")
+        if any(each.warm_up for each in stages[1:]) or stages[-1].warm_up:
+            raise self.error("stages", "has a warm-up that is not the first stage, or the only one")
+        if stages[0].warm_up and stages[0].select_by:
+            raise self.error("stages", "has a select_by in a warm-up, which makes no policy")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        """Looks at how long rollouts are and what the method says of its effort."""
+        length = self.called("rollout_length", lambda: self.algorithm.rollout_length)
+        whole = self.algorithm.pipeline.rollout_length
+        if not _is_count(length, 1) or whole % length:
+            raise self.error(
+                "rollout_length", f"is {length!r}, which does not divide the protocol's {whole}"
+            )
+        steps = self.called("gradient_steps", lambda: self.algorithm.gradient_steps)
+        if steps is not None and not _is_count(steps, 0):
+            raise self.error("gradient_steps", f"is {steps!r}, not a whole number")
         cost = self.called("evaluations_per_action", lambda: self.algorithm.evaluations_per_action)
         if not _is_count(cost, 0):
             raise self.error("evaluations_per_action", f"is {cost!r}, not a whole number")
@@ -119,6 +136,10 @@ class _Probe:
         self._same("update", state, updated)
         self._check_metrics(metrics)
         stages = algorithm.stages()
+        if stages[0].warm_up:
+            extras = self._act(state, None, pipeline.num_envs)
+            recorded = self.traced("record", algorithm.record, state, self._rollout(extras))
+            self._same("record", state, recorded)
         if any(each.extra_rollouts for each in stages):
             recorded = self.traced("record", algorithm.record, state, rollout)
             self._same("record", state, recorded)
@@ -135,13 +156,15 @@ class _Probe:
         # It runs once: most of the time would go into optimizing it.
         options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
         played = jax.device_get(jax.jit(self._play, compiler_options=options)(self.key))
-        for mode in MODES:
-            action = played[mode]
+        places: dict[str, str] = {mode: f"act in mode {mode}" for mode in MODES}
+        places["explore"] = "explore"
+        for name in (each for each in places if each in played):
+            action = played[name]
             if not np.isfinite(action).all():
-                raise self.error(f"act in mode {mode}", "returns actions that are not finite")
+                raise self.error(places[name], "returns actions that are not finite")
             if np.abs(action).max() > 1:
                 raise self.error(
-                    f"act in mode {mode}",
+                    places[name],
                     f"returns the action {np.abs(action).max():g}, outside of [-1, 1]; squash it, "
                     "with jnp.tanh or jnp.clip",
                 )
@@ -185,12 +208,14 @@ class _Probe:
             )
         return shapes
 
-    def _act(self, state: Any, mode: Mode, rows: int) -> Mapping[str, Any]:
-        """Returns the extras, traced for `rows` observations."""
-        place = f"act in mode {mode}"
+    def _act(self, state: Any, mode: Mode | None, rows: int) -> Mapping[str, Any]:
+        """Returns the extras, traced for `rows` observations; without a mode, of `explore`."""
+        place = f"act in mode {mode}" if mode else "explore"
         obs = _floats(rows, OBS_SIZE)
 
         def act(state: Any, obs: Any, key: Any) -> Any:
+            if mode is None:
+                return self.algorithm.explore(state, obs, key)
             return self.algorithm.act(state, obs, key, mode)
 
         action, extras = self._pair(
@@ -213,7 +238,7 @@ class _Probe:
 
     def _rollout(self, extras: Mapping[str, Any]) -> Rollout:
         pipeline = self.algorithm.pipeline
-        lead = (pipeline.rollout_length, pipeline.num_envs)
+        lead = (self.algorithm.rollout_length, pipeline.num_envs)
         over_time = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((lead[0], *leaf.shape), leaf.dtype), extras
         )
@@ -284,6 +309,8 @@ class _Probe:
         played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
         played["other key"] = act(state, second, "deterministic")
         played["other sample"] = act(state, second, "sample")
+        if self.algorithm.stages()[0].warm_up:
+            played["explore"] = self.algorithm.explore(state, obs, first)[0]
         if acts_alone(self.algorithm):
             played["kept"] = act(self.algorithm.policy(state), first, "sample")
         return played

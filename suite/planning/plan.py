@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from suite.common import formatting
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.configuration.protocol import Protocol
 from suite.configuration.selection import format_seeds
+from suite.planning.memory import replay_bytes
 from suite.storage.records import Cell, Job, Status
 from suite.storage.run_directory import RunDirectory
 
@@ -42,14 +44,16 @@ class PlannedStage:
     """One stage of one seed.
 
     Attributes:
-        updates: policy updates.
-        train_steps: environment steps that the updates are made from.
+        updates: of the budget.
+        train_steps: environment steps that policies are updated from.
         decoder_data_steps: further steps at its end, only to fit a decoder on.
+        warmup_steps: steps of a warm-up.
     """
 
     updates: int
     train_steps: int
     decoder_data_steps: int
+    warmup_steps: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,8 @@ class PlannedJob:
         seconds: estimate of the time it still takes, None where nothing is known.
         rough: whether the estimate rests on rough figures instead of measured ones.
         stages: of each seed.
+        warmup_steps: steps of a warm-up.
+        replay_bytes: memory that replay buffers take; 0 where there are none.
     """
 
     job: Job
@@ -77,11 +83,13 @@ class PlannedJob:
     seconds: float | None
     rough: bool
     stages: tuple[PlannedStage, ...]
+    warmup_steps: int = 0
+    replay_bytes: int = 0
 
     @property
     def env_steps(self) -> int:
         """Steps that count against the budget."""
-        return self.train_steps + self.decoder_data_steps
+        return self.train_steps + self.warmup_steps + self.decoder_data_steps
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON."""
@@ -146,7 +154,7 @@ class Plan:
 
     def render(self) -> str:
         """Returns a table for people."""
-        table = formatting.table(_HEADER, [_row(planned) for planned in self.jobs])
+        table = formatting.table(*_lines(self.jobs))
         cells = sum(len(planned.job.seeds) for planned in self.jobs)
         rough = any(planned.rough and planned.seconds for planned in self.jobs)
         remark = " (a rough guess until something has run here)" if rough else ""
@@ -231,7 +239,12 @@ def _planned(
 ) -> PlannedJob:
     steps = protocol.steps_per_update
     stages = tuple(
-        PlannedStage(stage.updates, stage.updates * steps, stage.extra_rollouts * steps)
+        PlannedStage(
+            stage.updates,
+            0 if stage.warm_up else stage.updates * steps,
+            stage.extra_rollouts * steps,
+            stage.updates * steps if stage.warm_up else 0,
+        )
         for stage in algorithm.stages()
     )
     points = len(protocol.evaluation_grid(sum(stage.updates for stage in stages)))
@@ -246,6 +259,8 @@ def _planned(
         seconds=None,
         rough=True,
         stages=stages,
+        warmup_steps=seeds * sum(stage.warmup_steps for stage in stages),
+        replay_bytes=seeds * replay_bytes(algorithm, job.task, engine),
     )
     return _with_estimate(planned, protocol, engine, statuses)
 
@@ -311,11 +326,23 @@ _HEADER = (
     "state",
     "updates",
     "steps",
+    "warm-up",
     "decoder data",
     "eval steps",
     "points",
+    "replay MiB",
     "time",
 )
+_RARE = ("warm-up", "replay MiB")
+"""Columns that are left out where no job has any."""
+
+
+def _lines(jobs: Sequence[PlannedJob]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns the header and a row for each job."""
+    columns = list(zip(_HEADER, *map(_row, jobs), strict=True))
+    shown = [each for each in columns if each[0] not in _RARE or set(each[1:]) - {"0"}]
+    header, *rows = zip(*shown, strict=True)
+    return header, rows
 
 
 def _row(planned: PlannedJob) -> tuple[str, ...]:
@@ -326,8 +353,10 @@ def _row(planned: PlannedJob) -> tuple[str, ...]:
         planned.state,
         "+".join(str(stage.updates) for stage in planned.stages),
         formatting.count(planned.env_steps),
+        formatting.count(planned.warmup_steps),
         formatting.count(planned.decoder_data_steps),
         formatting.count(planned.eval_steps),
         str(planned.evaluations),
+        formatting.count(math.ceil(planned.replay_bytes / 2**20)),
         formatting.duration(planned.seconds),
     )

@@ -62,7 +62,7 @@ class Ledger:
 
     Attributes:
         train_steps: steps that policies were updated from.
-        warmup_steps: steps before the first update.
+        warmup_steps: steps of a warm-up, before the first update.
         decoder_data_steps: steps taken only to fit a decoder on.
         eval_steps: steps of evaluation episodes; no part of the budget.
     """
@@ -94,7 +94,7 @@ class CurveRow:
         return_std: standard deviation over episodes, with denominator `episodes`.
         episodes: evaluation episodes in this mode.
         wall_seconds: since the cell began, compilation included, pauses not.
-        updates: policy updates.
+        updates: of the budget, those of a warm-up included.
         stage: index of the stage the policy was evaluated in.
         train_steps: see `Ledger`, likewise the three that follow.
         train_seconds: part of `wall_seconds` spent in rollouts and updates.
@@ -136,7 +136,7 @@ class Status:
 
     Attributes:
         state: `running` also stands for a cell that was stopped and can go on.
-        updates: policy updates made, out of `total_updates`.
+        updates: of the budget that are behind it, out of `total_updates`.
         ledger: environment steps by purpose.
         wall_seconds: as in `CurveRow`; shared by all seeds of the job.
         returns: the last evaluation's mean return by mode.

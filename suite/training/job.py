@@ -161,7 +161,10 @@ class Training:
             seeds = [SeedRecord.from_plain(plain) for plain in facts["records"]]
             self.record = JobRecord(seeds, position_of(facts))
             if "chunk" in facts:
-                self.record.chunk = self.program.restore_chunk(state, **facts["chunk"])
+                warm_up = self.schedule.stages[self.record.position.stage].warm_up
+                self.record.chunk = self.program.restore_chunk(
+                    state, **facts["chunk"], warm_up=warm_up
+                )
             self._watch.go_on_from(Clock(**facts["clock"]))
             self._identity.check_made(path, facts)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -187,6 +190,9 @@ class Training:
     def _describe(self) -> None:
         """Writes run.json of every seed."""
         facts = {**provenance(), "method": method_facts(self._job.algorithm)}
+        if self.algorithm.gradient_steps is not None:
+            each = self.algorithm.rollouts_per_update  # of the budget's updates
+            facts["gradient_steps"] = each * self.algorithm.gradient_steps
         if self._lease is not None:
             facts["worker"] = self._lease.token
         with self._files.saving():
@@ -203,19 +209,21 @@ class Training:
         return self._train(state)
 
     def _train(self, state: SeedState) -> SeedState:
-        """Makes a piece of the chunk's updates."""
+        """Makes a piece of the chunk's updates, or of a warm-up's."""
         position = self.record.position
+        warm_up = self.schedule.stages[position.stage].warm_up
         end = self.schedule.chunk_end(position)
         with self._watch.training(), self._updates.cut(end - position.updates) as updates:
-            state, self.record.chunk = self.program.train(state, updates, self.record.chunk)
+            state, chunk = self.program.train(state, updates, self.record.chunk, warm_up)
+        self.record.chunk = chunk
         state, counted = self._take_count(state)
         for record, steps in zip(self.record.seeds, counted, strict=True):
-            record.count(Ledger(train_steps=steps))
+            record.count(Ledger(warmup_steps=steps) if warm_up else Ledger(train_steps=steps))
         position.updates += updates
         if position.updates == end:
             self._freeze_diverged(state)
-            self._watch_actions(self.record.chunk.means[EXCESS])
-            self.record.end_chunk(self._job.cells)
+            self._watch_actions(chunk.means[EXCESS])
+            self.record.end_chunk(self._job.cells, warm_up)
         return state
 
     def _change_stage(self, state: SeedState) -> SeedState:

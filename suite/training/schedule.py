@@ -13,7 +13,7 @@ class Position:
     """How far a job is.
 
     Attributes:
-        updates: policy updates made.
+        updates: of the budget that are behind it, those of a warm-up included.
         stage: index of the current stage.
         evaluated: updates at the last evaluation, -1 before the first.
         collected: extra rollouts taken of those that end the stage.
@@ -45,7 +45,7 @@ class Schedule:
 
     @property
     def total_updates(self) -> int:
-        """Policy updates in the whole run."""
+        """Updates of the whole run."""
         return sum(stage.updates for stage in self.stages)
 
     @property

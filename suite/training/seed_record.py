@@ -114,11 +114,12 @@ class JobRecord:
             if not record.divergence:
                 yield index, record
 
-    def end_chunk(self, cells: Sequence[Cell]) -> None:
-        """Enters the mean metrics of the chunk that was under way.
+    def end_chunk(self, cells: Sequence[Cell], warm_up: bool = False) -> None:
+        """Enters the mean metrics of the chunk that was under way; a warm-up's has none.
 
         Args:
             cells: of the seeds.
+            warm_up: whether it was one's.
 
         Raises:
             UserError: the metrics of the first chunk are not finite.
@@ -127,7 +128,7 @@ class JobRecord:
         means = {name: np.asarray(each) for name, each in self.chunk.means.items()}
         del means[EXCESS]  # the harness's own
         first = not any(record.metrics for record in self.seeds)
-        for index, record in self.live():
+        for index, record in () if warm_up else self.live():
             row = {name: float(values[index]) for name, values in means.items()}
             check_metrics(row, str(cells[index]), first)
             record.metrics.append({"env_steps": record.ledger.env_steps, **row})

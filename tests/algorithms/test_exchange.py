@@ -33,6 +33,8 @@ class Elitist:
     spread: float
     note: str = "latent"
     evaluations_per_action: int = 0
+    rollout_length: int = PIPELINE.rollout_length // 2
+    gradient_steps: int | None = 0
 
     def init(self, key: jax.Array) -> BestLatent:
         """Begins at zero."""
@@ -164,7 +166,10 @@ def test_another_encoder_learns_on_the_latents_of_a_decoder_that_is_refitted() -
     assert [(s.updates, s.extra_rollouts) for s in algorithm.stages()] == [(4, 1), (2, 0)]
 
     assert algorithm.evaluations_per_action == algorithm.decoder_steps == 10
+    assert (algorithm.rollouts_per_update, algorithm.gradient_steps) == (2, 0)
     state = init(algorithm, jax.random.key(0))
+    # One update's worth of steps, in the shorter rollouts that the encoder asks for.
+    assert state.experience.obs.shape == (2, 8 * 6, SPEC.obs_size)
     rollout = play(algorithm, state, jax.random.key(1))
     latents = np.asarray(rollout.extras["latent"])
     np.testing.assert_array_equal(rollout.extras["pre_tanh"], latents)

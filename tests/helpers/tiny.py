@@ -71,8 +71,8 @@ def roll_out(
     Observations are noise around `shift`, rewards depend on the action; some episodes
     end for good, and each environment meets its time limit once.
     """
-    pipeline, spec = algorithm.pipeline, algorithm.env
-    steps, envs = pipeline.rollout_length, pipeline.num_envs
+    spec = algorithm.env
+    steps, envs = algorithm.rollout_length, algorithm.pipeline.num_envs
     obs_key, end_key, act_key = jax.random.split(key, 3)
     everything = shift + jax.random.normal(obs_key, (2, steps, envs, spec.obs_size))
     obs, after_end = everything[0], everything[1]

@@ -342,6 +342,7 @@ def test_ledger_and_cost(small_path: Path) -> None:
     assert column(cost, "compile s")[1:] == ["12.5"] * 3
     assert column(cost, "memory MiB") == ["3"] * 4
     assert column(cost, "device memory MiB") == ["not recorded"] * 4
+    assert cost.columns[-1] == "tuning"  # no run recorded its gradient steps
     answers = dict(texts(tables["comparability"]))
     assert answers["budgets equal to the step"].startswith(f"no: {cell}")
 
@@ -366,6 +367,20 @@ def test_costs_of_runs_that_were_resumed_or_are_old(small_path: Path) -> None:
     assert column(cost, "compile s")[first] == ["5.5", "not recorded"]
     assert column(cost, "memory MiB")[first] == ["5", "not recorded"]
     assert column(cost, "tuning")[first] == ["3 configurations × 9 steps", "not recorded"]
+
+
+def test_gradient_steps_show_where_a_run_recorded_them(small_path: Path) -> None:
+    run = RunDirectory.open(small_path)
+    for seed in (0, 1):
+        cell = Cell("ppo", TASKS[0], seed)
+        record = run.read_run(cell)
+        assert record
+        run.write_run(record.configuration, {"gradient_steps": 512})
+    cost = tables_of(analysis_of(small_path))["cost"]
+    # 460,800 steps are 30 updates of 15,360.
+    assert column(cost, "gradient steps") == ["15,360", *["not recorded"] * 3]
+    assert column(cost, "update-to-data") == ["0.03333", *["not recorded"] * 3]
+    assert "update-to-data: how many of them for each environment step" in cost.note
 
 
 def test_failures_show_and_their_policy_is_printed(small_path: Path) -> None:

@@ -219,6 +219,9 @@ def test_wrong_updates(change: Any, expected: str) -> None:
             (Stage(2, 1, time_limits=False), Stage(2, 1), Stage(2)),
             "has time_limits that differ between stages",
         ),
+        ((Stage(6, warm_up=True),), "has a warm-up that is not the first stage, or the only one"),
+        ((Stage(3), Stage(3, warm_up=True)), "has a warm-up that is not the first stage"),
+        ((Stage(3, warm_up=True, select_by="sample"), Stage(3)), "has a select_by in a warm-up"),
     ],
 )
 def test_wrong_stages(stages: Any, expected: str) -> None:
@@ -235,6 +238,29 @@ def test_wrong_stages(stages: Any, expected: str) -> None:
 )
 def test_wrong_changes_of_stage(methods: Any, expected: str) -> None:
     two = (Stage(3, extra_rollouts=1, select_by="sample"), Stage(3))
+    assert expected in refusal(stages=lambda self: two, **methods)
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"record": lambda self, state, rollout: None}, "record returns a state of another"),
+        (
+            {"record": lambda self, state, rollout: {**state, "weights": rollout.extras["noise"]}},
+            "record fails: KeyError: 'noise'",
+        ),
+        (
+            {"explore": lambda self, state, obs, key: (obs[:, :1], {})},
+            "explore returns actions of shape [8, 1], expected [8, 3]",
+        ),
+        (
+            {"explore": lambda self, state, obs, key: (jnp.full((len(obs), 3), 2.0), {})},
+            "explore returns the action 2, outside of [-1, 1]",
+        ),
+    ],
+)
+def test_wrong_warm_ups(methods: Any, expected: str) -> None:
+    two = (Stage(3, warm_up=True), Stage(3))
     assert expected in refusal(stages=lambda self: two, **methods)
 
 
@@ -258,6 +284,10 @@ def init_without_jax(self: Any, key: jax.Array) -> State:
             "policy leaves out what act depends on",
         ),
         ({"evaluations_per_action": 1.5}, "evaluations_per_action is 1.5, not a whole number"),
+        ({"gradient_steps": -1}, "gradient_steps is -1, not a whole number"),
+        ({"rollout_length": 5}, "rollout_length is 5, which does not divide the protocol's 12"),
+        ({"rollout_length": 0}, "rollout_length is 0, which does not divide the protocol's 12"),
+        ({"rollout_length": 2.0}, "rollout_length is 2.0, which does not divide"),
     ],
 )
 def test_other_wrong_parts(methods: Any, expected: str) -> None:

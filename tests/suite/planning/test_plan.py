@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from replaying import ClockTask, Noting
 
+import suite.planning.memory
 from algorithms.api import EnvSpec, Stage
 from algorithms.ppo import PPO
 from suite.configuration.protocol import Protocol
@@ -179,3 +181,27 @@ def test_json_and_table() -> None:
     assert data["env_steps"] == sum(job["env_steps"] for job in data["jobs"]) == 2 * 2 * 960
     assert data["fingerprint"] == PROTOCOL.fingerprint()
     assert "2 jobs, 4 cells, 3,840 environment steps" in planned.render()
+
+
+def test_a_warm_up_and_a_buffer_are_told_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suite.planning.memory, "load_task", lambda *_: ClockTask())
+    noting = {"noting": Noting(ENV, PROTOCOL.pipeline(), capacity=2**18)}
+    (planned,) = plan(algorithms=noting).jobs
+    assert (planned.warmup_steps, planned.train_steps) == (2 * 2 * 80, 2 * 10 * 80)
+    assert planned.env_steps == 2 * 960
+    # Of each transition two observations, an action and a reward, with 2 seeds: 8 MiB.
+    assert planned.replay_bytes == 2 * 2**18 * 4 * 4
+    both = plan(algorithms={**ALGORITHMS, **noting}).render().splitlines()
+    assert both[1].split("  ")[-1] == "time" and "warm-up" in both[1] and "replay MiB" in both[1]
+    assert [line.split()[-2] for line in both[2:5]] == ["0", "0", "8"]
+    assert not {"warm-up", "replay"} & {*plan(algorithms=ALGORITHMS).render().split()}
+
+
+def test_a_broken_method_is_no_matter_of_the_plan() -> None:
+    """What is wrong with it is told before training, in one line."""
+    broken = dataclasses.make_dataclass(
+        "Broken", [], bases=(Noting,), frozen=True, namespace={"init": lambda self, key: 1 / 0}
+    )
+    assert plan(algorithms={"broken": broken(ENV, PROTOCOL.pipeline())}).jobs[0].replay_bytes == 0
