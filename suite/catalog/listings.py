@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from algorithms.bounds import bounds_of
 from envs.tasks import TASK_SETS, TASKS
@@ -16,8 +17,12 @@ from suite.configuration.hyperparameters import (
 )
 from suite.configuration.protocol import PRESETS, load_protocol
 
-Listing = tuple[list[dict[str, Any]], str]
-"""Plain data for JSON, and the same for people."""
+
+class Listing(NamedTuple):
+    """Plain data for JSON, and the same for people."""
+
+    data: list[dict[str, Any]]
+    text: str
 
 
 def algos() -> Listing:
@@ -32,7 +37,7 @@ def algos() -> Listing:
         }
         for name, entry in entries().items()
     ]
-    return data, "\n\n".join(_render_algorithm(each) for each in data)
+    return Listing(data, "\n\n".join(_render_algorithm(each) for each in data))
 
 
 def tasks() -> Listing:
@@ -42,7 +47,7 @@ def tasks() -> Listing:
         for name in TASKS
     ]
     rows = [(str(each["name"]), " ".join(each["sets"])) for each in data]
-    return data, formatting.table(("task", "task sets"), rows)
+    return Listing(data, formatting.table(("task", "task sets"), rows))
 
 
 def protocols() -> Listing:
@@ -64,7 +69,7 @@ def protocols() -> Listing:
         {**each.to_dict(), "updates": each.updates, "fingerprint": each.fingerprint()}
         for each in presets
     ]
-    return data, formatting.table(header, rows)
+    return Listing(data, formatting.table(header, rows))
 
 
 def deviations(algorithm: str | None = None) -> Listing:
@@ -72,14 +77,24 @@ def deviations(algorithm: str | None = None) -> Listing:
     from suite.catalog.deviations import render, rows
 
     data = rows(algorithm)
-    return data, render(data)
+    return Listing(data, render(data))
 
 
 def switches() -> Listing:
     """Lists the switches, their flags and what the presets set them to."""
     from suite.catalog.switches import render, rows
 
-    return rows(), render()
+    return Listing(rows(), render())
+
+
+LISTINGS: Mapping[str, Callable[[], Listing]] = {
+    "algos": algos,
+    "tasks": tasks,
+    "protocols": protocols,
+    "deviations": deviations,
+    "switches": switches,
+}
+"""By what `suite list` calls them."""
 
 
 def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[str, Any]]:

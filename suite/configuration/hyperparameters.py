@@ -135,28 +135,6 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
             _checked(setting, algorithms[name], fields[name][setting.field])
 
 
-def build(algorithm: type, env: Any, pipeline: Any, values: Mapping[str, Any]) -> Any:
-    """Returns an instance of an `Algorithm` class.
-
-    Raises:
-        UserError: a value is out of its bounds, or the class or its division into stages
-            refuses it.
-    """
-    try:
-        instance = algorithm(env=env, pipeline=pipeline, **values)
-        bounds.check(instance)  # again: a class's own __post_init__ may have replaced the base's
-        instance.stages()
-        instance.evaluations_per_action  # noqa: B018 - how actions are made may be refused too
-    except ValueError as error:
-        raise UserError(f"{algorithm.__name__}: {error}") from None
-    except Exception as error:  # it may be the user's own class, which may fail in any way
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"{algorithm.__name__} cannot be made, or lacks stages: {reason}"
-        ) from error
-    return instance
-
-
 def convert(setting: Setting, hint: Any) -> Any:
     """Returns a setting's value as the type `hint`.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.common import formatting
-from suite.configuration.recipe import SOURCE, read_ablation
+from suite.configuration.recipe import SOURCE
+from suite.storage.ablation_directory import read_ablation
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory, is_run
 

@@ -28,7 +28,7 @@ from suite.common import jax_settings
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
 from suite.planning.plan import Plan
-from suite.planning.run_request import Request, make_request
+from suite.planning.run_request import RunRequest, make_request
 from suite.storage import run_directory
 from suite.storage.files import move
 from suite.storage.leases import Lease, LeaseLost, Worker
@@ -96,10 +96,10 @@ class FakeTraining:
             task=cell.task,
             seed=cell.seed,
             seeds_together=job.seeds,
-            hyperparameters=context.hyperparameters[cell.algorithm],
-            engine=context.engine,
-            protocol=context.protocol.to_dict(),
-            fingerprint=context.protocol.fingerprint(),
+            hyperparameters=context.request.hyperparameters[cell.algorithm],
+            engine=context.request.engine,
+            protocol=context.request.protocol.to_dict(),
+            fingerprint=context.request.protocol.fingerprint(),
             parameter_count=1,
             evaluations_per_action=1,
             model_hash="",
@@ -367,10 +367,7 @@ def test_what_another_process_tried_again_is_not_put_away(
 
 def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch._Shift:
     request = make_request("ppo", "CheetahRun", "2", "smoke", "native", run.path, ())
-    context = RunContext(
-        request.protocol, run, request.engine, request.hyperparameters, Progress(), worker
-    )
-    return launch._Shift(request, context, worker, retry)
+    return launch._Shift(RunContext(request, run, Progress(), worker), worker, retry)
 
 
 def test_a_seed_taken_by_another_group_is_no_riddle(
@@ -499,13 +496,13 @@ def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
     configuration = dataclasses.replace(
         stored.configuration, algorithm="ppo", hyperparameters=other.hyperparameters["ppo"]
     )
-    checked = Request.check_methods
+    checked = RunRequest.check_methods
 
-    def meanwhile(request: Request, plan: Plan) -> None:
+    def meanwhile(request: RunRequest, plan: Plan) -> None:
         checked(request, plan)
         finish()
 
-    monkeypatch.setattr(Request, "check_methods", meanwhile)
+    monkeypatch.setattr(RunRequest, "check_methods", meanwhile)
     result = suite("run", *SMOKE, "--lease-seconds", "0.5")
     assert result.code == 0, result.err
     assert [str(each) for each in training.jobs[1:]] == ["CheetahRun/ppo seeds 0"]
