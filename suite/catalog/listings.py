@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypedDict
 
 from algorithms.bounds import bounds_of
 from envs.tasks import TASK_SETS, TASKS
@@ -21,19 +21,37 @@ from suite.configuration.protocol import PRESETS, load_protocol
 class Listing(NamedTuple):
     """Plain data for JSON, and the same for people."""
 
-    data: list[dict[str, Any]]
+    data: Sequence[object]
     text: str
+
+
+class HyperparameterRow(TypedDict):
+    """One hyper-parameter; `range` is empty where there is none."""
+
+    name: str
+    type: str
+    range: str
+    default: object
+    description: str
+
+
+class AlgorithmRow(TypedDict):
+    """One algorithm."""
+
+    name: str
+    description: str
+    hyperparameters: list[HyperparameterRow]
 
 
 def algos() -> Listing:
     """Lists the algorithms with every hyper-parameter, its default and its source."""
     from algorithms.registry import entries
 
-    data = [
+    data: list[AlgorithmRow] = [
         {
             "name": name,
             "description": entry.description,
-            "hyperparameters": _fields(name, entry.cls, dict(entry.defaults)),
+            "hyperparameters": _fields(name, entry.cls, entry.defaults),
         }
         for name, entry in entries().items()
     ]
@@ -97,7 +115,7 @@ LISTINGS: Mapping[str, Callable[[], Listing]] = {
 """By what `suite list` calls them."""
 
 
-def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[str, Any]]:
+def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[HyperparameterRow]:
     values = hyperparameters(name, algorithm, defaults)
     documents = field_documents(algorithm)
     return [
@@ -112,7 +130,7 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
     ]
 
 
-def _render_algorithm(algorithm: dict[str, Any]) -> str:
+def _render_algorithm(algorithm: AlgorithmRow) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
         allowed = "; ".join(filter(None, (field["type"], field["range"])))

@@ -36,7 +36,7 @@ class Setting:
 
     algorithm: str
     field: str
-    value: Any
+    value: object
     source: str
 
 
@@ -52,7 +52,7 @@ def parse_setting(text: str) -> Setting:
     return Setting(match[1], match[2], match[3], f"--set {text}")
 
 
-def protocol_settings(algorithms: Mapping[str, Mapping[str, Any]]) -> list[Setting]:
+def protocol_settings(algorithms: Mapping[str, Mapping[str, object]]) -> list[Setting]:
     """Returns the settings of a protocol's `[algorithms.NAME]` tables."""
     return [
         Setting(name, field, value, f"protocol, [algorithms.{name}] {field}")
@@ -61,7 +61,7 @@ def protocol_settings(algorithms: Mapping[str, Mapping[str, Any]]) -> list[Setti
     ]
 
 
-def hyperparameter_fields(algorithm: type) -> dict[str, Any]:
+def hyperparameter_fields(algorithm: type) -> dict[str, object]:
     """Returns the type of every field that may be set, from any dataclass."""
     hints = typing.get_type_hints(algorithm)
     return {
@@ -71,7 +71,7 @@ def hyperparameter_fields(algorithm: type) -> dict[str, Any]:
     }
 
 
-def class_defaults(algorithm: type) -> dict[str, Any]:
+def class_defaults(algorithm: type) -> dict[str, object]:
     """Returns the defaults of a dataclass's hyper-parameters, those out of a factory too."""
     fields = {each.name: each for each in dataclasses.fields(algorithm)}
     defaults = {}
@@ -85,8 +85,8 @@ def class_defaults(algorithm: type) -> dict[str, Any]:
 
 
 def hyperparameters(
-    name: str, algorithm: type, defaults: Mapping[str, Any], *layers: Sequence[Setting]
-) -> dict[str, Any]:
+    name: str, algorithm: type, defaults: Mapping[str, object], *layers: Sequence[Setting]
+) -> dict[str, object]:
     """Returns the value of every hyper-parameter of one algorithm.
 
     Args:
@@ -135,7 +135,7 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
             _checked(setting, algorithms[name], fields[name][setting.field])
 
 
-def convert(setting: Setting, hint: Any) -> Any:
+def convert(setting: Setting, hint: object) -> object:
     """Returns a setting's value as the type `hint`.
 
     Texts are parsed: `1e-3`, `true`, `code`, `64,64`, `none`. Values from a TOML file are
@@ -152,10 +152,10 @@ def convert(setting: Setting, hint: Any) -> Any:
         ) from None
 
 
-def describe_type(hint: Any) -> str:
+def describe_type(hint: object) -> str:
     """Returns a type in words: `a whole number`, `one of code, kl`."""
     words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-    if hint in words:
+    if isinstance(hint, type) and hint in words:
         return words[hint]
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
@@ -190,7 +190,7 @@ def _unknown_field(setting: Setting, owner: str, fields: Sequence[str]) -> UserE
     )
 
 
-def _checked(setting: Setting, algorithm: type, hint: Any) -> Any:
+def _checked(setting: Setting, algorithm: type, hint: object) -> object:
     """Converts a setting's value, and refuses it if it is out of the field's bounds."""
     value = convert(setting, hint)
     if text := bounds.fault(algorithm, setting.field, value):
@@ -198,20 +198,20 @@ def _checked(setting: Setting, algorithm: type, hint: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return ",".join(map(str, value)) or "nothing" if isinstance(value, tuple) else str(value)
 
 
-def _immutable(value: Any) -> Any:
+def _immutable(value: object) -> object:
     """Turns lists into tuples: an algorithm is hashed, and compared with what JSON gave back."""
     return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
 
 
-def _is_union(hint: Any) -> bool:
+def _is_union(hint: object) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
-def _as(hint: Any, value: Any) -> Any:
+def _as(hint: Any, value: Any) -> object:
     """Converts `value`, or raises ValueError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
@@ -230,27 +230,27 @@ def _as(hint: Any, value: Any) -> Any:
     return _finite(value) if hint is float else value
 
 
-def _parse_scalar(hint: Any, text: str) -> Any:
+def _parse_scalar(hint: Any, text: str) -> object:
     if hint is bool:
-        return {"true": True, "false": False}[_one_of(("true", "false"), text.lower())]
+        return _one_of(("true", "false"), text.lower()) == "true"
     return _finite(text) if hint is float else hint(text)
 
 
-def _finite(value: Any) -> float:
+def _finite(value: float | str) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError
     return number
 
 
-def _one_of(choices: Sequence[Any], value: Any) -> Any:
+def _one_of(choices: Sequence[object], value: object) -> object:
     matches = [choice for choice in choices if value == choice or value == str(choice)]
     if not matches:
         raise ValueError
     return matches[0]
 
 
-def _as_tuple(arguments: Sequence[Any], value: Any) -> tuple[Any, ...]:
+def _as_tuple(arguments: Sequence[object], value: object) -> tuple[object, ...]:
     if isinstance(value, str):
         value = [item for item in value.strip("()[] ").split(",") if item.strip()]
     if not isinstance(value, list | tuple):
@@ -259,7 +259,7 @@ def _as_tuple(arguments: Sequence[Any], value: Any) -> tuple[Any, ...]:
     return tuple(_as(kind, item) for kind, item in zip(kinds, value, strict=True))
 
 
-def _as_union(arguments: Sequence[Any], value: Any) -> Any:
+def _as_union(arguments: Sequence[object], value: object) -> object:
     if types.NoneType in arguments and (value is None or str(value).lower() == "none"):
         return None
     for kind in arguments:

@@ -30,7 +30,7 @@ PRESETS: tuple[str, ...] = ("paper", "fair", "brax", "lite", "smoke")
 _DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 """Fields that two comparable runs may differ in."""
 
-_ADDED: Mapping[str, Any] = {"restart_interval": 0}
+_ADDED: Mapping[str, object] = {"restart_interval": 0}
 """Fields that came after runs had been stored, and what those did: at this value a field is left
 out of the fingerprint, so that it stays theirs."""
 TUNING: tuple[str, ...] = ("configurations", "seeds", "steps")
@@ -118,7 +118,7 @@ class Protocol:
     )
     discount: float = 0.995
     task_discount: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    algorithms: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    algorithms: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
     tuning: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -206,7 +206,7 @@ class Protocol:
         """Returns the evaluation mode of one algorithm's published numbers."""
         return self.published_mode.get(algorithm, "deterministic")
 
-    def effective(self) -> dict[str, Any]:
+    def effective(self) -> dict[str, object]:
         """Returns what the fields come to, as plain data: equal values do the same.
 
         Steps beyond the last whole update are never taken, an interval beyond the end evaluates
@@ -243,12 +243,12 @@ class Protocol:
             if mine[field] != theirs[field] and as_written[field] != as_theirs[field]
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], source: str) -> Protocol:
+    def from_dict(cls, data: Mapping[str, object], source: str) -> Protocol:
         """Builds a protocol from a parsed file.
 
         Args:
@@ -285,7 +285,7 @@ def load_protocol(name_or_path: str) -> Protocol:
     return _parse(_read_text(path), str(path), path.stem)
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
+def _digest(fields: Mapping[str, object]) -> str:
     comparable = {
         name: value
         for name, value in fields.items()
@@ -310,7 +310,7 @@ def _parse(text: str, source: str, default_name: str) -> Protocol:
     return Protocol.from_dict({"name": default_name, **data}, f"protocol {source}")
 
 
-def _checked_fields(cls: type[Protocol], data: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_fields(cls: type[Protocol], data: Mapping[str, object]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     for name in data:
         if name not in hints:
@@ -324,7 +324,7 @@ def _checked_fields(cls: type[Protocol], data: Mapping[str, Any]) -> dict[str, A
     return {name: _checked(name, value, hints[name]) for name, value in data.items()}
 
 
-def _checked(field: str, value: Any, hint: Any) -> Any:
+def _checked(field: str, value: object, hint: object) -> object:
     """Returns `value` as the type `hint` says, which is one of those that `Protocol` uses."""
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
@@ -336,10 +336,13 @@ def _checked(field: str, value: Any, hint: Any) -> Any:
             raise UserError(f"{field} = {value!r}: must be a table, [{field}]")
         item = typing.get_args(hint)[1]
         return {key: _checked(f"{field}.{key}", each, item) for key, each in value.items()}
-    return value if hint is Any else _checked_scalar(field, value, hint)
+    if hint is object:
+        return value
+    assert isinstance(hint, type)
+    return _checked_scalar(field, value, hint)
 
 
-def _checked_scalar(field: str, value: Any, kind: type) -> Any:
+def _checked_scalar(field: str, value: object, kind: type) -> object:
     words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
     right = not isinstance(value, bool) or kind is bool
     if right and kind is float and isinstance(value, int | float) and math.isfinite(value):

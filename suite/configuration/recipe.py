@@ -293,7 +293,7 @@ def _check_kind(key: str, value: object) -> None:
         raise UserError(f"{key} = {value!r}: must be a table, [{key}]")
 
 
-def _protocol_settings(table: Mapping[str, Any]) -> list[str]:
+def _protocol_settings(table: Mapping[str, Value]) -> list[str]:
     return [f"{PROTOCOL}.{field}={value_text(value)}" for field, value in table.items()]
 
 

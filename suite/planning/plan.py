@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from algorithms.api import MODES, Stage
 from suite.common import formatting
@@ -83,7 +83,7 @@ class PlannedJob:
         """Steps that count against the budget."""
         return self.train_steps + self.decoder_data_steps
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return {**dataclasses.asdict(self), "env_steps": self.env_steps}
 
@@ -115,7 +115,7 @@ class Plan:
         """Steps of all jobs that count against the budget, finished or not."""
         return sum(planned.env_steps for planned in self.jobs)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return {
             "protocol": self.protocol.name,

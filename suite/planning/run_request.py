@@ -55,7 +55,7 @@ class RunRequest:
     engine: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
-    hyperparameters: Mapping[str, Mapping[str, Any]]
+    hyperparameters: Mapping[str, Mapping[str, object]]
     algorithms: Mapping[str, Algorithm[Any]]
     notice: str | None = None
     decoders: Decoders | None = None
@@ -186,7 +186,7 @@ def _default_notice() -> str:
 
 def _hyperparameters(
     names: Sequence[str], protocol: Protocol, changes: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     known = entries()
     classes: dict[str, type] = {name: entry.cls for name, entry in known.items()}
     from_protocol = protocol_settings(protocol.algorithms)

@@ -119,9 +119,11 @@ class Ablation:
                 "choose another directory with --out"
             )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain: dict[str, object] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
         plain["protocol"] = self.protocol.to_dict()
         plain["source"] = self.source.to_dict() if self.source else None
         # A list, as JSON's objects have no order and the arms do.

@@ -141,9 +141,8 @@ def test_layers_override_in_order() -> None:
     both = protocol_settings({**mine, **everyone})
     set_everyone, set_mine = parse_setting("*.rate=5"), parse_setting("m.rate=6")
 
-    def rate(defaults: dict[str, Any], *layers: list[Setting]) -> float:
-        value: float = hyperparameters("m", Method, defaults, *layers)["rate"]
-        return value
+    def rate(defaults: dict[str, Any], *layers: list[Setting]) -> object:
+        return hyperparameters("m", Method, defaults, *layers)["rate"]
 
     assert rate({}) == 2e-3
     assert rate({"rate": 1.0}) == 1.0

@@ -14,7 +14,7 @@ from suite.configuration.hyperparameters import hyperparameters
 from suite.configuration.protocol import load_protocol
 from suite.methods.build_method import build, build_method
 
-PROTOCOL = load_protocol("smoke")
+PROTOCOL = load_protocol("lite")
 VALUES = hyperparameters("ppo", PPO, {})
 
 
