@@ -8,6 +8,8 @@ from typing import NamedTuple, TypedDict
 
 from algorithms.bounds import bounds_of
 from envs.tasks import TASK_SETS, TASKS
+from suite.catalog import deviations as deviation_table
+from suite.catalog import switches as switch_table
 from suite.common import formatting
 from suite.configuration.hyperparameters import (
     describe_type,
@@ -92,17 +94,13 @@ def protocols() -> Listing:
 
 def deviations(algorithm: str | None = None) -> Listing:
     """Lists where the paper's text, its code, `paper` and `fair` part company."""
-    from suite.catalog.deviations import render, rows
-
-    data = rows(algorithm)
-    return Listing(data, render(data))
+    data = deviation_table.rows(algorithm)
+    return Listing(data, deviation_table.render(data))
 
 
 def switches() -> Listing:
     """Lists the switches, their flags and what the presets set them to."""
-    from suite.catalog.switches import render, rows
-
-    return Listing(rows(), render())
+    return Listing(switch_table.rows(), switch_table.render())
 
 
 LISTINGS: Mapping[str, Callable[[], Listing]] = {

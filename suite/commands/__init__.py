@@ -1,6 +1,6 @@
-"""The commands of `suite`, one theme a file; none imports JAX.
+"""What a user can type after `suite`, one theme a file.
 
-Modules are imported whenever `suite --help` lists the commands, so each imports what is heavy in
-the functions that need it. suite/cli.py names every command; those that read stored runs are in
-reports/commands.py.
+suite/cli.py names every command; those that read stored runs are in reports/commands.py. Modules
+are imported whenever `suite --help` lists the commands, so each imports what is heavy in the
+functions that need it.
 """

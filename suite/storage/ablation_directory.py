@@ -121,9 +121,8 @@ class Ablation:
 
     def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
-        plain: dict[str, object] = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
+        names = [field.name for field in dataclasses.fields(self)]
+        plain: dict[str, object] = {name: getattr(self, name) for name in names}
         plain["protocol"] = self.protocol.to_dict()
         plain["source"] = self.source.to_dict() if self.source else None
         # A list, as JSON's objects have no order and the arms do.

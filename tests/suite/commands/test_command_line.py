@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import jax
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ import pytest
 from algorithms.names import ALL
 from envs.tasks import resolve_tasks
 from suite import cli
+from suite.catalog.listings import LISTINGS
+from suite.commands.look import list_
 from suite.common import jax_settings
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
@@ -135,8 +138,8 @@ def test_help_costs_less_than_half_a_second_of_cpu() -> None:
 def test_nothing_heavy_is_imported_for_help_and_cheap_lists() -> None:
     program = (
         "import sys; from suite.cli import run_command\n"
-        "for a in (['--help'], ['run', '--help'], ['report', '--help'], ['list', 'tasks'], ['list', 'protocols']):\n"
-        "    assert run_command(a) == 0\n"
+        "for a in ('--help', 'run --help', 'report --help', 'list tasks', 'list protocols'):\n"
+        "    assert run_command(a.split()) == 0\n"
         "heavy = {'jax', 'numpy', 'mujoco', 'pandas', 'flax'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -640,6 +643,20 @@ def test_a_run_in_a_thread(suite: Suite, training: FakeTraining) -> None:
 def test_ctrl_c_outside_of_training(suite: Suite, training: FakeTraining) -> None:
     training.fail = KeyboardInterrupt()
     assert suite("run", *SMOKE).code == 130
+
+
+def test_every_command_is_where_it_is_said_to_be() -> None:
+    context = click.Context(cli.cli)
+    for name in cli.COMMANDS:
+        command = cli.cli.get_command(context, name)
+        assert command is not None and command.name == name
+        assert command.get_short_help_str()
+
+
+def test_what_can_be_listed_is_what_there_are_listings_of() -> None:
+    (what,) = (each for each in list_.params if each.name == "what")
+    assert isinstance(what.type, click.Choice)
+    assert list(what.type.choices) == list(LISTINGS)
 
 
 def test_list(suite: Suite) -> None:
