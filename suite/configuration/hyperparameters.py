@@ -135,7 +135,7 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
             _checked(setting, algorithms[name], fields[name][setting.field])
 
 
-def convert(setting: Setting, hint: object) -> object:
+def convert(setting: Setting, hint: Any) -> Any:
     """Returns a setting's value as the type `hint`.
 
     Texts are parsed: `1e-3`, `true`, `code`, `64,64`, `none`. Values from a TOML file are
@@ -152,10 +152,10 @@ def convert(setting: Setting, hint: object) -> object:
         ) from None
 
 
-def describe_type(hint: object) -> str:
+def describe_type(hint: Any) -> str:
     """Returns a type in words: `a whole number`, `one of code, kl`."""
     words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-    if isinstance(hint, type) and hint in words:
+    if hint in words:
         return words[hint]
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
@@ -198,20 +198,20 @@ def _checked(setting: Setting, algorithm: type, hint: object) -> object:
     return value
 
 
-def _plain(value: object) -> str:
+def _plain(value: Any) -> str:
     return ",".join(map(str, value)) or "nothing" if isinstance(value, tuple) else str(value)
 
 
-def _immutable(value: object) -> object:
+def _immutable(value: Any) -> Any:
     """Turns lists into tuples: an algorithm is hashed, and compared with what JSON gave back."""
     return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
 
 
-def _is_union(hint: object) -> bool:
+def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
-def _as(hint: Any, value: Any) -> object:
+def _as(hint: Any, value: Any) -> Any:
     """Converts `value`, or raises ValueError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
@@ -230,27 +230,27 @@ def _as(hint: Any, value: Any) -> object:
     return _finite(value) if hint is float else value
 
 
-def _parse_scalar(hint: Any, text: str) -> object:
+def _parse_scalar(hint: Any, text: str) -> Any:
     if hint is bool:
-        return _one_of(("true", "false"), text.lower()) == "true"
+        return {"true": True, "false": False}[_one_of(("true", "false"), text.lower())]
     return _finite(text) if hint is float else hint(text)
 
 
-def _finite(value: float | str) -> float:
+def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError
     return number
 
 
-def _one_of(choices: Sequence[object], value: object) -> object:
+def _one_of(choices: Sequence[Any], value: Any) -> Any:
     matches = [choice for choice in choices if value == choice or value == str(choice)]
     if not matches:
         raise ValueError
     return matches[0]
 
 
-def _as_tuple(arguments: Sequence[object], value: object) -> tuple[object, ...]:
+def _as_tuple(arguments: Sequence[Any], value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         value = [item for item in value.strip("()[] ").split(",") if item.strip()]
     if not isinstance(value, list | tuple):
@@ -259,7 +259,7 @@ def _as_tuple(arguments: Sequence[object], value: object) -> tuple[object, ...]:
     return tuple(_as(kind, item) for kind, item in zip(kinds, value, strict=True))
 
 
-def _as_union(arguments: Sequence[object], value: object) -> object:
+def _as_union(arguments: Sequence[Any], value: Any) -> Any:
     if types.NoneType in arguments and (value is None or str(value).lower() == "none"):
         return None
     for kind in arguments:

@@ -118,7 +118,7 @@ class Protocol:
     )
     discount: float = 0.995
     task_discount: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    algorithms: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
+    algorithms: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     tuning: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -248,7 +248,7 @@ class Protocol:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, object], source: str) -> Protocol:
+    def from_dict(cls, data: Mapping[str, Any], source: str) -> Protocol:
         """Builds a protocol from a parsed file.
 
         Args:
@@ -310,7 +310,7 @@ def _parse(text: str, source: str, default_name: str) -> Protocol:
     return Protocol.from_dict({"name": default_name, **data}, f"protocol {source}")
 
 
-def _checked_fields(cls: type[Protocol], data: Mapping[str, object]) -> dict[str, Any]:
+def _checked_fields(cls: type[Protocol], data: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     for name in data:
         if name not in hints:
@@ -324,7 +324,7 @@ def _checked_fields(cls: type[Protocol], data: Mapping[str, object]) -> dict[str
     return {name: _checked(name, value, hints[name]) for name, value in data.items()}
 
 
-def _checked(field: str, value: object, hint: object) -> object:
+def _checked(field: str, value: Any, hint: Any) -> Any:
     """Returns `value` as the type `hint` says, which is one of those that `Protocol` uses."""
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
@@ -336,13 +336,10 @@ def _checked(field: str, value: object, hint: object) -> object:
             raise UserError(f"{field} = {value!r}: must be a table, [{field}]")
         item = typing.get_args(hint)[1]
         return {key: _checked(f"{field}.{key}", each, item) for key, each in value.items()}
-    if hint is object:
-        return value
-    assert isinstance(hint, type)
-    return _checked_scalar(field, value, hint)
+    return value if hint is Any else _checked_scalar(field, value, hint)
 
 
-def _checked_scalar(field: str, value: object, kind: type) -> object:
+def _checked_scalar(field: str, value: Any, kind: type) -> Any:
     words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
     right = not isinstance(value, bool) or kind is bool
     if right and kind is float and isinstance(value, int | float) and math.isfinite(value):

@@ -240,14 +240,14 @@ def load_recipe(name_or_path: str) -> Recipe:
     return _parse(text, f"ablation {path}", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
 
 
-def value_text(value: Value | list[Scalar]) -> str:
+def value_text(value: Any) -> str:
     """Returns a value as it is typed after `--set NAME.FIELD=`."""
     if isinstance(value, list | tuple):
         return ",".join(map(value_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def value_name(value: Value) -> str:
+def value_name(value: Any) -> str:
     """Returns a value as a part of a file's name."""
     text = f"{value:g}" if isinstance(value, float) else value_text(value)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
@@ -293,7 +293,7 @@ def _check_kind(key: str, value: object) -> None:
         raise UserError(f"{key} = {value!r}: must be a table, [{key}]")
 
 
-def _protocol_settings(table: Mapping[str, Value]) -> list[str]:
+def _protocol_settings(table: Mapping[str, Any]) -> list[str]:
     return [f"{PROTOCOL}.{field}={value_text(value)}" for field, value in table.items()]
 
 

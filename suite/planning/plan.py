@@ -6,9 +6,9 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from algorithms.api import MODES, Stage
+from algorithms.api import MODES, Algorithm
 from suite.common import formatting
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.configuration.protocol import Protocol
@@ -160,7 +160,7 @@ class Plan:
 
 def make_plan(
     protocol: Protocol,
-    stages: Mapping[str, Sequence[Stage]],
+    algorithms: Mapping[str, Algorithm[Any]],
     tasks: Sequence[str],
     seeds: Sequence[int],
     engine: str,
@@ -173,7 +173,7 @@ def make_plan(
 
     Args:
         protocol: what all jobs share.
-        stages: of each algorithm, by its name.
+        algorithms: instances by name, for their stages; any sizes will do.
         tasks: names.
         seeds: of every algorithm and task.
         engine: what steps the physics.
@@ -182,9 +182,9 @@ def make_plan(
     statuses = _statuses(run)
     started = run.cells() if run else []
     planned = [
-        _planned(protocol, stages[job.algorithm], job, engine, statuses, run)
+        _planned(protocol, algorithms[job.algorithm], job, engine, statuses, run)
         for task in tasks
-        for name in stages
+        for name in algorithms
         for job in _jobs(name, task, seeds, run, started)
     ]
     return Plan(protocol, engine, tuple(planned), tuple(started))
@@ -223,7 +223,7 @@ def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:
 
 def _planned(
     protocol: Protocol,
-    divided: Sequence[Stage],
+    algorithm: Algorithm[Any],
     job: Job,
     engine: str,
     statuses: Mapping[Cell, Status],
@@ -232,7 +232,7 @@ def _planned(
     steps = protocol.steps_per_update
     stages = tuple(
         PlannedStage(stage.updates, stage.updates * steps, stage.extra_rollouts * steps)
-        for stage in divided
+        for stage in algorithm.stages()
     )
     points = len(protocol.evaluation_grid(sum(stage.updates for stage in stages)))
     seeds = len(job.seeds)

@@ -62,8 +62,7 @@ class RunRequest:
 
     def plan(self, run: RunDirectory | None) -> Plan:
         """Returns the jobs and what they take, given what `run` holds already."""
-        stages = {name: algorithm.stages() for name, algorithm in self.algorithms.items()}
-        return make_plan(self.protocol, stages, self.tasks, self.seeds, self.engine, run)
+        return make_plan(self.protocol, self.algorithms, self.tasks, self.seeds, self.engine, run)
 
     def open_run(self) -> RunDirectory | None:
         """Returns the run directory if it exists, checked; None otherwise."""

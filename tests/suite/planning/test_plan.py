@@ -47,9 +47,8 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def plan(run: RunDirectory | None = None, seeds: tuple[int, ...] = (0, 1), **kind: Any) -> Plan:
     algorithms = kind.get("algorithms", {"ppo": ALGORITHMS["ppo"]})
-    stages = {name: algorithm.stages() for name, algorithm in algorithms.items()}
     return make_plan(
-        PROTOCOL, stages, kind.get("tasks", ["CheetahRun"]), seeds,
+        PROTOCOL, algorithms, kind.get("tasks", ["CheetahRun"]), seeds,
         kind.get("engine", "native"), run,
     )  # fmt: skip
 
