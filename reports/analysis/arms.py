@@ -38,7 +38,8 @@ from reports.tables.table import Entry, Table, number
 from suite.common.claim_floor import LEVEL, Shortage, Sizes
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol
-from suite.configuration.recipe import Ablation, Arm, value_text
+from suite.configuration.recipe import Arm, value_text
+from suite.storage.ablation_directory import Ablation
 from suite.storage.records import Cell, completed
 from suite.storage.run_directory import RunDirectory, is_run
 

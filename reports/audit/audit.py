@@ -11,7 +11,8 @@ from reports.audit.agreement import Check
 from reports.audit.checks import audit
 from reports.runs.loading import load_results
 from reports.runs.opening import lone_ablation
-from suite.configuration.recipe import SOURCE, read_ablation
+from suite.configuration.recipe import SOURCE
+from suite.storage.ablation_directory import read_ablation
 from suite.storage.run_directory import is_run
 
 

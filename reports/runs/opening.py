@@ -11,7 +11,7 @@ from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.loading import load_results
 from reports.runs.results import Results
 from suite.common.errors import UserError
-from suite.configuration.recipe import Ablation, is_ablation, read_ablation
+from suite.storage.ablation_directory import Ablation, is_ablation, read_ablation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

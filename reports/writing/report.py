@@ -47,7 +47,7 @@ from suite.common.claim_floor import LEVEL
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import readable
 from suite.common.formatting import table as text_table
-from suite.configuration.recipe import is_ablation
+from suite.storage.ablation_directory import is_ablation
 
 Part = Literal["html", "tables", "figures"]
 PARTS: tuple[Part, ...] = get_args(Part)

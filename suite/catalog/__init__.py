@@ -1,0 +1,1 @@
+"""What there is to choose from, as `suite list` shows it."""

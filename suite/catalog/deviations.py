@@ -2,9 +2,10 @@
 
 What the text and the code say stands in deviations.toml; what `paper` and `fair` do is
 looked up in the presets and the algorithms, so that the table cannot fall behind them.
-Reports look it up in presets.json instead, which saves them the import of JAX: it holds what
-`resolve` gives, a test holds it to that, and `python -m suite.catalog.deviations >
-suite/catalog/presets.json` writes it again.
+Reports look it up in presets.json instead, which saves them the import of JAX. That file holds what
+`resolve` gives, and a test holds it to that; this module is also the program that writes it again:
+
+    python -m suite.catalog.deviations > suite/catalog/presets.json
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from suite.common import formatting
 from suite.common.errors import unknown
@@ -27,7 +28,7 @@ from suite.configuration.protocol import Protocol, load_protocol
 EVERY = "all"
 """Stands for every algorithm in deviations.toml."""
 
-COMPARED = ("paper", "fair")
+COMPARED: tuple[Literal["paper"], Literal["fair"]] = ("paper", "fair")
 """The presets that are set side by side."""
 
 _PROTOCOL = "protocol."
@@ -60,9 +61,9 @@ class Resolved:
     """
 
     protocol: Protocol
-    hyperparameters: Mapping[str, Mapping[str, Any]]
+    hyperparameters: Mapping[str, Mapping[str, object]]
 
-    def value(self, algorithm: str, field: str) -> Any:
+    def value(self, algorithm: str, field: str) -> object:
         """Returns the value of a field of an algorithm.
 
         Args:
@@ -92,6 +93,25 @@ class Resolved:
             for field in deviation.fields
         }
         return {field: formatting.by_name(values) for field, values in found.items() if values}
+
+
+class Row(TypedDict):
+    """A deviation and what the presets do, as plain data.
+
+    Attributes:
+        paper, fair: values by field, as text.
+        differ: whether those two do.
+    """
+
+    topic: str
+    concerns: list[str]
+    paper_text: str
+    reference_code: str
+    paper: dict[str, str]
+    fair: dict[str, str]
+    differ: bool
+    reason: str
+    source: list[str]
 
 
 @functools.cache
@@ -140,15 +160,14 @@ def presets_json() -> str:
     return json.dumps(built_in, indent=1)
 
 
-def rows(algorithm: str | None = None) -> list[dict[str, Any]]:
+def rows(algorithm: str | None = None) -> list[Row]:
     """Returns the table as plain data.
 
     Args:
         algorithm: a name, for what concerns it alone; by default the five methods.
 
     Returns:
-        One row for each entry, in the order of deviations.toml; `paper` and `fair` hold
-        the values by field, as text.
+        One row for each entry, in the order of deviations.toml.
 
     Raises:
         UserError: the algorithm is unknown.
@@ -165,7 +184,7 @@ def rows(algorithm: str | None = None) -> list[dict[str, Any]]:
     return [_row(each, names) for each, names in concerned if names]
 
 
-def render(table: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
+def render(table: Sequence[Row], width: int | None = None) -> str:
     """Returns `rows` for a terminal, by default as wide as the terminal is."""
     if width is None:
         width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
@@ -179,28 +198,29 @@ def render(table: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _row(deviation: Deviation, algorithms: Sequence[str]) -> dict[str, Any]:
-    values = {preset: resolve(preset).shown(deviation, algorithms) for preset in COMPARED}
+def _row(deviation: Deviation, algorithms: Sequence[str]) -> Row:
+    paper, fair = (resolve(preset).shown(deviation, algorithms) for preset in COMPARED)
     return {
         "topic": deviation.topic,
         "concerns": list(deviation.algorithms),
         "paper_text": deviation.paper_text,
         "reference_code": deviation.reference_code,
-        **values,
-        "differ": len({tuple(shown.items()) for shown in values.values()}) > 1,
+        "paper": paper,
+        "fair": fair,
+        "differ": paper != fair,
         "reason": deviation.reason,
         "source": list(deviation.source),
     }
 
 
-def _group_order(row: Mapping[str, Any]) -> tuple[bool, list[int]]:
+def _group_order(row: Row) -> tuple[bool, list[int]]:
     """Sorts what concerns all to the front and keeps the rest in the order of the registry."""
     known = list(resolve(COMPARED[0]).hyperparameters)
     everything = EVERY in row["concerns"]
     return (not everything, [] if everything else [known.index(n) for n in row["concerns"]])
 
 
-def _block(row: Mapping[str, Any], width: int) -> list[str]:
+def _block(row: Row, width: int) -> list[str]:
     settings = {name: settings_text(row[name]) for name in COMPARED}
     if row[COMPARED[1]] and not row["differ"]:
         settings[COMPARED[1]] = "the same"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypedDict
 
 from algorithms.bounds import bounds_of
 from envs.tasks import TASK_SETS, TASKS
+from suite.catalog import deviations as deviation_table
+from suite.catalog import switches as switch_table
 from suite.common import formatting
 from suite.configuration.hyperparameters import (
     describe_type,
@@ -16,23 +19,45 @@ from suite.configuration.hyperparameters import (
 )
 from suite.configuration.protocol import PRESETS, load_protocol
 
-Listing = tuple[list[dict[str, Any]], str]
-"""Plain data for JSON, and the same for people."""
+
+class Listing(NamedTuple):
+    """Plain data for JSON, and the same for people."""
+
+    data: Sequence[object]
+    text: str
+
+
+class HyperparameterRow(TypedDict):
+    """One hyper-parameter; `range` is empty where there is none."""
+
+    name: str
+    type: str
+    range: str
+    default: object
+    description: str
+
+
+class AlgorithmRow(TypedDict):
+    """One algorithm."""
+
+    name: str
+    description: str
+    hyperparameters: list[HyperparameterRow]
 
 
 def algos() -> Listing:
     """Lists the algorithms with every hyper-parameter, its default and its source."""
     from algorithms.registry import entries
 
-    data = [
+    data: list[AlgorithmRow] = [
         {
             "name": name,
             "description": entry.description,
-            "hyperparameters": _fields(name, entry.cls, dict(entry.defaults)),
+            "hyperparameters": _fields(name, entry.cls, entry.defaults),
         }
         for name, entry in entries().items()
     ]
-    return data, "\n\n".join(_render_algorithm(each) for each in data)
+    return Listing(data, "\n\n".join(_render_algorithm(each) for each in data))
 
 
 def tasks() -> Listing:
@@ -42,7 +67,7 @@ def tasks() -> Listing:
         for name in TASKS
     ]
     rows = [(str(each["name"]), " ".join(each["sets"])) for each in data]
-    return data, formatting.table(("task", "task sets"), rows)
+    return Listing(data, formatting.table(("task", "task sets"), rows))
 
 
 def protocols() -> Listing:
@@ -64,25 +89,31 @@ def protocols() -> Listing:
         {**each.to_dict(), "updates": each.updates, "fingerprint": each.fingerprint()}
         for each in presets
     ]
-    return data, formatting.table(header, rows)
+    return Listing(data, formatting.table(header, rows))
 
 
 def deviations(algorithm: str | None = None) -> Listing:
     """Lists where the paper's text, its code, `paper` and `fair` part company."""
-    from suite.catalog.deviations import render, rows
-
-    data = rows(algorithm)
-    return data, render(data)
+    data = deviation_table.rows(algorithm)
+    return Listing(data, deviation_table.render(data))
 
 
 def switches() -> Listing:
     """Lists the switches, their flags and what the presets set them to."""
-    from suite.catalog.switches import render, rows
-
-    return rows(), render()
+    return Listing(switch_table.rows(), switch_table.render())
 
 
-def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[str, Any]]:
+LISTINGS: Mapping[str, Callable[[], Listing]] = {
+    "algos": algos,
+    "tasks": tasks,
+    "protocols": protocols,
+    "deviations": deviations,
+    "switches": switches,
+}
+"""By what `suite list` calls them."""
+
+
+def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[HyperparameterRow]:
     values = hyperparameters(name, algorithm, defaults)
     documents = field_documents(algorithm)
     return [
@@ -97,7 +128,7 @@ def _fields(name: str, algorithm: type, defaults: dict[str, Any]) -> list[dict[s
     ]
 
 
-def _render_algorithm(algorithm: dict[str, Any]) -> str:
+def _render_algorithm(algorithm: AlgorithmRow) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
         allowed = "; ".join(filter(None, (field["type"], field["range"])))

@@ -10,7 +10,7 @@ import dataclasses
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from suite.catalog.deviations import resolve
 from suite.common import formatting
@@ -105,12 +105,12 @@ def _preset_value(preset: str, field: str, names: list[str]) -> str:
     )
 
 
-def _is_choice(field: str, hint: Any) -> bool:
+def _is_choice(field: str, hint: object) -> bool:
     chosen = hint is bool or typing.get_origin(hint) is Literal or field in _MORE
     return chosen and field not in _NO_SWITCHES
 
 
-def _values(hint: Any) -> str:
+def _values(hint: object) -> str:
     if hint is bool:
         return "true, false"
     if typing.get_origin(hint) is Literal:
@@ -120,7 +120,7 @@ def _values(hint: Any) -> str:
     return "a number"
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[dict[str, object]]:
     """Returns the switches as plain data."""
     return [dataclasses.asdict(switch) for switch in switches()]
 

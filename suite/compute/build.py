@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from algorithms import registry
 from algorithms.api import Algorithm, EnvSpec, State
 from envs.api import Task
 from envs.vector import VectorEnv
 from suite.common.errors import UserError
 from suite.compute.program import Program
-from suite.configuration.hyperparameters import build
 from suite.configuration.protocol import Protocol
+from suite.methods.build_method import build_method
 from suite.methods.wiring import acts_alone
 
 
@@ -25,9 +24,7 @@ def build_algorithm(
         UserError: a value is out of its bounds, or the class refuses it.
     """
     spec = EnvSpec(task.obs_size, task.action_size, protocol.discount_for(task.name))
-    cls = registry.lookup(name).cls
-    algorithm: Algorithm[Any] = build(cls, spec, protocol.pipeline(), hyperparameters)
-    return algorithm
+    return build_method(name, hyperparameters, protocol, spec)
 
 
 def build_program(algorithm: Algorithm[Any], task: Task, protocol: Protocol) -> Program:

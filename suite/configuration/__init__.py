@@ -1,0 +1,1 @@
+"""What must be equal in a comparison, and what may vary."""

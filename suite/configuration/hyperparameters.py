@@ -36,7 +36,7 @@ class Setting:
 
     algorithm: str
     field: str
-    value: Any
+    value: object
     source: str
 
 
@@ -52,7 +52,7 @@ def parse_setting(text: str) -> Setting:
     return Setting(match[1], match[2], match[3], f"--set {text}")
 
 
-def protocol_settings(algorithms: Mapping[str, Mapping[str, Any]]) -> list[Setting]:
+def protocol_settings(algorithms: Mapping[str, Mapping[str, object]]) -> list[Setting]:
     """Returns the settings of a protocol's `[algorithms.NAME]` tables."""
     return [
         Setting(name, field, value, f"protocol, [algorithms.{name}] {field}")
@@ -61,7 +61,7 @@ def protocol_settings(algorithms: Mapping[str, Mapping[str, Any]]) -> list[Setti
     ]
 
 
-def hyperparameter_fields(algorithm: type) -> dict[str, Any]:
+def hyperparameter_fields(algorithm: type) -> dict[str, object]:
     """Returns the type of every field that may be set, from any dataclass."""
     hints = typing.get_type_hints(algorithm)
     return {
@@ -71,7 +71,7 @@ def hyperparameter_fields(algorithm: type) -> dict[str, Any]:
     }
 
 
-def class_defaults(algorithm: type) -> dict[str, Any]:
+def class_defaults(algorithm: type) -> dict[str, object]:
     """Returns the defaults of a dataclass's hyper-parameters, those out of a factory too."""
     fields = {each.name: each for each in dataclasses.fields(algorithm)}
     defaults = {}
@@ -85,8 +85,8 @@ def class_defaults(algorithm: type) -> dict[str, Any]:
 
 
 def hyperparameters(
-    name: str, algorithm: type, defaults: Mapping[str, Any], *layers: Sequence[Setting]
-) -> dict[str, Any]:
+    name: str, algorithm: type, defaults: Mapping[str, object], *layers: Sequence[Setting]
+) -> dict[str, object]:
     """Returns the value of every hyper-parameter of one algorithm.
 
     Args:
@@ -133,28 +133,6 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
             raise _unknown_field(setting, setting.algorithm, known)
         for name in having:
             _checked(setting, algorithms[name], fields[name][setting.field])
-
-
-def build(algorithm: type, env: Any, pipeline: Any, values: Mapping[str, Any]) -> Any:
-    """Returns an instance of an `Algorithm` class.
-
-    Raises:
-        UserError: a value is out of its bounds, or the class or its division into stages
-            refuses it.
-    """
-    try:
-        instance = algorithm(env=env, pipeline=pipeline, **values)
-        bounds.check(instance)  # again: a class's own __post_init__ may have replaced the base's
-        instance.stages()
-        instance.evaluations_per_action  # noqa: B018 - how actions are made may be refused too
-    except ValueError as error:
-        raise UserError(f"{algorithm.__name__}: {error}") from None
-    except Exception as error:  # it may be the user's own class, which may fail in any way
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"{algorithm.__name__} cannot be made, or lacks stages: {reason}"
-        ) from error
-    return instance
 
 
 def convert(setting: Setting, hint: Any) -> Any:
@@ -212,7 +190,7 @@ def _unknown_field(setting: Setting, owner: str, fields: Sequence[str]) -> UserE
     )
 
 
-def _checked(setting: Setting, algorithm: type, hint: Any) -> Any:
+def _checked(setting: Setting, algorithm: type, hint: object) -> object:
     """Converts a setting's value, and refuses it if it is out of the field's bounds."""
     value = convert(setting, hint)
     if text := bounds.fault(algorithm, setting.field, value):

@@ -30,7 +30,7 @@ PRESETS: tuple[str, ...] = ("paper", "fair", "brax", "lite", "smoke")
 _DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 """Fields that two comparable runs may differ in."""
 
-_ADDED: Mapping[str, Any] = {"restart_interval": 0}
+_ADDED: Mapping[str, object] = {"restart_interval": 0}
 """Fields that came after runs had been stored, and what those did: at this value a field is left
 out of the fingerprint, so that it stays theirs."""
 TUNING: tuple[str, ...] = ("configurations", "seeds", "steps")
@@ -206,7 +206,7 @@ class Protocol:
         """Returns the evaluation mode of one algorithm's published numbers."""
         return self.published_mode.get(algorithm, "deterministic")
 
-    def effective(self) -> dict[str, Any]:
+    def effective(self) -> dict[str, object]:
         """Returns what the fields come to, as plain data: equal values do the same.
 
         Steps beyond the last whole update are never taken, an interval beyond the end evaluates
@@ -243,7 +243,7 @@ class Protocol:
             if mine[field] != theirs[field] and as_written[field] != as_theirs[field]
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return dataclasses.asdict(self)
 
@@ -285,7 +285,7 @@ def load_protocol(name_or_path: str) -> Protocol:
     return _parse(_read_text(path), str(path), path.stem)
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
+def _digest(fields: Mapping[str, object]) -> str:
     comparable = {
         name: value
         for name, value in fields.items()

@@ -57,7 +57,7 @@ def _parse(change: str) -> tuple[str, str | None, str]:
     return match[1], match[2], match[3]
 
 
-def _value(field: str, key: str | None, text: str, before: Any, source: str) -> Any:
+def _value(field: str, key: str | None, text: str, before: object, source: str) -> object:
     """Returns the new value of a field, given its text and the field's value before."""
     hints = typing.get_type_hints(Protocol)
     known = [each for each in hints if each not in _NOT_BY_FLAG]

@@ -1,10 +1,7 @@
-"""Ablations: something varied along axes, all else equal. As a file and as a directory.
+"""What an ablation varies: the axes, the arms that are their product, and the file that says so.
 
-    ABLATION_DIR/ablation.json   what it is, written once
-    ABLATION_DIR/source/         the run that frozen decoders come from, where there is one
-    ABLATION_DIR/ARM/            an ordinary run directory for every arm
-
-The arms are the product of the axes; each is named by its values.
+An arm is named by its values; what is stored of an ablation is in
+suite/storage/ablation_directory.py.
 """
 
 from __future__ import annotations
@@ -14,33 +11,27 @@ import itertools
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from suite.common.errors import UserError, unknown
-from suite.configuration.protocol import Protocol
-from suite.configuration.protocol_changes import changed
-from suite.storage.files import (
-    exclusive_write,
-    json_bytes,
-    make_directory,
-    parse_json,
-    read_bounded,
-)
+from suite.configuration.hyperparameters import EVERY_ALGORITHM
 
 PRESETS: tuple[str, ...] = ("kl", "stages", "normalizer", "controls")
-RECORD = "ablation.json"
 SOURCE = "source"
-PROTOCOL, DECODER, EVERY_ALGORITHM = "protocol", "decoder", "*"
-"""Owners of an axis that are no algorithm's name."""
+"""Directory of the run that frozen decoders come from."""
+
+PROTOCOL, DECODER = "protocol", "decoder"
+"""Owners of an axis that are no algorithm's name; `*` is every algorithm's."""
+
+Scalar = bool | int | float | str
+Value = Scalar | tuple[Scalar, ...]
+"""What an axis can set a field to."""
 
 _RESERVED = (SOURCE, "report")
 """Directories of an ablation that are no arms."""
-
-_MAX_BYTES = 1 << 20
-"""Of ablation.json, which holds two protocols and a few lists."""
 
 _MAX_ARMS = 1000
 
@@ -63,7 +54,7 @@ class Axis:
     """
 
     key: str
-    values: tuple[Any, ...]
+    values: tuple[Value, ...]
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^.\s]+\.\S+", self.key):
@@ -102,7 +93,7 @@ class Axis:
         same = mine & theirs or (algorithms and EVERY_ALGORITHM in mine | theirs)
         return bool(same and set(self.fields) & set(other.fields))
 
-    def changes(self, value: Any, algorithms: Sequence[str]) -> list[str]:
+    def changes(self, value: Value, algorithms: Sequence[str]) -> list[str]:
         """Returns a value as `--set` takes it, for those of its algorithms that are selected.
 
         Raises:
@@ -118,6 +109,11 @@ class Axis:
         return [f"{name}.{field}={value_text(value)}" for name in owners for field in self.fields]
 
 
+def make_axis(key: str, values: Iterable[Value | list[Scalar]]) -> Axis:
+    """Returns an axis from what a file holds, whose lists become tuples."""
+    return Axis(key, tuple(tuple(each) if isinstance(each, list) else each for each in values))
+
+
 @dataclasses.dataclass(frozen=True)
 class Arm:
     """One place on every axis.
@@ -128,7 +124,7 @@ class Arm:
     """
 
     name: str
-    values: tuple[Any, ...]
+    values: tuple[Value, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,154 +196,6 @@ class Recipe:
         return any(axis.is_decoder for axis in self.axes)
 
 
-@dataclasses.dataclass(frozen=True)
-class Ablation:
-    """What ablation.json holds.
-
-    Attributes:
-        name: of the ablation.
-        description: one line.
-        protocol: of the arms, before their axes change it.
-        source: protocol of the source run, None without one.
-        algorithms, tasks, seeds: what was asked for first; later commands may ask for more.
-        engine: what steps the physics.
-        settings: `--set` texts of hyper-parameters that hold in every arm.
-        metrics: see `Recipe`.
-        axes: what is varied.
-        reference: see `Recipe`.
-    """
-
-    name: str
-    description: str
-    protocol: Protocol
-    source: Protocol | None
-    algorithms: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    engine: str
-    settings: tuple[str, ...]
-    metrics: tuple[str, ...]
-    axes: tuple[Axis, ...]
-    reference: str = ""
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """All arms, the last axis fastest."""
-        return make_arms(self.axes)
-
-    def protocol_of(self, arm: Arm) -> Protocol:
-        """Returns an arm's protocol, under the ablation's name for it."""
-        changes = [
-            change
-            for axis, value in zip(self.axes, arm.values, strict=True)
-            if axis.owners == (PROTOCOL,)
-            for change in axis.changes(value, self.algorithms)
-        ]
-        name = f"{self.protocol.name}-{arm.name}"
-        return dataclasses.replace(changed(self.protocol, changes), name=name)
-
-    @property
-    def varied_protocol_fields(self) -> frozenset[str]:
-        """Fields of the protocol in which the arms differ."""
-        chosen = [axis for axis in self.axes if axis.owners == (PROTOCOL,)]
-        return frozenset(field.partition(".")[0] for axis in chosen for field in axis.fields)
-
-    def varied_hyperparameters(self, algorithm: str) -> frozenset[str]:
-        """Hyper-parameters in which an algorithm's runs may differ between arms."""
-        return frozenset(
-            field
-            for axis in self.axes
-            if {algorithm, EVERY_ALGORITHM} & set(axis.owners)
-            for field in axis.fields
-        )
-
-    def write(self, directory: Path) -> None:
-        """Writes ablation.json, or checks that the one there says the same.
-
-        Raises:
-            UserError: it says something else; names what.
-            OSError: it cannot be written.
-        """
-        make_directory(directory)
-        if not exclusive_write(directory / RECORD, json_bytes(self.to_dict())):
-            self.check(read_ablation(directory), directory)
-
-    def check(self, stored: Ablation, directory: Path) -> None:
-        """Raises UserError if `stored` has other arms or settings than this."""
-        fields = self.protocol.differences(stored.protocol)
-        if self.source and stored.source:
-            fields += [f"source's {field}" for field in self.source.differences(stored.source)]
-        if self.axes != stored.axes:
-            fields.append("axes")
-        fields += [
-            name for name in ("settings", "engine") if getattr(self, name) != getattr(stored, name)
-        ]
-        if fields:
-            raise UserError(
-                f"{directory} holds another ablation: it differs in {', '.join(fields)}; "
-                "choose another directory with --out"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain data for JSON."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain["protocol"] = self.protocol.to_dict()
-        plain["source"] = self.source.to_dict() if self.source else None
-        # A list, as JSON's objects have no order and the arms do.
-        plain["axes"] = [dataclasses.asdict(axis) for axis in self.axes]
-        return plain
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], source: str) -> Self:
-        """Builds an ablation from parsed JSON.
-
-        Raises:
-            UserError: something is missing or not of its type.
-        """
-        try:
-            axes = [Axis(each["key"], tuple(map(_frozen, each["values"]))) for each in data["axes"]]
-            before = data["source"]
-            return cls(
-                name=str(data["name"]),
-                description=str(data["description"]),
-                protocol=Protocol.from_dict(data["protocol"], source),
-                source=Protocol.from_dict(before, source) if before is not None else None,
-                algorithms=_texts(data, "algorithms"),
-                tasks=_texts(data, "tasks"),
-                seeds=tuple(int(seed) for seed in data["seeds"]),
-                engine=str(data["engine"]),
-                settings=_texts(data, "settings"),
-                metrics=_texts(data, "metrics"),
-                axes=tuple(axes),
-                reference=str(data.get("reference", "")),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{source} is damaged ({error!r}); restore it") from None
-
-
-def is_ablation(directory: Path) -> bool:
-    """Returns whether a directory holds an ablation."""
-    return (directory / RECORD).is_file()
-
-
-def read_ablation(directory: Path) -> Ablation:
-    """Reads ablation.json.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
-    path = directory / RECORD
-    if not path.is_file():
-        raise UserError(f"{directory} is no ablation: it has no {RECORD}")
-    try:
-        data = parse_json(read_bounded(path, _MAX_BYTES))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); restore it") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} is damaged (not an object); restore it")
-    return Ablation.from_dict(data, str(path))
-
-
 def make_arms(axes: Sequence[Axis]) -> tuple[Arm, ...]:
     """Returns the product of the axes, the last one fastest; one arm `all` without any.
 
@@ -405,7 +253,7 @@ def value_name(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
 
 
-def _part(axis: Axis, value: Any) -> str:
+def _part(axis: Axis, value: Value) -> str:
     return f"stage-{value}" if axis.is_decoder else value_name(value)
 
 
@@ -435,7 +283,7 @@ def _recipe(data: Mapping[str, Any], name: str) -> Recipe:
     )
 
 
-def _check_kind(key: str, value: Any) -> None:
+def _check_kind(key: str, value: object) -> None:
     if key in _TEXTS and not isinstance(value, str):
         raise UserError(f"{key} = {value!r}: must be a text, in quotes")
     texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
@@ -449,25 +297,16 @@ def _protocol_settings(table: Mapping[str, Any]) -> list[str]:
     return [f"{PROTOCOL}.{field}={value_text(value)}" for field, value in table.items()]
 
 
-def _axis(key: str, values: Any) -> Axis:
+def _axis(key: str, values: object) -> Axis:
     if isinstance(values, dict):
         raise UserError(f'axis {key}: put its whole name in quotes, like "{key}.FIELD" = [...]')
-    scalar = bool | int | float | str
     if not isinstance(values, list):
         raise UserError(f"axis {key} = {values!r}: must be a list of values, in brackets")
     for value in values:
         if not all(
-            isinstance(each, scalar) for each in (value if type(value) is list else [value])
+            isinstance(each, Scalar) for each in (value if type(value) is list else [value])
         ):
             raise UserError(
                 f"axis {key}: {value!r} is no number, text, true, false or list of them"
             )
-    return Axis(key, tuple(map(_frozen, values)))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    return tuple(str(each) for each in data[key])
+    return make_axis(key, values)

@@ -1,0 +1,1 @@
+"""What a command would do: checked, nothing trained yet."""

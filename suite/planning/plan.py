@@ -91,7 +91,7 @@ class PlannedJob:
         """Steps that count against the budget."""
         return self.train_steps + self.warmup_steps + self.decoder_data_steps
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return {**dataclasses.asdict(self), "env_steps": self.env_steps}
 
@@ -123,7 +123,7 @@ class Plan:
         """Steps of all jobs that count against the budget, finished or not."""
         return sum(planned.env_steps for planned in self.jobs)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
         return {
             "protocol": self.protocol.name,

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from algorithms.api import Algorithm, EnvSpec
+from algorithms.api import Algorithm
 from algorithms.registry import entries
 from envs.engines.choice import resolve_engine
 from envs.tasks import resolve_tasks
 from suite.common import jax_settings
 from suite.common.errors import UserError, unknown
 from suite.configuration.hyperparameters import (
-    build,
     check_settings,
     hyperparameters,
     parse_setting,
@@ -24,6 +23,7 @@ from suite.configuration.hyperparameters import (
 from suite.configuration.protocol import TUNING, Protocol, load_protocol
 from suite.configuration.protocol_changes import changed, is_protocol_change
 from suite.configuration.selection import parse_algorithms, parse_seeds
+from suite.methods.build_method import build_method
 from suite.methods.method_record import method_facts
 from suite.methods.wiring import check_method
 from suite.planning.decoders import Decoders
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class RunRequest:
     """Everything that `suite run` or `suite plan` was asked for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Request:
         tasks: names.
         seeds: sorted.
         hyperparameters: every hyper-parameter of each selected algorithm, by its name.
-        algorithms: instances by name, for some environment: stages do not depend on which.
+        algorithms: instances by name, for some environment (suite/methods/build_method.py).
         notice: what was chosen for the user and why, if anything was.
         decoders: where frozen decoders come from; None if algorithms make their own.
     """
@@ -55,7 +55,7 @@ class Request:
     engine: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
-    hyperparameters: Mapping[str, Mapping[str, Any]]
+    hyperparameters: Mapping[str, Mapping[str, object]]
     algorithms: Mapping[str, Algorithm[Any]]
     notice: str | None = None
     decoders: Decoders | None = None
@@ -124,7 +124,7 @@ def make_request(
     engine: str,
     out: Path | None,
     changes: Sequence[str],
-) -> Request:
+) -> RunRequest:
     """Checks what the user typed.
 
     Args:
@@ -134,7 +134,7 @@ def make_request(
         protocol: name or path; by default `fair` with a GPU and `lite` without.
         engine: as in `envs.engines.choice.resolve_engine`.
         out: the run directory, `runs/PROTOCOL` by default.
-        changes: as in `parse_setting`, or of the protocol as in `protocol_flags.changed`.
+        changes: as in `parse_setting`, or of the protocol as in `protocol_changes.changed`.
 
     Raises:
         UserError: something is unknown, ill-typed or impossible.
@@ -146,13 +146,13 @@ def make_request(
     chosen = changed(load_protocol(protocol or _default_protocol()), of_protocol)
     _check_names(chosen)
     values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, of_algorithms)
-    return Request(
+    return RunRequest(
         protocol=chosen,
         out=out or Path("runs") / chosen.name,
         tasks=resolve_tasks(tasks),
         seeds=parse_seeds(seeds),
         hyperparameters=values,
-        algorithms={name: _instance(name, chosen, values[name]) for name in values},
+        algorithms={name: build_method(name, values[name], chosen) for name in values},
         engine=resolve_engine(engine),
         notice=notice,
     )
@@ -185,7 +185,7 @@ def _default_notice() -> str:
 
 def _hyperparameters(
     names: Sequence[str], protocol: Protocol, changes: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     known = entries()
     classes: dict[str, type] = {name: entry.cls for name, entry in known.items()}
     from_protocol = protocol_settings(protocol.algorithms)
@@ -199,9 +199,3 @@ def _hyperparameters(
         name: hyperparameters(name, classes[name], known[name].defaults, from_protocol, from_user)
         for name in names
     }
-
-
-def _instance(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Algorithm[Any]:
-    sizes = EnvSpec(obs_size=1, action_size=1, discount=protocol.discount)
-    instance: Algorithm[Any] = build(entries()[name].cls, sizes, protocol.pipeline(), values)
-    return instance

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from suite.common import formatting
-from suite.configuration.recipe import SOURCE, read_ablation
+from suite.configuration.recipe import SOURCE
+from suite.storage.ablation_directory import read_ablation
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory, is_run
 
 
-def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:
-    """Returns plain data for every started cell, sorted by task, algorithm and seed.
+class CellReport(TypedDict):
+    """How far a cell is, as plain data.
 
-    `state` is `running`, `stopped` (it can go on), `done` or `diverged`; `divergences_kept`
-    counts the earlier runs of the cell that diverged, after which it was started afresh.
+    Attributes:
+        state: `running`, `stopped` (it can go on), `done` or `diverged`.
+        returns: mean returns of the newest evaluation, by mode.
+        diverged_at, diverged_leaf: environment step and array of the first number that was not
+            finite.
+        divergences_kept: how many earlier runs of the cell diverged, after which it was started
+            afresh.
+    """
+
+    task: str
+    algorithm: str
+    seed: int
+    state: str
+    updates: int
+    total_updates: int | None
+    env_steps: int
+    eval_steps: int
+    wall_seconds: float
+    returns: dict[str, float | None]
+    diverged_at: int | None
+    diverged_leaf: str | None
+    divergences_kept: int
+
+
+def cell_reports(run: RunDirectory) -> list[CellReport]:
+    """Returns the report of every started cell, sorted by task, algorithm and seed.
 
     Raises:
         UserError: a file is damaged.
@@ -24,7 +49,7 @@ def cell_reports(run: RunDirectory) -> list[dict[str, Any]]:
     return [_report(run, cell) for cell in run.cells()]
 
 
-def ablation_reports(directory: Path) -> dict[str, list[dict[str, Any]]]:
+def ablation_reports(directory: Path) -> dict[str, list[CellReport]]:
     """Returns `cell_reports` of the source run, if there is one, and of every arm, in order.
 
     Raises:
@@ -39,7 +64,7 @@ def ablation_reports(directory: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def render(reports: Sequence[Mapping[str, Any]]) -> str:
+def render(reports: Sequence[CellReport]) -> str:
     """Returns a table for people."""
     if not reports:
         return "no cell was started yet"
@@ -50,7 +75,7 @@ def render(reports: Sequence[Mapping[str, Any]]) -> str:
     return f"{formatting.table(header, rows)}\n{len(reports)} cells: {counts}"
 
 
-def _report(run: RunDirectory, cell: Cell) -> dict[str, Any]:
+def _report(run: RunDirectory, cell: Cell) -> CellReport:
     status = run.read_status(cell)
     state: str = status.state if status is not None else "running"
     if state == "running" and not run.is_locked(cell):
@@ -73,7 +98,7 @@ def _report(run: RunDirectory, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _row(report: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(report: CellReport) -> tuple[str, ...]:
     state = report["state"]
     if state == "diverged":
         state += f" at {formatting.count(report['diverged_at'] or 0)} in {report['diverged_leaf']}"

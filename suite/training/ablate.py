@@ -17,7 +17,6 @@ from suite.configuration.protocol_changes import is_protocol_change
 from suite.configuration.recipe import (
     PROTOCOL,
     SOURCE,
-    Ablation,
     Arm,
     Recipe,
     value_text,
@@ -25,7 +24,8 @@ from suite.configuration.recipe import (
 from suite.configuration.selection import format_seeds
 from suite.planning.decoders import Decoders
 from suite.planning.plan import Plan
-from suite.planning.run_request import Request, make_request
+from suite.planning.run_request import RunRequest, make_request
+from suite.storage.ablation_directory import Ablation
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 from suite.training.launch import launch
@@ -47,8 +47,8 @@ class Prepared:
 
     ablation: Ablation
     out: Path
-    source: Request | None
-    arms: Mapping[str, Request]
+    source: RunRequest | None
+    arms: Mapping[str, RunRequest]
 
     @property
     def description(self) -> str:
@@ -56,7 +56,7 @@ class Prepared:
         arms = ", ".join(self.arms)
         return f"{self.ablation.name}: {self.ablation.description}\narms: {arms}"
 
-    def requests(self) -> Iterator[tuple[str, Request]]:
+    def requests(self) -> Iterator[tuple[str, RunRequest]]:
         """Yields what is trained, in order, with the names of the directories."""
         if self.source is not None:
             yield SOURCE, self.source
@@ -172,7 +172,7 @@ def _check_owners(recipe: Recipe) -> None:
 
 def _request(
     recipe: Recipe, engine: str, out: Path, changes: Sequence[str], protocol_name: str
-) -> Request:
+) -> RunRequest:
     request = make_request(
         recipe.algos, recipe.tasks, recipe.seeds, recipe.protocol, engine, out, tuple(changes)
     )
@@ -180,7 +180,7 @@ def _request(
     return dataclasses.replace(request, protocol=dataclasses.replace(request.protocol, name=name))
 
 
-def _source(recipe: Recipe, engine: str, out: Path) -> Request:
+def _source(recipe: Recipe, engine: str, out: Path) -> RunRequest:
     changes = (*recipe.settings, *recipe.source_settings)
     source = _request(recipe, engine, out / SOURCE, changes, f"{recipe.name}-{SOURCE}")
     known = entries()
@@ -195,13 +195,13 @@ def _source(recipe: Recipe, engine: str, out: Path) -> Request:
 
 
 def _arm(
-    recipe: Recipe, arm: Arm, ablation: Ablation, engine: str, out: Path, source: Request | None
-) -> Request:
+    recipe: Recipe, arm: Arm, ablation: Ablation, engine: str, out: Path, source: RunRequest | None
+) -> RunRequest:
     algorithms = ablation.algorithms
     changes, decoders = list(recipe.settings), None
     for axis, value in zip(recipe.axes, arm.values, strict=True):
         changes += axis.changes(value, algorithms)
-        if source is not None and axis.is_decoder:
+        if source is not None and axis.is_decoder and isinstance(value, int):
             _check_stage(source, value)
             decoders = Decoders(RunDirectory(source.out, source.protocol), value)
             changes += [f"{name}.{_FROZEN}={value_text(False)}" for name in algorithms]
@@ -212,7 +212,7 @@ def _arm(
     return dataclasses.replace(request, decoders=decoders)
 
 
-def _check_stage(source: Request, stage: int) -> None:
+def _check_stage(source: RunRequest, stage: int) -> None:
     for name, algorithm in source.algorithms.items():
         count = len(algorithm.stages())
         if stage >= count:
@@ -221,7 +221,7 @@ def _check_stage(source: Request, stage: int) -> None:
             )
 
 
-def _ablation(recipe: Recipe, base: Request, source: Request | None) -> Ablation:
+def _ablation(recipe: Recipe, base: RunRequest, source: RunRequest | None) -> Ablation:
     settings = [text for text in recipe.settings if not is_protocol_change(text)]
     return Ablation(
         name=recipe.name,
@@ -239,7 +239,7 @@ def _ablation(recipe: Recipe, base: Request, source: Request | None) -> Ablation
     )
 
 
-def _trainable(name: str, request: Request) -> Iterator[Request]:
+def _trainable(name: str, request: RunRequest) -> Iterator[RunRequest]:
     """Yields the request in parts for which there are decoders, whole if there are all."""
     decoders = request.decoders
     if decoders is None:
@@ -266,6 +266,6 @@ def _trainable(name: str, request: Request) -> Iterator[Request]:
 
 
 def _seeds_with_decoder(
-    request: Request, decoders: Decoders, algorithm: str, task: str
+    request: RunRequest, decoders: Decoders, algorithm: str, task: str
 ) -> tuple[int, ...]:
     return tuple(seed for seed in request.seeds if decoders.has(Cell(algorithm, task, seed)))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Algorithm, Stage
+from algorithms.api import MODES, Stage
 from envs.api import Task, TaskState
 from envs.engines.choice import load_task
 from suite.common import interrupt
@@ -57,8 +57,8 @@ def run_job(job: Job, context: RunContext) -> JobResult:
         if context.run.is_finished(job):
             return JobResult()
         for cell in job.cells:
-            values = context.hyperparameters[cell.algorithm]
-            context.run.check_configuration(cell, values, context.engine)
+            values = context.request.hyperparameters[cell.algorithm]
+            context.run.check_configuration(cell, values, context.request.engine)
         training = Training(job, context, lease)
         with context.reporter.job(job, training.schedule.steps_per_seed) as line:
             return training.run(line)
@@ -79,20 +79,19 @@ class Training:
         self._job = job
         self._context = context
         self._lease = lease
-        self._task: Task = load_task(job.task, context.engine)
-        values = context.hyperparameters[job.algorithm]
-        self.algorithm: Algorithm[Any] = build_algorithm(
-            job.algorithm, values, self._task, context.protocol
-        )
-        program = build_program(self.algorithm, self._task, context.protocol)
+        request, protocol = context.request, context.request.protocol
+        self._task: Task = load_task(job.task, request.engine)
+        values = request.hyperparameters[job.algorithm]
+        self.algorithm = build_algorithm(job.algorithm, values, self._task, protocol)
+        program = build_program(self.algorithm, self._task, protocol)
         self._envs = program.envs
         self.program = Compiled(program)
-        self.schedule = Schedule(self.algorithm.stages(), context.protocol)
+        self.schedule = Schedule(self.algorithm.stages(), protocol)
         self.record = JobRecord([SeedRecord() for _ in job.seeds])
         self._files = JobFiles(
             context.run, job, self.algorithm, self.schedule, kept_steps(self._task), lease
         )
-        self._identity = JobIdentity((), context.protocol)
+        self._identity = JobIdentity((), protocol)
         self._updates = Pieces(context.pace.piece_seconds, self._watch.working)
         self._rollouts = Pieces(context.pace.piece_seconds, self._watch.working)
         self._saved_at = context.pace.now()
@@ -107,7 +106,7 @@ class Training:
     def run(self, line: JobLine) -> JobResult:
         """Trains to the end, or until the user asks to stop."""
         line.note("compiling")
-        protocol = self._context.protocol
+        protocol = self._context.request.protocol
         starts = start_states(self._task, protocol.eval_episodes, protocol.eval_seed)
         state = self._restore_or_start(describe_starts(starts))
         while not self.finished:
@@ -176,7 +175,7 @@ class Training:
 
     def _adopt(self, state: SeedState) -> SeedState:
         """Puts decoders of another run into a new state, where the context names one."""
-        decoders = self._context.decoders
+        decoders = self._context.request.decoders
         if decoders is None:
             return state
         run, stage = decoders.run, decoders.stage

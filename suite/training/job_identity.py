@@ -79,7 +79,8 @@ def identify(
         starts: as `describe_starts` returns it, of evaluation.
     """
     parameters = jax.eval_shape(algorithm.parameters, state.algorithm)
-    protocol, decoders = context.protocol, context.decoders
+    request = context.request
+    protocol, decoders = request.protocol, request.decoders
 
     def configuration(cell: Cell) -> Configuration:
         return Configuration(
@@ -87,8 +88,8 @@ def identify(
             task=cell.task,
             seed=cell.seed,
             seeds_together=job.seeds,
-            hyperparameters=context.hyperparameters[cell.algorithm],
-            engine=context.engine,
+            hyperparameters=request.hyperparameters[cell.algorithm],
+            engine=request.engine,
             protocol=protocol.to_dict(),
             fingerprint=protocol.fingerprint(),
             parameter_count=parameter_count(parameters) // len(job.seeds),

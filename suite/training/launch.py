@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from suite.common import interrupt
 from suite.common.errors import UserError
 from suite.planning.plan import Plan
-from suite.planning.run_request import Request
+from suite.planning.run_request import RunRequest
 from suite.storage.leases import DEFAULT_SECONDS, Held, LeaseLost, Regrouped, Worker
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def launch(
-    request: Request,
+    request: RunRequest,
     wait: bool = True,
     retry_diverged: bool = False,
     lease_seconds: float = DEFAULT_SECONDS,
@@ -71,17 +71,9 @@ def launch(
         return Outcome(_diverged(run, plan), interrupted=False)
     request.check_methods(plan)
     with Worker(run.path, lease_seconds) as worker, interrupt.handling():
-        context = RunContext(
-            protocol=request.protocol,
-            run=run,
-            engine=request.engine,
-            hyperparameters=request.hyperparameters,
-            reporter=Progress(),
-            worker=worker,
-            decoders=request.decoders,
-        )
+        context = RunContext(request, run, Progress(), worker)
         retry = _to_retry(run, plan) if retry_diverged else {}
-        outcome = _Shift(request, context, worker, retry).work(wait)
+        outcome = _Shift(context, worker, retry).work(wait)
     return dataclasses.replace(outcome, diverged=_diverged(run, request.plan(run)))
 
 
@@ -89,20 +81,13 @@ class _Shift:
     """What one process does until nothing is left for it.
 
     Args:
-        request: what to train.
-        context: for the jobs.
+        context: what to train, and where.
         worker: this process.
         retry: diverged cells to start afresh, and how often each was before.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        context: RunContext,
-        worker: Worker,
-        retry: Mapping[Cell, int],
-    ) -> None:
-        self._request = request
+    def __init__(self, context: RunContext, worker: Worker, retry: Mapping[Cell, int]) -> None:
+        self._request = context.request
         self._context = context
         self._worker = worker
         self._retry = dict(retry)

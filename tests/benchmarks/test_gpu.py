@@ -27,7 +27,7 @@ from envs.api import Task
 from envs.probes import ActionReward
 from suite.common import interrupt
 from suite.configuration.protocol import load_protocol
-from suite.planning.run_request import Request
+from suite.planning.run_request import RunRequest
 from suite.storage.records import Cell, CurveRow
 from suite.storage.run_directory import RunDirectory
 from suite.training.launch import Outcome
@@ -321,7 +321,7 @@ def test_calibrate_trains_and_reports(tmp_path: Path) -> None:
 def test_calibrate_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launched = []
 
-    def launch(request: Request) -> Outcome:
+    def launch(request: RunRequest) -> Outcome:
         launched.append((request.protocol.name, *request.algorithms, *request.tasks))
         if len(launched) == 1:
             raise RuntimeError("out of memory")

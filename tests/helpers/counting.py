@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +12,9 @@ import jax.numpy as jnp
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
+from suite.configuration.protocol import Protocol
+from suite.planning.run_request import RunRequest
+from suite.storage.records import Job
 
 EPISODE = 10
 
@@ -96,3 +101,11 @@ class Counter(Algorithm[CounterState]):
     def advance(self, state: CounterState, key: jax.Array) -> CounterState:
         """Counts the refit."""
         return state._replace(refits=state.refits + 1, weight=state.weight + jax.random.normal(key))
+
+
+def request_of(
+    job: Job, protocol: Protocol, out: Path, hyperparameters: Mapping[str, Any]
+) -> RunRequest:
+    """Returns a request for one job, of a method that need not be known."""
+    values = {job.algorithm: hyperparameters}
+    return RunRequest(protocol, out, "native", (job.task,), job.seeds, values, algorithms={})

@@ -135,6 +135,7 @@ def test_reports_read_only_the_store() -> None:
     wrong = [
         f"{relative(path)} imports {name}"
         for path in sources("reports")
+        if relative(path) != "reports/commands.py"  # with suite/commands, the top of the house
         for name in imported_modules(parse(path))
         if name.startswith("suite.") and not is_room(name)
         if not f"{name}.".startswith(REPORTS_MAY_IMPORT)

@@ -16,7 +16,8 @@ from reports.writing.report import Request, write_report
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol
-from suite.configuration.recipe import Ablation, Axis, make_arms
+from suite.configuration.recipe import Axis, make_arms
+from suite.storage.ablation_directory import Ablation
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
 

@@ -25,8 +25,9 @@ from reports.writing.report import Request
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
-from suite.configuration.recipe import Ablation, Axis
+from suite.configuration.recipe import Axis
 from suite.storage import digests
+from suite.storage.ablation_directory import Ablation
 
 ALGORITHMS = ("ppo", "fpo")
 SEEDS = (0, 1)

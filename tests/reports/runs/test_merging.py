@@ -37,7 +37,8 @@ from reports.writing.report import Request, comparison_text
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
-from suite.configuration.recipe import Ablation, Axis
+from suite.configuration.recipe import Axis
+from suite.storage.ablation_directory import Ablation
 from suite.storage.digests import Verdict
 from suite.storage.records import Cell, Configuration, Job, RunRecord
 from suite.storage.run_directory import RunDirectory

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import jax
 import numpy as np
 import pytest
@@ -24,11 +25,13 @@ import pytest
 from algorithms.names import ALL
 from envs.tasks import resolve_tasks
 from suite import cli
+from suite.catalog.listings import LISTINGS
+from suite.commands.look import list_
 from suite.common import jax_settings
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
 from suite.planning.plan import Plan
-from suite.planning.run_request import Request, make_request
+from suite.planning.run_request import RunRequest, make_request
 from suite.storage import run_directory
 from suite.storage.files import move
 from suite.storage.leases import Lease, LeaseLost, Worker
@@ -96,10 +99,10 @@ class FakeTraining:
             task=cell.task,
             seed=cell.seed,
             seeds_together=job.seeds,
-            hyperparameters=context.hyperparameters[cell.algorithm],
-            engine=context.engine,
-            protocol=context.protocol.to_dict(),
-            fingerprint=context.protocol.fingerprint(),
+            hyperparameters=context.request.hyperparameters[cell.algorithm],
+            engine=context.request.engine,
+            protocol=context.request.protocol.to_dict(),
+            fingerprint=context.request.protocol.fingerprint(),
             parameter_count=1,
             evaluations_per_action=1,
             model_hash="",
@@ -128,15 +131,15 @@ def test_help_costs_less_than_half_a_second_of_cpu() -> None:
     result = python("-m", "suite.cli", "--help")
     assert cpu_seconds() - before < 0.5
     assert result.returncode == 0
-    for command in ("run", "plan", "status", "list", "eval"):
+    for command in cli.COMMANDS:
         assert f"  {command} " in result.stdout
 
 
 def test_nothing_heavy_is_imported_for_help_and_cheap_lists() -> None:
     program = (
         "import sys; from suite.cli import run_command\n"
-        "for a in (['--help'], ['run', '--help'], ['list', 'tasks'], ['list', 'protocols']):\n"
-        "    assert run_command(a) == 0\n"
+        "for a in ('--help', 'run --help', 'report --help', 'list tasks', 'list protocols'):\n"
+        "    assert run_command(a.split()) == 0\n"
         "heavy = {'jax', 'numpy', 'mujoco', 'pandas', 'flax'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -367,10 +370,7 @@ def test_what_another_process_tried_again_is_not_put_away(
 
 def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch._Shift:
     request = make_request("ppo", "CheetahRun", "2", "smoke", "native", run.path, ())
-    context = RunContext(
-        request.protocol, run, request.engine, request.hyperparameters, Progress(), worker
-    )
-    return launch._Shift(request, context, worker, retry)
+    return launch._Shift(RunContext(request, run, Progress(), worker), worker, retry)
 
 
 def test_a_seed_taken_by_another_group_is_no_riddle(
@@ -499,13 +499,13 @@ def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
     configuration = dataclasses.replace(
         stored.configuration, algorithm="ppo", hyperparameters=other.hyperparameters["ppo"]
     )
-    checked = Request.check_methods
+    checked = RunRequest.check_methods
 
-    def meanwhile(request: Request, plan: Plan) -> None:
+    def meanwhile(request: RunRequest, plan: Plan) -> None:
         checked(request, plan)
         finish()
 
-    monkeypatch.setattr(Request, "check_methods", meanwhile)
+    monkeypatch.setattr(RunRequest, "check_methods", meanwhile)
     result = suite("run", *SMOKE, "--lease-seconds", "0.5")
     assert result.code == 0, result.err
     assert [str(each) for each in training.jobs[1:]] == ["CheetahRun/ppo seeds 0"]
@@ -643,6 +643,20 @@ def test_a_run_in_a_thread(suite: Suite, training: FakeTraining) -> None:
 def test_ctrl_c_outside_of_training(suite: Suite, training: FakeTraining) -> None:
     training.fail = KeyboardInterrupt()
     assert suite("run", *SMOKE).code == 130
+
+
+def test_every_command_is_where_it_is_said_to_be() -> None:
+    context = click.Context(cli.cli)
+    for name in cli.COMMANDS:
+        command = cli.cli.get_command(context, name)
+        assert command is not None and command.name == name
+        assert command.get_short_help_str()
+
+
+def test_what_can_be_listed_is_what_there_are_listings_of() -> None:
+    (what,) = (each for each in list_.params if each.name == "what")
+    assert isinstance(what.type, click.Choice)
+    assert list(what.type.choices) == list(LISTINGS)
 
 
 def test_list(suite: Suite) -> None:

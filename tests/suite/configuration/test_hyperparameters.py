@@ -10,7 +10,6 @@ import pytest
 from suite.common.errors import UserError
 from suite.configuration.hyperparameters import (
     Setting,
-    build,
     check_settings,
     convert,
     describe_type,
@@ -46,9 +45,6 @@ class Method(Base):
     Attributes:
         rate: 2e-3, by ours.
         widths: of the layers.
-
-    Raises:
-        ValueError: steps are negative.
     """
 
     rate: float = 2e-3
@@ -58,14 +54,6 @@ class Method(Base):
     ends: tuple[float, float] = (0.0, 1.0)
     limit: float | None = None
     label: str = ""
-    evaluations_per_action = 1
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ValueError("steps must not be negative")
-
-    def stages(self) -> tuple[()]:
-        return ()
 
 
 def value_of(text: str) -> Any:
@@ -153,9 +141,8 @@ def test_layers_override_in_order() -> None:
     both = protocol_settings({**mine, **everyone})
     set_everyone, set_mine = parse_setting("*.rate=5"), parse_setting("m.rate=6")
 
-    def rate(defaults: dict[str, Any], *layers: list[Setting]) -> float:
-        value: float = hyperparameters("m", Method, defaults, *layers)["rate"]
-        return value
+    def rate(defaults: dict[str, Any], *layers: list[Setting]) -> object:
+        return hyperparameters("m", Method, defaults, *layers)["rate"]
 
     assert rate({}) == 2e-3
     assert rate({"rate": 1.0}) == 1.0
@@ -169,7 +156,6 @@ def test_layers_override_in_order() -> None:
 def test_what_the_harness_fills_in_is_no_hyperparameter() -> None:
     values = hyperparameters("m", Method, {})
     assert list(values) == ["rate", "flag", "steps", "form", "widths", "ends", "limit", "label"]
-    assert build(Method, "env", "pipeline", values) == Method("env", "pipeline")
 
 
 def test_check_settings() -> None:
@@ -193,11 +179,6 @@ def test_check_settings() -> None:
 def test_malformed_settings(text: str) -> None:
     with pytest.raises(UserError, match=r"ALGORITHM\.FIELD=VALUE"):
         parse_setting(text)
-
-
-def test_values_that_the_class_refuses() -> None:
-    with pytest.raises(UserError, match="Method: steps must not be negative"):
-        build(Method, None, None, hyperparameters("m", Method, {}, [parse_setting("m.steps=-1")]))
 
 
 def test_field_documents_follow_inheritance() -> None:

@@ -17,7 +17,7 @@ from algorithms.parts.networks import parameter_count
 from envs.tasks import TASKS
 from suite import cli
 from suite.configuration.protocol import load_protocol
-from suite.planning.run_request import Request, make_request
+from suite.planning.run_request import RunRequest, make_request
 
 METHODS = ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
 
@@ -111,7 +111,7 @@ METHOD: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def request_for_paper() -> Request:
+def request_for_paper() -> RunRequest:
     """What `suite run --protocol paper` resolves to."""
     return make_request("all", "CheetahRun", "1", "paper", "native", None, ())
 
@@ -136,13 +136,13 @@ def test_every_evaluation_habit() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_number_of_a_method(request_for_paper: Request, name: str) -> None:
+def test_every_number_of_a_method(request_for_paper: RunRequest, name: str) -> None:
     resolved = request_for_paper.hyperparameters[name]
     expected = {**SHARED, **METHOD[name]}
     assert {field: resolved.get(field) for field in expected} == expected
 
 
-def test_no_hyper_parameter_is_left_unchecked(request_for_paper: Request) -> None:
+def test_no_hyper_parameter_is_left_unchecked(request_for_paper: RunRequest) -> None:
     # What later additions to the suite do not change in `paper`.
     ours = {"decoder_start": "fresh", "refits": True, "penalty_form": "code"}
     for name in METHODS:
@@ -171,14 +171,14 @@ def test_plan_prints_the_geometry_and_the_stages(capsys: pytest.CaptureFixture[s
     assert [stage["decoder_data_steps"] for stage in gorl["stages"]] == [19_660_800] * 3 + [0]
 
 
-def test_gradient_steps(request_for_paper: Request) -> None:
+def test_gradient_steps(request_for_paper: RunRequest) -> None:
     pipeline = request_for_paper.protocol.pipeline()
     assert pipeline.num_epochs * pipeline.num_minibatches == 512
     chunks = pipeline.steps_per_update // pipeline.chunk_length
     assert (chunks, chunks // pipeline.num_minibatches) == (32_768, 1024)
 
 
-def test_a_decoder_fit_makes_as_many_steps_as_published(request_for_paper: Request) -> None:
+def test_a_decoder_fit_makes_as_many_steps_as_published(request_for_paper: RunRequest) -> None:
     gorl = request_for_paper.algorithms["gorl-fm"]
     assert isinstance(gorl, GoRL)
     transitions = gorl.decoder_rollouts * gorl.pipeline.steps_per_update
@@ -195,7 +195,7 @@ def test_discount_of_each_task() -> None:
     }
 
 
-def test_sizes_of_the_networks(request_for_paper: Request) -> None:
+def test_sizes_of_the_networks(request_for_paper: RunRequest) -> None:
     def dense(*widths: int) -> int:
         return sum((i + 1) * o for i, o in itertools.pairwise(widths))
 
@@ -211,7 +211,7 @@ def test_sizes_of_the_networks(request_for_paper: Request) -> None:
         assert _parameter_count(request_for_paper, name, spec) == actor + critic
 
 
-def _parameter_count(request: Request, name: str, spec: EnvSpec) -> int:
+def _parameter_count(request: RunRequest, name: str, spec: EnvSpec) -> int:
     algorithm = dataclasses.replace(request.algorithms[name], env=spec)
     state = jax.eval_shape(algorithm.init, jax.random.key(0))
     return parameter_count(jax.eval_shape(algorithm.parameters, state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,8 @@ def test_stored_runs_count_beside_those_asked_for(run: RunDirectory) -> None:
 
 def test_json_and_table() -> None:
     planned = plan(tasks=["FishSwim", "CheetahRun"])
-    data = planned.to_dict()
-    assert data["jobs"][0]["job"] == {"algorithm": "ppo", "task": "FishSwim", "seeds": (0, 1)}
+    data = json.loads(json.dumps(planned.to_dict()))
+    assert data["jobs"][0]["job"] == {"algorithm": "ppo", "task": "FishSwim", "seeds": [0, 1]}
     assert data["env_steps"] == sum(job["env_steps"] for job in data["jobs"]) == 2 * 2 * 960
     assert data["fingerprint"] == PROTOCOL.fingerprint()
     assert "2 jobs, 4 cells, 3,840 environment steps" in planned.render()

@@ -25,7 +25,7 @@ import killing
 import pytest
 from counting import ActionTask, Counter
 
-import suite.compute.build
+import suite.commands.run
 import suite.training.job
 import suite.training.launch
 from algorithms import registry
@@ -33,7 +33,7 @@ from algorithms.api import EnvSpec
 from suite import cli
 from suite.compute.compiled import Compiled
 from suite.configuration.protocol import Protocol, load_protocol
-from suite.planning.run_request import Request
+from suite.planning.run_request import RunRequest
 from suite.storage import files
 from suite.training.clock import Pace
 from suite.training.context import RunContext
@@ -81,14 +81,14 @@ def command(
     """Returns a function that runs `suite run` on a directory: exit code, standard error."""
     monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
-    monkeypatch.setattr(suite.compute.build.registry, "lookup", lambda _: entry)
+    monkeypatch.setattr(registry, "lookup", lambda _: entry)
     monkeypatch.setattr(suite.training.job, "Compiled", compiled)
     monkeypatch.setattr(suite.training.job, "provenance", dict)  # asks git, which is slow
     monkeypatch.setattr(os, "fsync", lambda _: None)
     algorithm = Counter(EnvSpec(2, 1, 0.99), protocol.pipeline(), **HYPERPARAMETERS)
 
     def run(out: Path, *options: str) -> tuple[int, str]:
-        request = Request(
+        request = RunRequest(
             protocol=protocol,
             out=out,
             engine="native",
@@ -97,7 +97,7 @@ def command(
             hyperparameters={"ppo": HYPERPARAMETERS},
             algorithms={"ppo": algorithm},
         )
-        monkeypatch.setattr(cli, "_prepare", lambda *_, **__: request)
+        monkeypatch.setattr(suite.commands.run, "prepare", lambda *_, **__: request)
         code = cli.run_command(["run", *options])
         return code, capsys.readouterr().err
 

@@ -21,14 +21,13 @@ from suite.configuration.protocol import load_protocol
 from suite.configuration.recipe import (
     PRESETS,
     SOURCE,
-    Ablation,
     Axis,
     Recipe,
     load_recipe,
     make_arms,
-    read_ablation,
 )
 from suite.planning.plan import Plan, PlannedJob
+from suite.storage.ablation_directory import Ablation, read_ablation
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.ablate import shortage

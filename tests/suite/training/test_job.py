@@ -22,9 +22,8 @@ import jax.numpy as jnp
 import killing
 import numpy as np
 import pytest
-from counting import EPISODE, ActionTask, Counter, CounterState
+from counting import EPISODE, ActionTask, Counter, CounterState, request_of
 
-import suite.compute.build
 import suite.training.job
 import suite.training.stored_policies
 from algorithms import registry
@@ -69,7 +68,7 @@ def prepare(
     """Returns a function that sets up a job of the counting algorithm."""
     monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
-    monkeypatch.setattr(suite.compute.build.registry, "lookup", lambda _: entry)
+    monkeypatch.setattr(registry, "lookup", lambda _: entry)
 
     def make(
         path: Path, seeds: tuple[int, ...] = (0, 1), every: int = 2, **hyperparameters: Any
@@ -77,8 +76,9 @@ def prepare(
         values: Mapping[str, Any] = {"poison_at": -1, "extra": 0, **hyperparameters}
         rule = dataclasses.replace(protocol, eval_interval=every)
         run = RunDirectory.create(path, rule)
-        context = RunContext(rule, run, "native", {"ppo": values}, Progress(io.StringIO()))
-        return Job("ppo", "CheetahRun", seeds), context
+        job = Job("ppo", "CheetahRun", seeds)
+        request = request_of(job, rule, path, values)
+        return job, RunContext(request, run, Progress(io.StringIO()))
 
     return make
 
@@ -357,7 +357,7 @@ def test_a_checkpoint_is_bound_to_what_made_it(
     monkeypatch.setattr(checkpoint, "load", load_with(fingerprint="0123456789abcdef"))
     with pytest.raises(UserError, match="fingerprint"):
         run_job(job, context)
-    older = load_with(fingerprint=_fingerprint_as_written(context.protocol))
+    older = load_with(fingerprint=_fingerprint_as_written(context.request.protocol))
     monkeypatch.setattr(checkpoint, "load", older)
     run_job(job, context)
 
@@ -541,7 +541,7 @@ def prepare_unsound(
 ) -> tuple[Job, RunContext]:
     job, context = prepare(path, seeds=(0,), fault=fault)
     entry = registry.Entry("ppo", Unsound, "is wrong")
-    monkeypatch.setattr(suite.compute.build.registry, "lookup", lambda _: entry)
+    monkeypatch.setattr(registry, "lookup", lambda _: entry)
     return job, context
 
 

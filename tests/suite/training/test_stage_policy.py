@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from counting import request_of
 
-import suite.compute.build
 import suite.training.job
 from algorithms import registry
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
@@ -149,12 +149,13 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Prepare:
     )
     monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ClockTask())
     entry = registry.Entry("ppo", Scripted, "follows a script")
-    monkeypatch.setattr(suite.compute.build.registry, "lookup", lambda _: entry)
+    monkeypatch.setattr(registry, "lookup", lambda _: entry)
 
     def make(path: Path, **values: Any) -> tuple[Job, RunContext]:
         run = RunDirectory.create(path, protocol)
-        context = RunContext(protocol, run, "native", {"ppo": values}, Progress(io.StringIO()))
-        return Job("ppo", "CheetahRun", (0, 1)), context
+        job = Job("ppo", "CheetahRun", (0, 1))
+        request = request_of(job, protocol, path, values)
+        return job, RunContext(request, run, Progress(io.StringIO()))
 
     return make
 
@@ -232,8 +233,9 @@ def test_a_stage_without_an_evaluation_keeps_its_last_policy(
     tmp_path: Path, prepare: Prepare
 ) -> None:
     job, context = prepare(tmp_path, stage_policy="best")
-    sparse = dataclasses.replace(context.protocol, eval_interval=5)
-    context = dataclasses.replace(context, protocol=sparse)
+    sparse = dataclasses.replace(context.request.protocol, eval_interval=5)
+    request = dataclasses.replace(context.request, protocol=sparse)
+    context = dataclasses.replace(context, request=request)
     run_job(job, context)
     # Evaluated after 0, 5 and 7 updates, and the untrained policy is no candidate.
     assert final_state(job, context).algorithm.refitted_from[0].tolist() == [3.0, 5.0]

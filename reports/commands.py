@@ -1,0 +1,313 @@
+"""The commands that read stored runs: report, compare, power, export, audit and actions.
+
+Imported whenever `suite --help` lists the commands, so what is heavy is imported in the functions
+that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+import click
+
+from reports.writing.report_options import MODES, POLICIES, REPETITIONS, SEEDS
+from suite.commands.exit_codes import EXIT_UNFAIR
+from suite.commands.options import (
+    cache_option,
+    json_option,
+    out_option,
+    run_dir_argument,
+    together,
+)
+from suite.commands.printing import note, to_json
+from suite.common.errors import UserError
+
+if TYPE_CHECKING:
+    from reports.writing.report import Part
+    from reports.writing.report import Request as ReportRequest
+
+Policy = Literal["zero", "last", "exclude"]
+
+
+class Scoring(TypedDict):
+    """What `_choice_options` and `_analysis_options` give."""
+
+    tasks: str | None
+    algorithms: str | None
+    mode: str
+    diverged: Policy
+    incomplete: Policy
+    reference: str
+    reps: int
+    seed: int
+
+
+class Drawing(TypedDict):
+    """What `suite actions` draws: see `suite.training.sample_actions.sample_actions`."""
+
+    task: str
+    algorithms: str | None
+    seeds: str | None
+    states: int
+    samples: int
+    seed: int
+
+
+_run_dirs_argument = click.argument(
+    "run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+
+_choice_options = together(
+    click.option("--tasks", help="Names. [default: all stored]"),
+    click.option(
+        "--algos", "algorithms", help="Names, or labels as tables show them. [default: all stored]"
+    ),
+)
+"""Which of the stored runs."""
+
+_analysis_options = together(
+    click.option(
+        "--mode",
+        default="deterministic",
+        show_default=True,
+        type=click.Choice(MODES),
+        help="Evaluation mode that scores come from; published: each method's as in its paper.",
+    ),
+    click.option(
+        "--diverged",
+        default="zero",
+        show_default=True,
+        type=click.Choice(POLICIES),
+        help="Diverged runs: score 0 from there on, keep the last evaluation, or leave out.",
+    ),
+    click.option(
+        "--incomplete",
+        default="exclude",
+        show_default=True,
+        type=click.Choice(POLICIES),
+        help="The same for unfinished, damaged and missing runs.",
+    ),
+    click.option("--reference", default="", help="Published results: gorl2025, or a .csv."),
+    click.option("--reps", default=50_000, show_default=True, type=click.IntRange(*REPETITIONS)),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(*SEEDS)),
+)
+"""How stored runs are scored."""
+
+
+@click.command()
+@_run_dirs_argument
+@out_option("Directory. [default: report in first RUN_DIR]")
+@click.option(
+    "--format", "parts", default="html,tables,figures", show_default=True, help="Any of these."
+)
+@_choice_options
+@_analysis_options
+def report(
+    run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Unpack[Scoring]
+) -> None:
+    """Compare stored runs: an HTML page, tables and figures, without training."""
+    start_matplotlib()
+    from reports.writing.report import parse_parts
+
+    chosen = parse_parts(parts)
+    request = _report_request(run_dirs, scoring)
+    click.echo(_write_report(request, out or run_dirs[0] / "report", chosen))
+
+
+@click.command()
+@_run_dirs_argument
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="A report made from these runs: make it again, and compare every byte.",
+)
+@click.option("--reference", default="", help="Published results that the report shows, if a file.")
+@json_option
+def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
+    """Check that a comparison was fair, and that nothing was changed since. Exit code 1 if not."""
+    from reports.audit.audit import audit_directories, failed, render, to_plain
+
+    checks = audit_directories(run_dirs)
+    if report is not None:
+        start_matplotlib()
+        from reports.writing.verify import verify_report
+
+        checks = (*checks, verify_report(report, run_dirs, reference))
+    click.echo(to_json(to_plain(checks)) if as_json else render(checks))
+    return EXIT_UNFAIR if failed(checks) else 0
+
+
+@click.command()
+@_run_dirs_argument
+@out_option("Write a full report there too.")
+@_choice_options
+@_analysis_options
+def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Unpack[Scoring]) -> None:
+    """Judge run directories together, as of a new baseline against stored results.
+
+    What is compared is the tasks that all of them hold. The arms of one ablation can be
+    compared too.
+    """
+    start_matplotlib()
+    from reports.runs.opening import lone_ablation
+    from reports.writing.report import PARTS, comparison_text
+
+    if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
+        raise UserError(
+            f"compare takes two run directories or more, or one ablation; `suite report "
+            f"{run_dirs[0]}` judges one"
+        )
+    request = _report_request(run_dirs, scoring, common=True)
+    click.echo(comparison_text(request))
+    if out is not None:
+        _write_report(request, out, PARTS)
+
+
+@click.command()
+@_run_dirs_argument
+@click.option("--delta", required=True, type=float, help="Difference of scores, in (0, 1).")
+@click.option(
+    "--power",
+    default=0.8,
+    show_default=True,
+    type=click.FloatRange(0.5, 0.999),
+    help="Probability to show the difference if it is there.",
+)
+@click.option("--mode", default="deterministic", show_default=True, type=click.Choice(MODES))
+@_choice_options
+@json_option
+def power(
+    run_dirs: tuple[Path, ...],
+    delta: float,
+    power: float,
+    mode: str,
+    tasks: str | None,
+    algorithms: str | None,
+    as_json: bool,
+) -> None:
+    """Simulate how many seeds would show a difference DELTA, from the stored spread."""
+    start_matplotlib()
+    from reports.runs.choice import Choice
+    from reports.writing.report import Request, power_rows, power_text
+
+    request = Request(run_dirs, mode=mode, choice=Choice.parse(tasks, algorithms))
+    rows = power_rows(request, delta, power)
+    click.echo(to_json(rows) if as_json else power_text(rows, delta, power))
+
+
+@click.command()
+@_run_dirs_argument
+@out_option("A .csv or .parquet file, or a tracker's directory. [default: CSV on standard output]")
+@click.option(
+    "--to",
+    "tracker",
+    type=click.Choice(["tensorboard", "wandb", "trackio"]),
+    help="Write the files of an experiment tracker instead, offline.",
+)
+@_choice_options
+def export(
+    run_dirs: tuple[Path, ...],
+    out: Path | None,
+    tracker: str | None,
+    tasks: str | None,
+    algorithms: str | None,
+) -> None:
+    """Write every evaluation of every run as one tidy table, or for an experiment tracker."""
+    from reports.export.tidy_table import write_tidy
+    from reports.runs.choice import Choice
+    from reports.runs.opening import open_stored
+
+    choice = Choice.parse(tasks, algorithms)
+    if tracker is not None:
+        from reports.export.trackers import write_tracked
+
+        if out is None:
+            raise UserError(f"--to {tracker} needs a directory for its files; give it by --out")
+        count = write_tracked(open_stored(run_dirs, choice).results, tracker, out)
+        note(f"{count} runs for {tracker} in {out}")
+        return
+    rows = write_tidy(open_stored(run_dirs, choice).results, out)
+    note(f"{rows} rows in {out or 'standard output'}")
+
+
+@click.command()
+@run_dir_argument
+@click.option("--task", required=True)
+@click.option("--algos", "algorithms", help="Names. [default: all that were run]")
+@click.option("--seeds", help="5 (means 0 to 4), 5-9, or 0,3,5-7. [default: all that were run]")
+@click.option("--states", default=4, show_default=True, help="Number of states.")
+@click.option("--samples", default=10_000, show_default=True, help="Actions in each state.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@out_option("Directory. [default: actions/TASK in RUN_DIR]")
+@cache_option
+@json_option
+def actions(
+    run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawing: Unpack[Drawing]
+) -> None:
+    """Draw the action distributions of stored policies, and test them for several modes."""
+    from suite.common import jax_settings
+    from suite.storage.run_directory import RunDirectory
+
+    stored = RunDirectory.open(run_dir)
+    jax_settings.prepare(cache)
+    start_matplotlib()
+    from reports.tables.table import to_records, to_text
+    from reports.writing.actions import write_actions
+    from suite.training.sample_actions import sample_actions
+
+    samples = sample_actions(stored, **drawing)
+    directory = out or run_dir / "actions" / samples.task
+    files, tables = write_actions(samples, directory)
+    for each in samples.notes:
+        note(each)
+    if as_json:
+        click.echo(to_json({table.name: to_records(table) for table in tables}))
+    else:
+        click.echo(to_text(tables[0]))
+    note(f"{len(files)} files in {directory}")
+
+
+def start_matplotlib() -> None:
+    """Imports matplotlib, which reads a user's settings even where none of them counts.
+
+    Raises:
+        UserError: it does not start with them.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"matplotlib does not start: {reason}; unset MPLBACKEND or mend your matplotlibrc"
+        ) from None
+
+
+def _write_report(request: ReportRequest, out: Path, parts: Sequence[Part]) -> str:
+    """Writes a report, says so, and returns its summary."""
+    from reports.writing.report import write_report
+
+    written = write_report(request, out, parts)
+    for notice in (*written.notices, f"{len(written.files)} files in {out}"):
+        note(notice)
+    return written.summary
+
+
+def _report_request(
+    run_dirs: tuple[Path, ...], scoring: Scoring, common: bool = False
+) -> ReportRequest:
+    """Returns the request that options come to; `common` leaves the tasks that all hold."""
+    from reports.analysis.scores import ScorePolicy
+    from reports.runs.choice import Choice
+    from reports.writing.report import Request
+
+    return Request(
+        run_dirs,
+        mode=scoring["mode"],
+        policy=ScorePolicy(scoring["diverged"], scoring["incomplete"]),
+        reference=scoring["reference"],
+        repetitions=scoring["reps"],
+        seed=scoring["seed"],
+        choice=Choice.parse(scoring["tasks"], scoring["algorithms"], common),
+    )

@@ -1,0 +1,80 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypedDict, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class Decorator(Protocol):
+    """What adds options to a command."""
+
+    def __call__(self, function: Function, /) -> Function:
+        """Returns the function with its options."""
+
+
+class Selection(TypedDict):
+    """What `selection_options` gives: see `suite.planning.run_request.make_request`."""
+
+    algos: str
+    tasks: str
+    seeds: str
+    protocol: str | None
+    engine: str
+    out: Path | None
+    changes: tuple[str, ...]
+
+
+def together(*options: Decorator) -> Decorator:
+    """Returns one decorator for several, whose options `--help` lists in this order."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def out_option(help: str) -> Decorator:
+    """Returns the option `--out`, a path."""
+    return click.option("--out", type=click.Path(path_type=Path), help=help)
+
+
+def set_option(help: str) -> Decorator:
+    """Returns the option `--set`, whose texts are the argument `changes`."""
+    return click.option("--set", "changes", multiple=True, metavar="ALGO.FIELD=VALUE", help=help)
+
+
+engine_option = click.option(
+    "--engine", default="auto", show_default=True, help="auto, jax, warp or native."
+)
+
+selection_options = together(
+    click.option("--algos", default="all", show_default=True, help="All, or names."),
+    click.option("--tasks", default="dmc6", show_default=True, help="Task sets or tasks."),
+    click.option(
+        "--seeds", default="5", show_default=True, help="5 (means 0 to 4), 5-9, or 0,3,5-7."
+    ),
+    click.option(
+        "--protocol", help="A name or a TOML file. [default: fair with a GPU, lite without]"
+    ),
+    engine_option,
+    out_option("Directory. [default: runs/PROTOCOL]"),
+    set_option(
+        "Change a hyper-parameter; * for every algorithm, protocol.FIELD for one of the"
+        " protocol's. Repeatable."
+    ),
+)
+"""What to run."""
+
+cache_option = click.option(
+    "--cache/--no-cache", default=True, help="Keep compiled programs for later runs."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+run_dir_argument = click.argument("run_dir", type=click.Path(path_type=Path))

@@ -1,0 +1,61 @@
+"""`suite eval`: what a stored policy does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from suite.commands.options import cache_option, json_option, run_dir_argument
+from suite.commands.printing import to_json
+
+if TYPE_CHECKING:
+    from algorithms.api import Mode
+
+
+@click.command("eval")
+@run_dir_argument
+@click.option("--task", required=True)
+@click.option("--algo", required=True)
+@click.option("--seed", required=True, type=click.IntRange(min=0))
+@click.option("--episodes", default=128, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--mode",
+    default="deterministic",
+    show_default=True,
+    type=click.Choice(["deterministic", "sample"]),
+)
+@click.option("--eval-seed", type=click.IntRange(min=0), help="[default: the protocol's]")
+@cache_option
+@json_option
+def evaluate(
+    run_dir: Path,
+    task: str,
+    algo: str,
+    seed: int,
+    episodes: int,
+    mode: Mode,
+    eval_seed: int | None,
+    cache: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate a stored policy of RUN_DIR again."""
+    from suite.common import jax_settings
+    from suite.storage.records import Cell
+    from suite.storage.run_directory import RunDirectory
+
+    stored = RunDirectory.open(run_dir)
+    cell = stored.require_cell(Cell(algo, task, seed))
+    jax_settings.prepare(cache)
+    from suite.training.stored_policies import evaluate_stored
+
+    chosen_seed = stored.protocol.eval_seed if eval_seed is None else eval_seed
+    returns = [float(each) for each in evaluate_stored(stored, cell, episodes, mode, chosen_seed)]
+    mean = sum(returns) / episodes
+    std = (sum((each - mean) ** 2 for each in returns) / episodes) ** 0.5
+    summary = {"cell": str(cell), "mode": mode, "episodes": episodes, "eval_seed": chosen_seed}
+    if as_json:
+        click.echo(to_json({**summary, "return_mean": mean, "return_std": std, "returns": returns}))
+    else:
+        click.echo(f"{cell}  {mode}  return {mean:.1f} (std {std:.1f} over {episodes} episodes)")
