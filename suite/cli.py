@@ -29,7 +29,7 @@ from suite.common.errors import UserError, describe_os_error
 
 if TYPE_CHECKING:
     from algorithms.api import Mode
-    from reports.writing.report import Request as ReportRequest
+    from reports.writing.report_request import ReportRequest
     from suite.planning.run_request import Request
     from suite.storage.run_directory import RunDirectory
 
@@ -444,7 +444,7 @@ def _analysis_options(command: Command) -> Command:
 def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Any) -> None:
     """Compare stored runs: an HTML page, tables and figures, without training."""
     start_matplotlib()
-    from reports.writing.report import parse_parts
+    from reports.writing.report_request import parse_parts
 
     chosen = parse_parts(parts)
     request = _report_request(run_dirs, **scoring)
@@ -462,12 +462,8 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: 
 @_json_option
 def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
     """Check that a comparison was fair, and that nothing was changed since. Exit code 1 if not."""
-    from reports.audit.audit import (
-        audit_directories,
-        failed,
-        render,
-        to_plain,
-    )
+    from reports.audit.audit import audit_directories, render, to_plain
+    from reports.audit.check import failed
 
     checks = audit_directories(run_dirs)
     if report is not None:
@@ -492,7 +488,8 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Any) -> Non
     """
     start_matplotlib()
     from reports.runs.opening import lone_ablation
-    from reports.writing.report import PARTS, comparison_text
+    from reports.writing.report_request import PARTS
+    from reports.writing.terminal import comparison_text
 
     if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
         raise UserError(
@@ -528,7 +525,7 @@ def power(
 ) -> None:
     """Simulate how many seeds would show a difference DELTA, from the stored spread."""
     start_matplotlib()
-    from reports.writing.report import power_rows, power_text
+    from reports.writing.power import power_rows, power_text
 
     rows = power_rows(_report_request(run_dirs, **scoring), delta, power)
     click.echo(_json(rows) if as_json else power_text(rows, delta, power))
@@ -646,11 +643,11 @@ def _report_request(
 ) -> ReportRequest:
     from reports.analysis.scores import ScorePolicy
     from reports.runs.choice import Choice
-    from reports.writing.report import Request
+    from reports.writing.report_request import ReportRequest
 
     policy = ScorePolicy(diverged, incomplete)
     choice = Choice.parse(tasks, algorithms, common)
-    return Request(run_dirs, policy=policy, repetitions=reps, choice=choice, **fields)
+    return ReportRequest(run_dirs, policy=policy, repetitions=reps, choice=choice, **fields)
 
 
 def _prepare(selection: dict[str, Any], cache: bool) -> Request:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.audit.agreement import Check
-from reports.audit.checks import audit
+from reports.audit.all_checks import audit
+from reports.audit.check import Check, failed
 from reports.runs.loading import load_results
 from reports.runs.opening import lone_ablation
 from suite.configuration.recipe import SOURCE, read_ablation
@@ -37,11 +37,6 @@ def audit_directories(run_dirs: Sequence[Path]) -> tuple[Check, ...]:
         else:
             checks.append(Check(f"{name}: every cell", "failed", "no run of it was started"))
     return tuple(checks)
-
-
-def failed(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """Returns the checks that say that a comparison was not fair."""
-    return tuple(check for check in checks if check.verdict == "failed")
 
 
 def render(checks: Sequence[Check]) -> str:

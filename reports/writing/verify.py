@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reports.analysis.scores import ScorePolicy
-from reports.audit.agreement import Check, listed
+from reports.audit.check import Check, listed
 from reports.runs.choice import Choice
-from reports.writing.report import PARTS, Request, write_report
+from reports.writing.report import write_report
 from reports.writing.report_folder import (
     MAX_FILE,
     MAX_REQUEST,
@@ -18,6 +18,7 @@ from reports.writing.report_folder import (
     UNFINISHED,
     present_files,
 )
+from reports.writing.report_request import PARTS, Part, ReportRequest
 from suite.common.errors import UserError
 from suite.storage.files import parse_json, read_bounded
 
@@ -68,12 +69,12 @@ def _read_request(path: Path) -> Mapping[str, Any]:
 
 def _request(
     asked: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
-) -> tuple[Request, list[Any]]:
+) -> tuple[ReportRequest, list[Part]]:
     if not isinstance(asked["reference"], str) or "/" in asked["reference"]:
         raise ValueError("reference must be a name")
     tasks, algorithms = _texts(asked, "tasks"), _texts(asked, "algorithms")
     choice = Choice(tasks, algorithms, bool(asked.get("common_tasks")))
-    request = Request(
+    request = ReportRequest(
         tuple(run_dirs),
         mode=asked["mode"],
         policy=ScorePolicy(asked["diverged"], asked["incomplete"]),
