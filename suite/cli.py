@@ -470,7 +470,7 @@ def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_js
         start_matplotlib()
         from reports.writing.verify import verify_report
 
-        checks = (*checks, verify_report(report, run_dirs, reference))
+        checks = (*checks, *verify_report(report, run_dirs, reference))
     click.echo(_json(to_plain(checks)) if as_json else render(checks))
     return EXIT_UNFAIR if failed(checks) else 0
 

@@ -11,6 +11,7 @@ from reports.audit.all_checks import audit
 from reports.audit.check import Check, failed
 from reports.runs.loading import load_results
 from reports.runs.opening import lone_ablation
+from suite.common.formatting import aligned
 from suite.configuration.recipe import SOURCE, read_ablation
 from suite.storage.run_directory import is_run
 
@@ -42,8 +43,9 @@ def audit_directories(run_dirs: Sequence[Path]) -> tuple[Check, ...]:
 def render(checks: Sequence[Check]) -> str:
     """Returns an audit for a terminal: a line for each check, and the verdict."""
     words = {"ok": "ok", "failed": "FAILED", "warning": "warning", "not recorded": "not recorded"}
-    width = max(len(check.name) for check in checks)
-    lines = [f"{words[check.verdict]:<12}  {check.name:<{width}}  {check.text}" for check in checks]
+    width = max(map(len, words.values()))  # the same for every audit
+    cells = [(words[each.verdict].ljust(width), each.name, each.text) for each in checks]
+    lines = aligned(cells, [False] * 3)
     bad = failed(checks)
     count = f"{len(checks)} checks, {len(bad)} failed"
     verdict = f"audit failed: {', '.join(check.name for check in bad)}" if bad else "audit passed"

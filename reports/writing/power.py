@@ -8,8 +8,8 @@ from typing import TypedDict
 from reports.analysis.claims import MAX_SEEDS
 from reports.runs.results import display_name
 from reports.writing.report_request import ReportRequest
-from suite.common import formatting
 from suite.common.claim_floor import LEVEL
+from suite.common.formatting import table as text_table
 
 POWER_SEEDS = (2, 3, 5, 10)
 """Numbers of seeds whose power `suite power` prints."""
@@ -71,7 +71,7 @@ def power_text(rows: Sequence[PowerRow], delta: float, power: float) -> str:
         ]
         for row in rows
     ]
-    table = formatting.table(header, lines)
+    table = text_table(header, lines)
     stored = min(row["stored"] for row in rows)
     if stored >= FEW_RUNS:
         return f"{head}\n\n{table}"

@@ -8,7 +8,6 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reports.analysis.comparison import Analysis
 from reports.audit.check import listed
 from reports.figures.comparison import make_figures
 from reports.figures.drawing import FORMATS as DRAWINGS
@@ -54,7 +53,6 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-@_collector_paused()
 def write_report(request: ReportRequest, out: Path, parts: Sequence[Part] = PARTS) -> Written:
     """Writes a report; the same runs and request give the same bytes.
 
@@ -67,7 +65,14 @@ def write_report(request: ReportRequest, out: Path, parts: Sequence[Part] = PART
         UserError: the runs cannot be loaded or compared, or there is no such reference.
         OSError: a file cannot be written.
     """
-    subject = request.load()
+    return write_loaded(request, request.load(), out, parts)
+
+
+@_collector_paused()
+def write_loaded(
+    request: ReportRequest, subject: Subject, out: Path, parts: Sequence[Part]
+) -> Written:
+    """Writes a report of what its request has loaded; see `write_report`."""
     analysis = subject.analysis
     reference = request.load_reference(analysis.results)
     tables = every_table(subject.arms) if subject.arms else build_tables(analysis, reference)
@@ -79,8 +84,8 @@ def write_report(request: ReportRequest, out: Path, parts: Sequence[Part] = PART
         contents |= _files(drawings)
     if "html" in parts:
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
-        modes, verdict, answer = _every_mode(analysis), subject.verdict, subject.headline
-        page = render_page(modes, tables, figures, vectors, verdict, answer)
+        verdict, answer = subject.verdict, subject.headline
+        page = render_page(subject.analyses, tables, figures, vectors, verdict, answer)
         contents[PAGE] = page.encode(errors="backslashreplace")
     written = replace_report(out, contents, request.to_plain(parts))
     notices = [reference.unused(analysis.results)] if reference else []
@@ -100,11 +105,6 @@ def _left(others: Sequence[str], out: Path) -> str:
         f"in {out}, {listed(others)} {'are' if len(others) > 1 else 'is'} not of this report and "
         "was left as it is; delete what you do not need"
     )
-
-
-def _every_mode(analysis: Analysis) -> list[Analysis]:
-    others = [mode for mode in analysis.results.modes if mode != analysis.mode]
-    return [analysis, *(dataclasses.replace(analysis, mode=mode) for mode in others)]
 
 
 def _texts(tables: Sequence[Table]) -> dict[str, bytes]:

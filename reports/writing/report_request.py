@@ -54,6 +54,13 @@ class Subject:
         ablation = self.arms.ablation
         return judge(results, scope(ablation), ablation.varied_protocol_fields, policy)
 
+    @functools.cached_property
+    def analyses(self) -> tuple[Analysis, ...]:
+        """One for each evaluation mode, the chosen one first."""
+        chosen = self.analysis
+        others = [mode for mode in chosen.results.modes if mode != chosen.mode]
+        return (chosen, *(dataclasses.replace(chosen, mode=mode) for mode in others))
+
     @property
     def headline(self) -> str:
         """The answer in one sentence."""

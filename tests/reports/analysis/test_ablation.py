@@ -12,6 +12,7 @@ import pytest
 from generate import generated_protocol, write_cell
 
 from reports.analysis.arms import headline, results_table
+from reports.audit import rliable_intervals
 from reports.writing.report import write_report
 from reports.writing.report_request import ReportRequest
 from suite.cli import EXIT_USER_ERROR, run_command
@@ -131,6 +132,20 @@ def test_claims_rest_on_the_exact_permutation_test(tmp_path: Path) -> None:
     lacking = f"too few runs to tell any of 2 arms from arm after: {remedy}"
     assert headline(arms)[1:].startswith(lacking[1:])
     assert f"There are too few runs to tell: {remedy}." in results_table(arms).note
+
+
+def test_rliable_finds_the_intervals_of_an_ablation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rliable_intervals, "REPETITIONS", 200)
+    make(tmp_path, TIMING)
+    subject = ReportRequest((tmp_path,), repetitions=rliable_intervals.FEWEST).load()
+    analysis, arms = subject.analysis, subject.arms
+    assert arms is not None
+    check = rliable_intervals.check_intervals(subject.analyses, arms)
+    labels, tasks = len(analysis.algorithms), len(analysis.tasks)
+    count = labels * tasks * (1 + 2 * POINTS) + labels + len(arms.comparisons)
+    assert (check.verdict, check.text.split()[0]) == ("ok", str(count))
 
 
 def test_another_reference_arm(tmp_path: Path) -> None:
