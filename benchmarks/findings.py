@@ -33,7 +33,7 @@ from reports.figures.drawing import render
 from reports.runs.results import display_name
 from reports.tables.cells import estimate_entry, make_table, p_value_entry
 from reports.tables.table import Entry, Table, to_markdown
-from reports.writing.report import Request
+from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import seeds_to_tell
 from suite.configuration.recipe import Arm
 from suite.storage.files import atomic_write
@@ -47,7 +47,7 @@ _BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.
 
 def load(name: str, mode: str = "deterministic") -> Arms:
     """Loads the runs of one ablation under results/."""
-    arms = Request((ROOT / "results" / name,), mode=mode).load_arms()
+    arms = ReportRequest((ROOT / "results" / name,), mode=mode).load().arms
     assert arms is not None, f"results/{name} is no ablation"
     return arms
 
@@ -130,7 +130,8 @@ def _scores(arms: Arms, method: str, arm: Arm, task: str) -> np.ndarray:
 
 def actions_table() -> Table:
     """Returns the summary of the action distributions of the methods' final policies."""
-    from reports.writing.actions import analyse, make_tables
+    from reports.analysis.action_findings import action_findings
+    from reports.tables.actions import action_tables
     from suite.common import jax_settings
 
     jax_settings.prepare()
@@ -138,7 +139,7 @@ def actions_table() -> Table:
 
     stored = RunDirectory.open(ROOT / "results" / "normalizer" / "cumulative-after")
     samples = sample_actions(stored, "CheetahRun", states=8)
-    return make_tables(samples, analyse(samples))[0]
+    return action_tables(samples, action_findings(samples))[0]
 
 
 TABLES: Mapping[str, Callable[[], Table]] = {

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 from algorithms.names import ALL
+from suite.common.formatting import aligned
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 
@@ -89,8 +90,7 @@ def report() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(lines)
-    for line in (header, *lines):
-        print("  ".join(cell.ljust(14) for cell in line).rstrip())
+    print("\n".join(aligned([header, *lines], [False] * len(header))))
 
 
 if __name__ == "__main__":

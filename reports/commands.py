@@ -25,8 +25,7 @@ from suite.commands.printing import note, to_json
 from suite.common.errors import UserError
 
 if TYPE_CHECKING:
-    from reports.writing.report import Part
-    from reports.writing.report import Request as ReportRequest
+    from reports.writing.report_request import Part, ReportRequest
 
 Policy = Literal["zero", "last", "exclude"]
 
@@ -109,7 +108,7 @@ def report(
 ) -> None:
     """Compare stored runs: an HTML page, tables and figures, without training."""
     start_matplotlib()
-    from reports.writing.report import parse_parts
+    from reports.writing.report_request import parse_parts
 
     chosen = parse_parts(parts)
     request = _report_request(run_dirs, scoring)
@@ -127,14 +126,15 @@ def report(
 @json_option
 def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
     """Check that a comparison was fair, and that nothing was changed since. Exit code 1 if not."""
-    from reports.audit.audit import audit_directories, failed, render, to_plain
+    from reports.audit.audit import audit_directories, render, to_plain
+    from reports.audit.check import failed
 
     checks = audit_directories(run_dirs)
     if report is not None:
         start_matplotlib()
         from reports.writing.verify import verify_report
 
-        checks = (*checks, verify_report(report, run_dirs, reference))
+        checks = (*checks, *verify_report(report, run_dirs, reference))
     click.echo(to_json(to_plain(checks)) if as_json else render(checks))
     return EXIT_UNFAIR if failed(checks) else 0
 
@@ -152,7 +152,8 @@ def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Unpack[Scor
     """
     start_matplotlib()
     from reports.runs.opening import lone_ablation
-    from reports.writing.report import PARTS, comparison_text
+    from reports.writing.report_request import PARTS
+    from reports.writing.terminal import comparison_text
 
     if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
         raise UserError(
@@ -190,9 +191,10 @@ def power(
     """Simulate how many seeds would show a difference DELTA, from the stored spread."""
     start_matplotlib()
     from reports.runs.choice import Choice
-    from reports.writing.report import Request, power_rows, power_text
+    from reports.writing.power import power_rows, power_text
+    from reports.writing.report_request import ReportRequest
 
-    request = Request(run_dirs, mode=mode, choice=Choice.parse(tasks, algorithms))
+    request = ReportRequest(run_dirs, mode=mode, choice=Choice.parse(tasks, algorithms))
     rows = power_rows(request, delta, power)
     click.echo(to_json(rows) if as_json else power_text(rows, delta, power))
 
@@ -300,9 +302,9 @@ def _report_request(
     """Returns the request that options come to; `common` leaves the tasks that all hold."""
     from reports.analysis.scores import ScorePolicy
     from reports.runs.choice import Choice
-    from reports.writing.report import Request
+    from reports.writing.report_request import ReportRequest
 
-    return Request(
+    return ReportRequest(
         run_dirs,
         mode=scoring["mode"],
         policy=ScorePolicy(scoring["diverged"], scoring["incomplete"]),

@@ -6,39 +6,8 @@ from collections.abc import Sequence
 
 from reports.analysis.captions import ENDINGS
 from reports.analysis.scores import ScorePolicy
-from reports.audit.agreement import Check, listed, run_name
+from reports.audit.check import listed
 from reports.runs.results import Results, Run, RunState
-
-NAME = "equal steps"
-"""Of the audit's check."""
-
-
-def steps_check(results: Results) -> Check:
-    """Every run took the budget, to the step, but for those that diverged before its end.
-
-    What is unfinished has taken another number of steps, and what a damaged run has taken is
-    not known: neither makes a comparison unfair by itself, but nobody may call them equal.
-    """
-    budget, done = results.budget, _in_state(results, "done")
-    # A list: in two directories, or two settings, runs have one name.
-    taken = [(run_name(run), run.status.ledger.env_steps) for run in done if run.status]
-    wrong = [
-        f"{name} took {steps:,} ({100 * (steps - budget) / budget:+.2g}%)"
-        for name, steps in taken
-        if steps != budget
-    ]
-    if wrong:
-        text = f"the budget is {budget:,} environment steps, but {listed(wrong, '; ')}"
-        return Check(NAME, "failed", text)
-    stopped = _stopped(results, "diverged", "running", "damaged")
-    if not taken:
-        text = ", ".join(["no run is finished, so none can be judged", *stopped])
-        return Check(NAME, "warning", text)
-    text = f"{budget:,} environment steps in each of {len(taken)} finished runs, by their ledgers"
-    unknown = _stopped(results, "running", "damaged")
-    if unknown:
-        return Check(NAME, "warning", f"{text}; not judged: {', '.join(unknown)}")
-    return Check(NAME, "ok", "; ".join([text, *stopped]))
 
 
 def equal_budgets(results: Results) -> str:
@@ -46,10 +15,10 @@ def equal_budgets(results: Results) -> str:
     budget = [finding.where for finding in results.findings if finding.kind == "budget"]
     if budget:
         return f"no: {listed(budget)}"
-    stopped = _stopped(results, "diverged", "running", "damaged")
-    if not _in_state(results, "done"):
+    stopped = stopped_runs(results, "diverged", "running", "damaged")
+    if not in_state(results, "done"):
         return ", ".join(["not judged, as no run is finished", *stopped])
-    if _stopped(results, "running", "damaged"):
+    if stopped_runs(results, "running", "damaged"):
         return f"no, {', '.join(stopped)}"
     return f"yes, but for {', '.join(stopped)}" if stopped else "yes"
 
@@ -61,19 +30,20 @@ def ranks_unequal(results: Results, policy: ScorePolicy) -> bool:
     """
     if policy.incomplete != "last":
         return False
-    running = [run for run in _in_state(results, "running") if len(run.curve)]
+    running = [run for run in in_state(results, "running") if len(run.curve)]
     reached = {int(run.curve["env_steps"].max()) for run in running}
-    whole = _in_state(results, "done") or _in_state(results, "diverged")
+    whole = in_state(results, "done") or in_state(results, "diverged")
     return bool(running) and (len(reached) > 1 or bool(whole))
 
 
-def _in_state(results: Results, state: str) -> list[Run]:
+def in_state(results: Results, state: RunState) -> list[Run]:
+    """Returns the runs in one state."""
     return [run for run in results.runs if run.state == state]
 
 
-def _stopped(results: Results, *states: RunState) -> list[str]:
+def stopped_runs(results: Results, *states: RunState) -> list[str]:
     """Returns `2 runs diverged, at 30% of the budget` for each state that runs are in."""
-    groups = {state: _in_state(results, state) for state in states}
+    groups = {state: in_state(results, state) for state in states}
     return [
         f"{_runs(runs)} {ENDINGS[state]}{_reached(runs, results.budget)}"
         for state, runs in groups.items()

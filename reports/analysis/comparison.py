@@ -305,7 +305,7 @@ class Analysis:
         for algorithm in self.algorithms:
             parts = [self._curves(algorithm, task, axis) for task in self.tasks]
             if all(len(x) for x, _ in parts):
-                grid, curves = _on_one_grid(parts)
+                grid, curves = on_one_grid(parts)
                 counts = self._counts(algorithm, _sizes(curves))
                 few = counts[:, :BAND_REPETITIONS]
                 bands[algorithm] = bootstrap.iqm_curve(grid, curves, few)
@@ -496,7 +496,7 @@ def _sizes(scores: Sequence[np.ndarray]) -> tuple[int, ...]:
     return tuple(len(task) for task in scores)
 
 
-def _on_one_grid(
+def on_one_grid(
     parts: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Puts the curves of several tasks on the same points, up to the earliest end."""

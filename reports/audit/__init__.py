@@ -1,0 +1,1 @@
+"""Whether a comparison was fair: checks, and the verdict."""

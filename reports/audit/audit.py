@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.audit.agreement import Check
-from reports.audit.checks import audit
+from reports.audit.all_checks import audit
+from reports.audit.check import Check, failed
 from reports.runs.loading import load_results
 from reports.runs.opening import lone_ablation
+from suite.common.formatting import aligned
 from suite.configuration.recipe import SOURCE
 from suite.storage.ablation_directory import read_ablation
 from suite.storage.run_directory import is_run
@@ -40,16 +41,12 @@ def audit_directories(run_dirs: Sequence[Path]) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def failed(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """Returns the checks that say that a comparison was not fair."""
-    return tuple(check for check in checks if check.verdict == "failed")
-
-
 def render(checks: Sequence[Check]) -> str:
     """Returns an audit for a terminal: a line for each check, and the verdict."""
     words = {"ok": "ok", "failed": "FAILED", "warning": "warning", "not recorded": "not recorded"}
-    width = max(len(check.name) for check in checks)
-    lines = [f"{words[check.verdict]:<12}  {check.name:<{width}}  {check.text}" for check in checks]
+    width = max(map(len, words.values()))  # the same for every audit
+    cells = [(words[each.verdict].ljust(width), each.name, each.text) for each in checks]
+    lines = aligned(cells, [False] * 3)
     bad = failed(checks)
     count = f"{len(checks)} checks, {len(bad)} failed"
     verdict = f"audit failed: {', '.join(check.name for check in bad)}" if bad else "audit passed"

@@ -1,0 +1,1 @@
+"""Runs as a tidy table, and for experiment trackers."""

@@ -40,7 +40,8 @@ def write_tidy(results: Results, out: Path | None) -> int:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, lineterminator="\n")
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def _write_parquet(table: pd.DataFrame, out: Path) -> None:

@@ -184,6 +184,7 @@ def _write_trackio(runs: Sequence[TrackedRun], out: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         import trackio
 
+        finish: Callable[[], None] = trackio.finish  # which has no types
         names = {tracked.name for tracked in runs}
         with contextlib.suppress(ValueError):  # there is no such project yet
             for earlier in [run for run in trackio.Api().runs(PROJECT) if run.name in names]:
@@ -200,7 +201,7 @@ def _write_trackio(runs: Sequence[TrackedRun], out: Path) -> None:
             )
             for steps, measured in tracked.points:
                 run.log(dict(measured), step=steps)
-            trackio.finish()
+            finish()
 
 
 TRACKERS: Mapping[str, Callable[[Sequence[TrackedRun], Path], None]] = {

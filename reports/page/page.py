@@ -7,38 +7,21 @@ nothing and run no script but its own.
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import json
-import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import pairwise
 from string import Template
 from typing import Any
 
-import numpy as np
-
-from reports.analysis.budgets import equal_budgets, ranks_unequal
 from reports.analysis.comparison import Analysis
-from reports.analysis.scores import (
-    DEFAULT_POLICY,
-    ScorePolicy,
-    run_curve,
-    seconds_at,
-)
-from reports.audit.audit import failed
-from reports.audit.checks import UNFINISHED, audit
+from reports.audit.verdict import Verdict
 from reports.figures.drawing import INK, Figure
-from reports.figures.palette import algorithm_styles
-from reports.runs.results import (
-    FindingKind,
-    Results,
-    Run,
-    display_name,
-)
+from reports.page.curve_data import curve_data
+from reports.runs.results import Results, display_name
 from reports.tables.table import Entry, Table
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -74,27 +57,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 LONG_TABLE = 30
 """Rows from which on a table scrolls in a window of its own."""
 
-INCOMPARABLE: frozenset[FindingKind] = frozenset({"budget", "model"})
-"""Findings after which scores do not belong side by side; runs that were edited or damaged
-have no score."""
-
 _REPLACED_BY_CURVES = "learning-curves-seeds"
 """A figure that only files need: on the page the curves show single runs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Stamp:
-    """Whether the runs may be compared.
-
-    Attributes:
-        level: `good`, `warn` or `bad`.
-        word: the verdict.
-        text: the reasons.
-    """
-
-    level: str
-    word: str
-    text: str
 
 
 def render_page(
@@ -102,9 +66,8 @@ def render_page(
     tables: Sequence[Table],
     figures: Sequence[Figure],
     drawings: Mapping[str, bytes],
-    headline: str = "",
-    scope: str = "",
-    varied: Collection[str] = (),
+    verdict: Verdict,
+    headline: str,
 ) -> str:
     """Returns the page.
 
@@ -113,11 +76,10 @@ def render_page(
         tables: in the order of the report.
         figures: in the order of the report.
         drawings: SVG of each figure, by its name.
-        headline: the answer in one sentence; the comparison of all algorithms if empty.
-        scope, varied: see `stamp`.
+        verdict: whether the runs may be compared.
+        headline: the answer in one sentence.
     """
     analysis = analyses[0]
-    verdict = stamp(analysis.results, scope, varied, analysis.policy)
     script = _asset("page.js")
     sections = dict(_sections(analysis, tables, figures, drawings))
     return Template(_asset("page.html")).substitute(
@@ -128,48 +90,12 @@ def render_page(
         stamp_level=verdict.level,
         stamp_word=escape(verdict.word),
         stamp=escape(verdict.text),
-        headline=escape(headline or analysis.headline()),
+        headline=escape(headline),
         sections="\n".join(sections.values()),
         footer=escape(_footer(analysis)),
-        data=_json_in_html(page_data(analyses)),
+        data=_json_in_html(curve_data(analyses)),
         script=script,
     )
-
-
-def stamp(
-    results: Results,
-    scope: str = "",
-    varied: Collection[str] = (),
-    policy: ScorePolicy = DEFAULT_POLICY,
-) -> Stamp:
-    """Returns whether the runs may be compared, and why.
-
-    Args:
-        results: the runs.
-        scope: what the protocol is, where it is not one for all.
-        varied: fields of the protocol that differ on purpose.
-        policy: what runs count as that did not end well.
-    """
-    one = f"One protocol ({results.protocol.name}, {results.protocol.fingerprint()})"
-    protocol = scope or one
-    kinds: dict[str, int] = {}
-    for finding in results.findings:
-        kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
-    listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
-    unfair = [check for check in failed(audit(results, varied)) if check.name != UNFINISHED]
-    if INCOMPARABLE & kinds.keys() or unfair:
-        checks = ", ".join(check.name for check in unfair)
-        reasons = f"{listed}. Audit failed: {checks}" if unfair else listed
-        return Stamp("bad", "Not comparable.", f"{protocol}, but: {reasons}. See the findings.")
-    budgets = f"Equal budgets to the step: {equal_budgets(results)}"
-    if ranks_unequal(results, policy):
-        text = f"{protocol}, but runs are ranked by what they scored after unequal numbers of steps"
-        return Stamp("bad", "Not comparable.", f"{text}. {budgets}. Findings: {listed}.")
-    if kinds:
-        text = f"{protocol}. {budgets}. Findings: {listed}."
-        return Stamp("warn", "Comparable, with reservations.", text)
-    text = f"{protocol}, equal budgets to the step, one engine, every run finished."
-    return Stamp("good", "Comparable.", text)
 
 
 # --- Text --------------------------------------------------------------------------------
@@ -323,95 +249,6 @@ def _ranges(numbers: Sequence[int]) -> str:
     starts, ends = [0, *breaks], [*breaks, len(numbers)]
     spans = [(numbers[start], numbers[end - 1]) for start, end in zip(starts, ends, strict=True)]
     return ",".join(f"{first}-{last}" if first != last else f"{first}" for first, last in spans)
-
-
-# --- Data of the interactive curves ------------------------------------------------------
-
-
-def page_data(analyses: Sequence[Analysis]) -> dict[str, Any]:
-    """Returns what the page's script draws learning curves from, as plain data."""
-    results = analyses[0].results
-    styles = algorithm_styles(results.algorithms)
-    return {
-        "algorithms": [
-            {"name": display_name(label), "colour": style.colour, "dash": list(style.dash)}
-            for label, style in styles.items()
-        ],
-        "tasks": list(results.tasks),
-        "modes": [analysis.mode for analysis in analyses],
-        "mode": analyses[0].mode,
-        "bounds": [_plain_bounds(results, task) for task in results.tasks],
-        "runs": [run.run_id for run in results.runs],
-        "curves": [
-            _curve_group(analysis, (index, algorithm), (number, task))
-            for analysis in analyses
-            for number, task in enumerate(results.tasks)
-            for index, algorithm in enumerate(results.algorithms)
-            if _shown_runs(analysis, algorithm, task)
-        ],
-    }
-
-
-def _plain_bounds(results: Results, task: str) -> list[float | int] | None:
-    bounds = results.bounds(task)
-    return _rounded(np.array([bounds.low, bounds.high]), 1) if bounds.known else None
-
-
-def _shown_runs(analysis: Analysis, algorithm: str, task: str) -> list[Run]:
-    """Returns the runs with evaluations that can be trusted, whatever they count as."""
-    runs = analysis.results.runs_of(algorithm, task)
-    mode = analysis.mode_of(algorithm)
-    return [run for run in runs if mode in run.modes and run.state != "damaged"]
-
-
-def _curve_group(
-    analysis: Analysis, algorithm: tuple[int, str], task: tuple[int, str]
-) -> dict[str, Any]:
-    """Returns the curves of one algorithm (its number and label) on one task."""
-    runs = _shown_runs(analysis, algorithm[1], task[1])
-    mode = analysis.mode_of(algorithm[1])
-    band = analysis.learning_curve(algorithm[1], task[1])
-    counted = [run for each in analysis.counted(algorithm[1], task[1]) if (run := each.evaluated)]
-    drawn = band is not None and np.isfinite(band.low).all()
-    return {
-        "algorithm": algorithm[0],
-        "task": task[0],
-        "mode": analysis.mode,
-        "perAction": max(
-            (run.configuration.evaluations_per_action for run in runs if run.configuration),
-            default=1,
-        ),
-        "steps": [] if band is None else _rounded(band.x, 0),
-        "seconds": [] if band is None else _rounded(_mean_seconds(counted, mode, band.x), 1),
-        "mean": [] if band is None else _rounded(band.value, 1),
-        "low": _rounded(band.low, 1) if band is not None and drawn else None,
-        "high": _rounded(band.high, 1) if band is not None and drawn else None,
-        "count": len(analysis.scores_of(algorithm[1], task[1])),
-        "runs": [_single_curve(run, mode) for run in runs],
-    }
-
-
-def _mean_seconds(runs: Sequence[Run], mode: str, steps: np.ndarray) -> np.ndarray:
-    """Returns the mean over runs of the wall-clock time at each of steps [P], 0 without runs."""
-    return np.mean([seconds_at(run, mode, steps) for run in runs] or [0 * steps], axis=0)
-
-
-def _single_curve(run: Run, mode: str) -> dict[str, Any]:
-    steps, returns = run_curve(run, mode)
-    seconds, _ = run_curve(run, mode, "wall_seconds")
-    ending = "" if run.state == "done" else f", {run.state}"
-    return {
-        "label": f"seed {run.seed}{ending}",
-        "steps": _rounded(steps, 0),
-        "seconds": _rounded(seconds, 1),
-        "y": _rounded(returns, 1),
-    }
-
-
-def _rounded(values: np.ndarray, digits: int) -> list[float | int]:
-    """Returns plain numbers, whole ones without a decimal point."""
-    rounded = [round(float(value), digits) for value in values]
-    return [int(value) if value == math.floor(value) else value for value in rounded]
 
 
 def _json_in_html(value: Any) -> str:

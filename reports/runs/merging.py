@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.audit.agreement import listed
+from reports.audit.check import listed
 from reports.runs.results import Finding, Run, with_change
 
 _OUTCOME = ["env_steps", "mode", "return_mean", "return_std", "episodes"]

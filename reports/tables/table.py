@@ -10,6 +10,8 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 
+from suite.common.formatting import aligned
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -109,15 +111,9 @@ def to_text(table: Table) -> str:
     """Returns aligned columns for a terminal under the title, the wrapped note below."""
     texts = [table.columns, *([entry.text for entry in row] for row in table.rows)]
     rows = [[_printable(text) for text in row] for row in texts]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = _aligned_right(table)
-    lines = [_printable(table.title)]
-    for row in rows:
-        cells = zip(row, widths, right, strict=True)
-        padded = [text.rjust(width) if last else text.ljust(width) for text, width, last in cells]
-        lines.append(f"  {'  '.join(padded)}".rstrip())
+    lines = [f"  {line}".rstrip() for line in aligned(rows, _aligned_right(table))]
     note = textwrap.fill(_printable(table.note), 100)
-    return "\n".join([*lines, note] if note else lines) + "\n"
+    return "\n".join([_printable(table.title), *lines, *([note] if note else [])]) + "\n"
 
 
 def to_latex(table: Table) -> str:

@@ -27,6 +27,8 @@ KL_FIELDS = frozenset({"latent_penalty", "later_latent_penalty", "penalty_form"}
 STAGE_FIELDS = frozenset({"stage_shares", "decoder_rollouts", "decoder_samples", "decoder_data"})
 NORMALIZER_FIELDS = frozenset({"keep_statistics"})
 CONTROLS = ("gorl-identity", "ppo-matched", "ppo-matched-reset", "ppo-brax")
+CONTROLLED = "gorl-fm"
+"""What the controls are compared with."""
 
 
 def ablation(analysis: Analysis, name: str, title: str, fields: frozenset[str]) -> Table:
@@ -45,7 +47,7 @@ def other_variants(analysis: Analysis) -> Table:
 def controls(analysis: Analysis) -> Table:
     """GoRL beside PPO with its settings, and with its resets too."""
     chosen = [each for each in CONTROLS if each in analysis.results.algorithms]
-    table = _variant_table(analysis, "controls", "Controls", chosen, base="gorl-fm")
+    table = _variant_table(analysis, "controls", "Controls", chosen, base=CONTROLLED)
     return table if chosen else dataclasses.replace(table, rows=())
 
 

@@ -1,0 +1,1 @@
+"""What writes and prints reports, and makes them again."""

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from reports.analysis.arms import (
-    Arms,
-    ablation_tables,
-    headline,
-    scope,
-)
+from reports.analysis.arms import Arms, ablation_tables
 from reports.figures.ablation import ablation_curves
 from reports.figures.comparison import make_figures
 from reports.figures.drawing import Figure
-from reports.page.page import stamp
 from reports.tables.all_tables import build_tables
 from reports.tables.runs import (
     cost,
@@ -23,7 +15,7 @@ from reports.tables.runs import (
     machines,
     runs,
 )
-from reports.tables.table import Table, to_text
+from reports.tables.table import Table
 
 
 def every_table(arms: Arms) -> list[Table]:
@@ -48,18 +40,3 @@ def every_table(arms: Arms) -> list[Table]:
 def every_figure(arms: Arms) -> list[Figure]:
     """Returns the learning curves by arm; of a single arm all that a comparison has."""
     return [ablation_curves(arms)] if arms.ablation.axes else make_figures(arms.analysis)
-
-
-def page_words(arms: Arms) -> dict[str, Any]:
-    """Returns what the page says of an ablation in place of a comparison's words."""
-    varied = arms.ablation.varied_protocol_fields
-    return {"headline": headline(arms), "scope": scope(arms.ablation), "varied": varied}
-
-
-def ablation_summary(arms: Arms) -> str:
-    """Returns whether the runs may be compared, what stands out, and the table of results."""
-    ablation = arms.ablation
-    analysis, varied = arms.analysis, ablation.varied_protocol_fields
-    verdict = stamp(analysis.results, scope(ablation), varied, analysis.policy)
-    table = to_text(ablation_tables(arms)[0])
-    return f"{verdict.word} {verdict.text}\n{headline(arms)}\n\n{table}".rstrip()

@@ -1,4 +1,7 @@
-"""Whether a report holds what the runs hold: it is made again and compared, byte for byte."""
+"""Whether a report holds what the runs hold: it is made again and compared, byte for byte.
+
+Its intervals, which that makes as they were, are computed by another library too.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from reports.analysis.scores import ScorePolicy
-from reports.audit.agreement import Check, listed
+from reports.audit.check import Check, listed
+from reports.audit.rliable_intervals import check_intervals
 from reports.runs.choice import Choice
-from reports.writing.report import PARTS, Request, write_report
+from reports.writing.report import write_loaded
 from reports.writing.report_folder import (
     MAX_FILE,
     MAX_REQUEST,
@@ -18,14 +22,15 @@ from reports.writing.report_folder import (
     UNFINISHED,
     present_files,
 )
+from reports.writing.report_request import PARTS, Part, ReportRequest
 from suite.common.errors import UserError
 from suite.storage.files import parse_json, read_bounded
 
 NAME = "report"
 
 
-def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -> Check:
-    """Makes a report again and compares every file of it.
+def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -> tuple[Check, ...]:
+    """Makes a report again, compares every file of it, and computes its intervals another way.
 
     Args:
         report: the directory that `suite report` wrote.
@@ -33,7 +38,8 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
         reference: published results, if the report was made with a file of one's own.
 
     Returns:
-        A check that fails if a file differs, is missing, or is not one of a report's.
+        A check that fails if a file differs, is missing, or is not one of a report's; and, where
+        the report can be made again, one of its intervals.
 
     Raises:
         UserError: there is no report, or it does not tell what was asked for.
@@ -45,13 +51,15 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
     except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{report / REQUEST} is damaged ({error}); make the report again") from None
     if UNFINISHED in asked:
-        return Check(NAME, "failed", "writing it was cut off; make the report again")
+        return (Check(NAME, "failed", "writing it was cut off; make the report again"),)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            write_report(request, Path(scratch), parts)
+            subject = request.load()
+            write_loaded(request, subject, Path(scratch), parts)
         except UserError as error:
-            return Check(NAME, "failed", f"it cannot be made from these runs: {error}")
-        return _compare(report, Path(scratch))
+            return (Check(NAME, "failed", f"it cannot be made from these runs: {error}"),)
+        same = _compare(report, Path(scratch))
+    return same, check_intervals(subject.analyses, subject.arms)
 
 
 def _read_request(path: Path) -> Mapping[str, Any]:
@@ -68,12 +76,12 @@ def _read_request(path: Path) -> Mapping[str, Any]:
 
 def _request(
     asked: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
-) -> tuple[Request, list[Any]]:
+) -> tuple[ReportRequest, list[Part]]:
     if not isinstance(asked["reference"], str) or "/" in asked["reference"]:
         raise ValueError("reference must be a name")
     tasks, algorithms = _texts(asked, "tasks"), _texts(asked, "algorithms")
     choice = Choice(tasks, algorithms, bool(asked.get("common_tasks")))
-    request = Request(
+    request = ReportRequest(
         tuple(run_dirs),
         mode=asked["mode"],
         policy=ScorePolicy(asked["diverged"], asked["incomplete"]),

@@ -59,17 +59,25 @@ def by_name(values: Mapping[str, str]) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns aligned columns; those that hold only numbers are aligned to the right."""
-    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
     numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    return "\n".join(aligned([header, *rows], numeric))
 
-    def aligned(line: Sequence[str]) -> str:
-        cells = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        )
-        return "  ".join(cells).rstrip()
 
-    return "\n".join(aligned(line) for line in [header, *rows])
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Returns a line for each row, every column as wide as its widest cell.
+
+    Args:
+        rows: cells, equally many in each row.
+        right: for each column whether it is aligned to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, widths, right, strict=True)
+        padded = (cell.rjust(width) if last else cell.ljust(width) for cell, width, last in cells)
+        return "  ".join(padded).rstrip()
+
+    return [line(row) for row in rows]
 
 
 def _is_number(cell: str) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from browser import find_chromium, running_browser
 
-from reports.writing.report import Request, write_report
+from reports.writing.report import write_report
+from reports.writing.report_request import ReportRequest
 from suite.common.errors import UserError
 
 WIDTH, HEIGHT = 1100, 1180
@@ -43,7 +44,7 @@ def take(run_dir: Path, image: Path, dark: bool = False, heading: str = "") -> N
     if program is None:
         raise UserError("no Chromium is installed; install one, such as the package `chromium`")
     with tempfile.TemporaryDirectory() as scratch:
-        write_report(Request((run_dir,)), Path(scratch), ("html",))
+        write_report(ReportRequest((run_dir,)), Path(scratch), ("html",))
         with running_browser(program, Path(scratch) / "profile") as browser:
             browser.prefer("dark" if dark else "light")
             browser.open(Path(scratch) / "report.html", WIDTH, HEIGHT)

@@ -21,7 +21,7 @@ import pytest
 from fuzzing import damage
 from generate import generate_runs, write_cell
 
-from reports.audit.checks import audit
+from reports.audit.all_checks import audit
 from reports.runs.loading import load_results
 from reports.runs.results import Results
 from suite.cli import EXIT_INTERRUPTED, run_command

@@ -12,7 +12,9 @@ import pytest
 from generate import generated_protocol, write_cell
 
 from reports.analysis.arms import headline, results_table
-from reports.writing.report import Request, write_report
+from reports.audit import rliable_intervals
+from reports.writing.report import write_report
+from reports.writing.report_request import ReportRequest
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol
@@ -59,7 +61,7 @@ def fill(path: Path, protocol: Protocol, **changes: object) -> None:
 
 
 def report(directory: Path) -> list[dict[str, str]]:
-    write_report(Request((directory,), repetitions=500), directory / "report", ("tables",))
+    write_report(ReportRequest((directory,), repetitions=500), directory / "report", ("tables",))
     with open(directory / "report" / "tables" / "ablation.csv", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -122,7 +124,7 @@ def test_claims_rest_on_the_exact_permutation_test(tmp_path: Path) -> None:
     }
     difference = rows["PPO", "before"]["IQM less that of after"]
     assert difference.startswith("-") and difference.endswith("]")
-    arms = Request((tmp_path,), repetitions=500).load_arms()
+    arms = ReportRequest((tmp_path,), repetitions=500).load().arms
     assert arms is not None
     # Of the 20 ways to deal six runs into two threes, two are as far apart as these: p = .1, and
     # .2 after Holm's correction for two comparisons. The other method's arms are equal: p = 1.
@@ -131,6 +133,20 @@ def test_claims_rest_on_the_exact_permutation_test(tmp_path: Path) -> None:
     lacking = f"too few runs to tell any of 2 arms from arm after: {remedy}"
     assert headline(arms)[1:].startswith(lacking[1:])
     assert f"There are too few runs to tell: {remedy}." in results_table(arms).note
+
+
+def test_rliable_finds_the_intervals_of_an_ablation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rliable_intervals, "REPETITIONS", 200)
+    make(tmp_path, TIMING)
+    subject = ReportRequest((tmp_path,), repetitions=rliable_intervals.FEWEST).load()
+    analysis, arms = subject.analysis, subject.arms
+    assert arms is not None
+    check = rliable_intervals.check_intervals(subject.analyses, arms)
+    labels, tasks = len(analysis.algorithms), len(analysis.tasks)
+    count = labels * tasks * (1 + 2 * POINTS) + labels + len(arms.comparisons)
+    assert (check.verdict, check.text.split()[0]) == ("ok", str(count))
 
 
 def test_another_reference_arm(tmp_path: Path) -> None:
@@ -187,7 +203,7 @@ def test_metrics_are_those_of_the_last_row(tmp_path: Path) -> None:
 
 def test_the_whole_report_is_the_same_twice_and_names_the_axis(tmp_path: Path) -> None:
     make(tmp_path, TIMING, metrics=("policy_loss",))
-    request = Request((tmp_path,), repetitions=200)
+    request = ReportRequest((tmp_path,), repetitions=200)
     files = [write_report(request, tmp_path / name).files for name in ("one", "two")]
     for one, two in zip(*files, strict=True):
         assert one.name == two.name and one.read_bytes() == two.read_bytes()
@@ -231,7 +247,7 @@ def test_hyperparameters_may_differ_along_an_axis_only(tmp_path: Path) -> None:
 def test_other_directories_and_empty_ablations_are_refused(tmp_path: Path) -> None:
     ablation = make(tmp_path / "full")
     with pytest.raises(UserError, match="is an ablation; name it by itself"):
-        Request((tmp_path / "full", tmp_path / "full" / "all")).load_arms()
+        ReportRequest((tmp_path / "full", tmp_path / "full" / "all")).load()
     ablation.write(tmp_path / "empty")
     with pytest.raises(UserError, match="no arm has a run yet"):
         report(tmp_path / "empty")
@@ -245,7 +261,7 @@ def test_a_single_arm_is_a_comparison_of_its_methods(tmp_path: Path) -> None:
     # 0.20 by the model, within the scatter of three seeds a task.
     assert differences[0] == "reference" and 0.1 < float(differences[1].split()[0]) < 0.3
     assert (tmp_path / "report" / "tables" / "pairwise.csv").is_file()
-    arms = Request((tmp_path,), repetitions=100).load_arms()
+    arms = ReportRequest((tmp_path,), repetitions=100).load().arms
     assert arms is not None and results_table(arms).title == "Ablation made-up"
 
 

@@ -17,15 +17,17 @@ from generate import generate_runs, write_cell
 from reports.analysis.budgets import equal_budgets
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy, median_time
-from reports.audit.checks import audit
+from reports.audit.all_checks import audit
+from reports.audit.verdict import judge
 from reports.figures.comparison import make_figures
-from reports.page.page import page_data, stamp
+from reports.page.curve_data import curve_data
 from reports.runs.loading import load_results
 from reports.tables.all_tables import build_tables
 from reports.tables.scores import final_returns, times_to_threshold
 from reports.tables.table import Table
 from reports.tables.variants import stages
-from reports.writing.report import summary
+from reports.writing.report_request import Subject
+from reports.writing.terminal import summary
 from suite.storage.records import Cell, Configuration, Job, from_plain
 from suite.storage.run_directory import RunDirectory
 
@@ -163,11 +165,11 @@ def test_runs_stopped_at_a_tenth_and_at_nine_tenths(tmp_path: Path) -> None:
     assert answers["budgets equal to the step"] == f"no, {stopped}"
     (check,) = [check for check in audit(results) if check.name == "equal steps"]
     assert (check.verdict, check.text.partition("; ")[2]) == ("warning", f"not judged: {stopped}")
-    assert f"Equal budgets to the step: no, {stopped}." in summary(analysis_of(run.path))
-    assert stamp(results).level == "warn"  # what is left out is ranked with nothing
-    verdict = stamp(results, policy=LAST)
+    assert f"Equal budgets to the step: no, {stopped}." in summary(Subject(analysis_of(run.path)))
+    assert judge(results).level == "warn"  # what is left out is ranked with nothing
+    verdict = judge(results, policy=LAST)
     assert (verdict.level, verdict.word) == ("bad", "Not comparable.")
-    assert summary(analysis_of(run.path, LAST)).startswith("Not comparable.")
+    assert summary(Subject(analysis_of(run.path, LAST))).startswith("Not comparable.")
     said = "Not at the end of the budget: 2 unfinished. Diverged runs score 0 from there on; "
     said += "unfinished runs keep their last evaluation; damaged and missing runs are left out."
     captions = {each.name: each.caption for each in make_figures(analysis_of(run.path, LAST))}
@@ -199,14 +201,14 @@ def test_budgets_of_runs_that_are_all_under_way_or_diverged(tmp_path: Path) -> N
     results = load_results([run.path])
     said = "not judged, as no run is finished, 2 runs unfinished, at 50% of the budget"
     assert equal_budgets(results) == said
-    assert stamp(results, policy=LAST).level == "warn"  # all have taken the same steps
+    assert judge(results, policy=LAST).level == "warn"  # all have taken the same steps
     generate_runs(*arguments)
     assert equal_budgets(load_results([run.path])) == "yes"
     job = Job("ppo", TASK, (0, 1))
     write_cell(run, job.cells[0], job, POINTS, "diverged", 4)
     diverged = "yes, but for 1 run diverged, at 30% of the budget"
     assert equal_budgets(load_results([run.path])) == diverged
-    assert f"Equal budgets to the step: {diverged}." in stamp(load_results([run.path])).text
+    assert f"Equal budgets to the step: {diverged}." in judge(load_results([run.path])).text
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_one_impossible_return_costs_no_other_run_its_place(tmp_path: Path) -> N
     assert row[TASK].startswith(f"{np.mean(others):.2f} ± ")
     assert row[TASK].endswith("(n = 2, 1 damaged)")
     assert max(drawn_returns(analysis)) < 1000
-    (mine,) = [each for each in page_data([analysis])["curves"] if each["algorithm"] == 0]
+    (mine,) = [each for each in curve_data([analysis])["curves"] if each["algorithm"] == 0]
     assert (mine["count"], len(mine["runs"])) == (2, 2)
     assert analysis.pairs
 
@@ -309,7 +311,7 @@ def test_scores_lie_between_the_bounds_of_their_own_task(tmp_path: Path) -> None
     others = analysis.scores_of("ppo", OTHER).scores
     mean = np.mean([(finals + 400) / 500, others])
     assert analysis.aggregate("ppo", "mean").value == pytest.approx(mean)
-    assert page_data([analysis])["bounds"] == [[-400, 100], [0, 1000]]
+    assert curve_data([analysis])["bounds"] == [[-400, 100], [0, 1000]]
     stored = [stored_returns(run, seed, a) for a in ("ppo", "fpo") for seed in (0, 1)]
     assert min(drawn_returns(analysis)) == min(itertools.chain(*stored))
     answers = {row[0].text: row[1].text for row in tables["comparability"].rows}
@@ -334,7 +336,7 @@ def test_without_bounds_there_are_returns_but_no_scores(tmp_path: Path) -> None:
         assert first_row(tables[name])[OTHER]
     said = f"No scores on {TASK}, where the bounds of the return are not known."
     assert said in tables["aggregates"].note
-    assert page_data([analysis])["bounds"] == [None, [0, 1000]]
+    assert curve_data([analysis])["bounds"] == [None, [0, 1000]]
     assert min(drawn_returns(analysis)) < -500
 
 
@@ -353,7 +355,7 @@ def test_bounds_that_differ_within_a_task_or_make_no_sense(tmp_path: Path) -> No
     results = load_results([run.path])
     text = "runs have different bounds of the return, [0, 1000] and [0, 2000]: there are no scores"
     assert ("model", TASK, text) in [(f.kind, f.where, f.text) for f in results.findings]
-    assert stamp(results).level == "bad"
+    assert judge(results).level == "bad"
     assert not results.bounds(TASK).known
     write_cell(run, cell, job, 4, bounds=(1.0, 0.0))
     results = load_results([run.path])

@@ -16,12 +16,12 @@ import pytest
 from generate import generate_runs
 
 from reports.analysis.comparison import Analysis
-from reports.audit.checks import audit
-from reports.page.page import stamp
+from reports.audit.all_checks import audit
+from reports.audit.verdict import judge
 from reports.runs.loading import load_results
 from reports.tables.runs import failures
 from reports.writing import report_options, verify
-from reports.writing.report import Request
+from reports.writing.report_request import ReportRequest
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
@@ -276,7 +276,7 @@ def test_a_seed_that_was_tried_again(
     said = f"CheetahRun/fpo/seed-001 diverged {times} before and was started afresh"
     assert said in result.text("first tries")
     results = load_results([run_dir])
-    assert stamp(results).level == "warn"
+    assert judge(results).level == "warn"
     rows = [[entry.text for entry in row] for row in failures(Analysis(results)).rows]
     (row,) = [row for row in rows if row[0] == "retried"]
     assert row[1].startswith("CheetahRun/fpo/seed-001#") and times in row[2]
@@ -422,9 +422,9 @@ def test_tuning_effort_is_shown(run_dir: Path, audited: Callable[..., Audited]) 
 
 
 def test_reports_are_stamped(run_dir: Path) -> None:
-    assert stamp(load_results([run_dir])).level != "bad"
+    assert judge(load_results([run_dir])).level != "bad"
     shutil.rmtree(cell_path(run_dir))
-    verdict = stamp(load_results([run_dir]))
+    verdict = judge(load_results([run_dir]))
     assert verdict.level == "bad"
     assert "Audit failed: every cell" in verdict.text
 
@@ -479,9 +479,9 @@ def test_audit_takes_what_report_takes(
 ) -> None:
     field = {"--seed": "seed", "--reps": "repetitions"}[option]
 
-    def asked(value: int) -> Request:
+    def asked(value: int) -> ReportRequest:
         changes: dict[str, Any] = {field: value}
-        return dataclasses.replace(Request((run_dir,)), **changes)
+        return dataclasses.replace(ReportRequest((run_dir,)), **changes)
 
     for value in bounds:
         request = asked(value)
@@ -532,7 +532,7 @@ def test_unfinished_runs_fail_but_are_not_unfair(tmp_path: Path) -> None:
     checks = {check.name: check for check in audit(load_results([run.path]))}
     assert checks["finished"].verdict == "failed"
     assert "CheetahRun/ppo/seed-000 not finished: 20 of 40 updates" in checks["finished"].text
-    assert stamp(load_results([run.path])).level == "warn"
+    assert judge(load_results([run.path])).level == "warn"
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser, find_chromium, running_browser
-from generate import generate_runs, write_cell
+from generate import generate_runs
 
+from reports.audit.verdict import judge
 from reports.figures.comparison import PAIRS_PER_FIGURE, make_figures
 from reports.figures.palette import DARK_BACKGROUND
-from reports.page.page import render_page, stamp
-from reports.runs.loading import load_results
+from reports.page.page import render_page
 from reports.tables.all_tables import build_tables
-from reports.writing.report import PAGE, Request, write_report
-from suite.storage.records import Cell, Job
+from reports.writing.report import write_report
+from reports.writing.report_folder import PAGE
+from reports.writing.report_request import ReportRequest
+from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 
 HOSTILE = "x<script>alert(1)</script>,y" + "-and-so-on" * 4
@@ -45,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 @pytest.fixture(scope="module")
 def page(run: RunDirectory) -> Path:
     out = run.path.parent / "report"
-    write_report(Request((run.path,), reference="gorl2025", repetitions=200), out, ["html"])
+    write_report(ReportRequest((run.path,), reference="gorl2025", repetitions=200), out, ["html"])
     return out / PAGE
 
 
@@ -103,7 +105,7 @@ def test_data_holds_every_run_as_stored(run: RunDirectory, page: Path) -> None:
 
 
 def test_page_shows_every_table_and_figure(run: RunDirectory, page: Path) -> None:
-    analysis = Request((run.path,), reference="gorl2025", repetitions=200).analyse()
+    analysis = ReportRequest((run.path,), reference="gorl2025", repetitions=200).analyse()
     text = page.read_text(encoding="utf-8")
     for table in build_tables(analysis):
         assert text.count(f'id="table-{table.name}"') == 1
@@ -122,11 +124,11 @@ def test_every_number_of_the_main_tables_names_its_runs(page: Path) -> None:
 
 
 def test_figures_of_many_pairs_stand_with_the_comparisons(run: RunDirectory) -> None:
-    analysis = Request((run.path,), repetitions=50).analyse()
+    analysis = ReportRequest((run.path,), repetitions=50).analyse()
     vars(analysis)["pairs"] = analysis.pairs * PAIRS_PER_FIGURE
     figures = [each for each in make_figures(analysis) if each.name.startswith("comparisons-")]
     drawings = {figure.name: b"<svg></svg>" for figure in figures}
-    page = render_page([analysis], [], figures, drawings)
+    page = render_page([analysis], [], figures, drawings, judge(analysis.results), "")
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["Comparisons"]
     titles = [f"Pairwise comparisons, {index} of 3" for index in (1, 2, 3)]
     assert re.findall(r"<h3>(.*?)</h3>", page) == titles
@@ -136,22 +138,10 @@ def test_dark_background_is_the_one_that_colours_were_chosen_for(page: Path) -> 
     assert f"--paper: {DARK_BACKGROUND};" in page.read_text(encoding="utf-8")
 
 
-def test_stamp_says_whether_runs_may_be_compared(run: RunDirectory, tmp_path: Path) -> None:
-    assert stamp(load_results([run.path])).level == "good"
-    partial = generate_runs(tmp_path / "partial", ("ppo",), TASKS, range(2), points=POINTS)
-    job = Job("ppo", "CheetahRun", (0, 1))
-    write_cell(partial, job.cells[0], job, points=POINTS, evaluations=2, state="running")
-    assert stamp(load_results([partial.path])).level == "warn"
-    write_cell(partial, job.cells[0], job, points=POINTS, evaluations=2, state="done")
-    verdict = stamp(load_results([partial.path]))
-    assert verdict.level == "bad"
-    assert "budget (1)" in verdict.text
-
-
 @pytest.mark.slow
 def test_the_page_of_the_full_matrix_is_small(tmp_path: Path) -> None:
     full = generate_runs(tmp_path / "full")
-    write_report(Request((full.path,), repetitions=1000), tmp_path / "out", ("html",))
+    write_report(ReportRequest((full.path,), repetitions=1000), tmp_path / "out", ("html",))
     assert (tmp_path / "out" / "report.html").stat().st_size < 2_000_000
 
 

@@ -26,14 +26,15 @@ from generate import (
     write_cell,
 )
 
-from reports.audit.agreement import Check
-from reports.audit.checks import audit
-from reports.page.page import stamp
+from reports.audit.all_checks import audit
+from reports.audit.check import Check
+from reports.audit.verdict import judge
 from reports.runs.choice import Choice
 from reports.runs.loading import load_results
 from reports.runs.merging import explanations
 from reports.runs.results import CURVE_COLUMNS, Results, Run
-from reports.writing.report import Request, comparison_text
+from reports.writing.report_request import ReportRequest
+from reports.writing.terminal import comparison_text
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
@@ -57,7 +58,7 @@ def make(path: Path, seeds: Sequence[int] = SEEDS, name: str = "ppo", **changes:
 
 def compared(*paths: Path) -> str:
     """Returns what `suite compare` prints."""
-    return comparison_text(Request(paths, repetitions=50, choice=Choice(common=True)))
+    return comparison_text(ReportRequest(paths, repetitions=50, choice=Choice(common=True)))
 
 
 def rescale(path: Path, factor: float, seeds: Sequence[int] = SEEDS) -> None:
@@ -127,7 +128,7 @@ def test_halved_returns_are_no_duplicates(tmp_path: Path) -> None:
     assert not texts(results, "duplicate")
     assert check_of(results, "repeated cells").verdict == "failed"
     assert "CheetahRun seed 0, CheetahRun seed 1" in check_of(results, "repeated cells").text
-    assert stamp(results).level == "bad"
+    assert judge(results).level == "bad"
 
 
 def test_other_results_of_another_machine_are_shown_apart_without_blame(tmp_path: Path) -> None:

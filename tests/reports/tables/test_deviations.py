@@ -14,7 +14,8 @@ from reports.analysis.comparison import Analysis
 from reports.runs.loading import load_results
 from reports.tables.deviations import NOT_RECORDED, deviations
 from reports.tables.table import Table
-from reports.writing.report import Request, write_report
+from reports.writing.report import write_report
+from reports.writing.report_request import ReportRequest
 from suite import cli
 
 TASK = ("CheetahRun",)
@@ -55,7 +56,7 @@ def test_published_is_the_mean_action_for_ppo_and_noise_for_fpo(path: Path) -> N
 
 
 def test_captions_and_page_say_which_mode_is_whose(path: Path, tmp_path: Path) -> None:
-    request = Request((path,), mode="published", repetitions=200)
+    request = ReportRequest((path,), mode="published", repetitions=200)
     write_report(request, tmp_path, ("html", "tables"))
     page = (tmp_path / "report.html").read_text()
     words = "published (deterministic: PPO and GoRL(FM); sample: FPO)"

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reports.analysis.action_findings import action_findings
+from reports.tables.actions import action_tables
 from reports.tables.table import Table, to_records
-from reports.writing.actions import analyse, make_tables, write_actions
+from reports.writing.actions import write_actions
 from suite.storage.action_samples import ActionSamples, PolicyActions, SampledState
 from suite.storage.records import Cell
 
@@ -45,7 +47,7 @@ def samples() -> ActionSamples:
 
 @pytest.fixture(scope="module")
 def tables(samples: ActionSamples) -> dict[str, Table]:
-    return {table.name: table for table in make_tables(samples, analyse(samples))}
+    return {table.name: table for table in action_tables(samples, action_findings(samples))}
 
 
 def test_the_summary_tells_modes_and_gaussians_apart(tables: dict[str, Table]) -> None:
@@ -88,7 +90,9 @@ def test_states_say_where_they_are_from(tables: dict[str, Table]) -> None:
 
 
 def test_the_joint_component_is_one_for_all_policies(samples: ActionSamples) -> None:
-    findings = [each for each in analyse(samples) if each.side == "before" and each.state == 0]
+    findings = [
+        each for each in action_findings(samples) if each.side == "before" and each.state == 0
+    ]
     together = np.concatenate([each.before[0] for each in samples.policies]).astype(np.float64)
     _, _, directions = np.linalg.svd(together - together.mean(axis=0), full_matrices=False)
     for each in findings:

@@ -1,4 +1,4 @@
-"""Checks of an audit, and the sentences that say whether runs agree."""
+"""What the checks of an audit are made of: verdicts, and the sentences that say who differs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Check:
     name: str
     verdict: Word
     text: str
+
+
+def failed(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Returns the checks that say that a comparison was not fair."""
+    return tuple(check for check in checks if check.verdict == "failed")
 
 
 def run_name(run: Run) -> str:

@@ -1,0 +1,78 @@
+"""`suite power`: how many seeds would tell the algorithms apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from reports.analysis.claims import MAX_SEEDS
+from reports.runs.results import display_name
+from reports.writing.report_request import ReportRequest
+from suite.common.claim_floor import LEVEL
+from suite.common.formatting import table as text_table
+
+POWER_SEEDS = (2, 3, 5, 10)
+"""Numbers of seeds whose power `suite power` prints."""
+
+FEW_RUNS = 5
+"""Stored runs below which their spread is called a rough guess."""
+
+
+class PowerRow(TypedDict):
+    """What it takes to tell two algorithms apart.
+
+    Attributes:
+        first, second: names.
+        power: simulated probability to show the difference, by number of seeds.
+        seeds: fewest that show it, None where `MAX_SEEDS` do not.
+        stored: fewest stored runs of a task that the spread was taken from.
+    """
+
+    first: str
+    second: str
+    power: dict[str, float]
+    seeds: int | None
+    stored: int
+
+
+def power_rows(request: ReportRequest, delta: float, power: float) -> list[PowerRow]:
+    """Returns for each pair of algorithms how many seeds show a difference of `delta`.
+
+    Raises:
+        UserError: as `Analysis.powers` and `open_stored`.
+    """
+    analysis = request.analyse()
+    return [
+        {
+            "first": display_name(first),
+            "second": display_name(second),
+            "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
+            "seeds": found.seeds_needed(power),
+            "stored": min(analysis.runs_per_task(each)[0] for each in (first, second)),
+        }
+        for (first, second), found in analysis.powers(delta).items()
+    ]
+
+
+def power_text(rows: Sequence[PowerRow], delta: float, power: float) -> str:
+    """Returns `power_rows` as a table for a terminal."""
+    head = (
+        f"Probability to show that one method scores higher by {delta:g}, by seeds per task and "
+        f"method,\nand the fewest seeds that show it with probability {power:g}. Simulated with "
+        f"the report's test at a\nfamily-wise level of {LEVEL:.0%}; Holm's correction starts from "
+        "the number of pairs."
+    )
+    header = ["pair", *(f"n = {seeds}" for seeds in POWER_SEEDS), "seeds needed"]
+    lines = [
+        [
+            f"{row['first']} - {row['second']}",
+            *(f"{each:.2f}" for each in row["power"].values()),
+            f"none up to {MAX_SEEDS}" if row["seeds"] is None else str(row["seeds"]),
+        ]
+        for row in rows
+    ]
+    table = text_table(header, lines)
+    stored = min(row["stored"] for row in rows)
+    if stored >= FEW_RUNS:
+        return f"{head}\n\n{table}"
+    return f"{head}\nThe spread is that of {stored} stored runs, and so a rough guess.\n\n{table}"

@@ -1,0 +1,41 @@
+"""What a comparison of stored runs prints on a terminal."""
+
+from __future__ import annotations
+
+from reports.analysis.arms import ablation_tables
+from reports.tables.runs import failures
+from reports.tables.scores import aggregates, final_returns, pairwise
+from reports.tables.table import to_text
+from reports.writing.report_request import ReportRequest, Subject
+
+
+def summary(subject: Subject) -> str:
+    """Returns whether the runs may be compared and the answer, in two lines.
+
+    Of an ablation the table of results follows.
+    """
+    verdict = subject.verdict
+    lines = f"{verdict.word} {verdict.text}\n{subject.headline}"
+    if subject.arms is None:
+        return lines
+    return f"{lines}\n\n{to_text(ablation_tables(subject.arms)[0])}".rstrip()
+
+
+def comparison_text(request: ReportRequest) -> str:
+    """Returns the comparison for a terminal: summary, final returns, pairs and findings.
+
+    Raises:
+        UserError: as `write_report`.
+    """
+    subject = request.load()
+    analysis = subject.analysis
+    if subject.arms and subject.arms.ablation.axes:
+        return f"{summary(subject)}\n\n{to_text(failures(analysis))}".rstrip()
+    tables = [
+        final_returns(analysis, request.load_reference(analysis.results)),
+        aggregates(analysis),
+        pairwise(analysis),
+        failures(analysis),
+    ]
+    shown = [to_text(table) for table in tables if table.rows]
+    return "\n".join([summary(Subject(analysis)), "", *shown]).rstrip()
