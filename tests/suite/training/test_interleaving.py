@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import killing
 import numpy as np
 import pytest
-from counting import EPISODE
+from counting import EPISODE, request_of
 from replaying import EXPLORED, BestOfN, ClockTask, Notes, Noting, features
 from tiny import PIPELINE, SPEC, make
 
@@ -63,7 +63,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, compiled: Callable[[Program], Compi
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
     entry = registry.Entry("ppo", Noting, "has a buffer")
-    monkeypatch.setattr(suite.compute.build.registry, "lookup", lambda _: entry)
+    monkeypatch.setattr(registry, "lookup", lambda _: entry)
 
     def make_job(path: Path) -> tuple[Job, RunContext]:
         protocol = dataclasses.replace(
@@ -79,8 +79,9 @@ def prepare(monkeypatch: pytest.MonkeyPatch, compiled: Callable[[Program], Compi
             algorithms={},
         )
         run = RunDirectory.create(path, protocol)
-        context = RunContext(protocol, run, "native", {"ppo": {}}, Progress(io.StringIO()))
-        return Job("ppo", "CheetahRun", (0, 1)), context
+        job = Job("ppo", "CheetahRun", (0, 1))
+        request = request_of(job, protocol, path, {})
+        return job, RunContext(request, run, Progress(io.StringIO()))
 
     return make_job
 
@@ -149,7 +150,7 @@ def test_the_ledger_counts_a_warm_up_inside_the_budget(tmp_path: Path, prepare: 
         ledger = status.ledger
         assert ledger.warmup_steps == WARM_UP * ENVS * STEPS
         assert ledger.train_steps == (UPDATES - WARM_UP) * ENVS * STEPS
-        assert ledger.env_steps == context.protocol.total_steps
+        assert ledger.env_steps == context.request.protocol.total_steps
         rows = context.run.read_curve(cell)
         warm = [min(row.updates, WARM_UP) * ENVS * STEPS for row in rows]
         assert [row.warmup_steps for row in rows] == warm
