@@ -26,6 +26,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, Rollout, Stage
 from suite.common.errors import UserError
+from suite.methods.soundness import EXCESS
 
 OBS_SIZE, ACTION_SIZE = 11, 3
 """Unlike each other and 1, or a transposed or broadcast array would pass."""
@@ -34,7 +35,7 @@ _ROWS = 8
 _SCALES = (0.0, 1.0, 10.0, 100.0)
 """Of the made-up observations that a fresh policy acts on."""
 
-_RESERVED_METRICS = ("env_steps",)
+_RESERVED_METRICS = ("", "env_steps", EXCESS)
 _log = logging.getLogger(__name__)
 _checked: set[tuple[str, Algorithm]] = set()
 

@@ -186,6 +186,14 @@ def with_one_more(state: State, metrics: Metrics) -> Any:
             "returns a metric called 'env_steps'; call it otherwise",
         ),
         (
+            lambda state, metrics: (state, {"action excess": jnp.zeros(())}),  # the harness's own
+            "returns a metric called 'action excess'; call it otherwise",
+        ),
+        (
+            lambda state, metrics: (state, {"": jnp.zeros(())}),
+            "returns a metric called ''; call it otherwise",
+        ),
+        (
             lambda state, metrics: (state, {"good": jnp.array(True)}),
             "returns a metric 'good' of type bool",
         ),
