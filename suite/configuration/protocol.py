@@ -42,6 +42,9 @@ _MAX_COUNT = 2**31 - 1
 _MAX_EPISODES = _MAX_COUNT // 2000
 """In two modes of a thousand steps each."""
 
+_MAX_EVALUATIONS = 1_000_000
+"""Of a run: their places in the budget are listed."""
+
 _POSITIVE = (
     "total_steps",
     "num_envs",
@@ -162,12 +165,17 @@ class Protocol:
             )
 
     def _check_counts(self) -> None:
-        """Refuses what the 32-bit counters of a chunk of training or an evaluation cannot hold."""
+        """Refuses what 32-bit counters, or a list of all evaluations, cannot hold."""
         interval = min(self.eval_interval, self.updates)
         if interval * self.steps_per_update > _MAX_COUNT:
             raise UserError(
                 f"eval_interval = {self.eval_interval}: must leave at most {_MAX_COUNT:,} "
                 "environment steps between evaluations"
+            )
+        if self.updates // self.eval_interval > _MAX_EVALUATIONS:
+            raise UserError(
+                f"total_steps = {self.total_steps}: makes more than {_MAX_EVALUATIONS:,} "
+                "evaluations; raise eval_interval"
             )
         if self.eval_episodes > _MAX_EPISODES:
             raise UserError(f"eval_episodes = {self.eval_episodes}: at most {_MAX_EPISODES:,}")
@@ -210,14 +218,16 @@ class Protocol:
         """Returns what the fields come to, as plain data: equal values do the same.
 
         Steps beyond the last whole update are never taken, an interval beyond the end evaluates
-        at the end, with `own` starts every environment has one, and a task's discount may be the
-        common one.
+        at the end, environments that would start afresh only there never do, with `own` starts
+        every environment has one, and a task's discount may be the common one.
         """
         own = {task: value for task, value in self.task_discount.items() if value != self.discount}
+        restarts = self.restart_interval if self.restart_interval < self.updates else 0
         return {
             **self.to_dict(),
             "total_steps": self.updates * self.steps_per_update,
             "eval_interval": min(self.eval_interval, self.updates),
+            "restart_interval": restarts,
             "bank_size": self.num_envs if self.starts == "own" else self.bank_size,
             "task_discount": own,
         }

@@ -156,6 +156,22 @@ def test_what_does_the_same_has_one_fingerprint(change: dict[str, Any]) -> None:
     assert other.renewed(as_written(protocol(num_epochs=3))) == as_written(protocol(num_epochs=3))
 
 
+def test_environments_that_would_start_afresh_at_the_end_only_never_do() -> None:
+    never = protocol(total_steps=960)  # 12 updates
+    for interval, same in ((11, False), (12, True), (99, True)):
+        other = dataclasses.replace(never, restart_interval=interval)
+        assert (other.fingerprint() == never.fingerprint()) is same
+        assert (other.differences(never) == []) is same
+        as_before = hashlib.sha256(
+            json.dumps(
+                {k: v for k, v in other.to_dict().items() if k not in never.descriptive_fields()},
+                sort_keys=True,
+                separators=(",", ":"),
+            ).encode()
+        ).hexdigest()[:16]
+        assert other.renewed(as_before) == other.fingerprint()
+
+
 @pytest.mark.parametrize(
     ("updates", "interval", "grid"),
     [(12, 3, (0, 3, 6, 9, 12)), (12, 5, (0, 5, 10, 12)), (12, 12, (0, 12)), (2, 9, (0, 2))],
@@ -170,6 +186,7 @@ def test_evaluation_grid(updates: int, interval: int, grid: tuple[int, ...]) -> 
         ({"chunk_length": 7}, "chunk_length"),
         ({"num_minibatches": 3}, "num_minibatches"),
         ({"total_steps": 79}, "total_steps"),
+        ({"total_steps": 10**20}, "total_steps"),
         ({"eval_interval": 0}, "eval_interval"),
         ({"num_envs": -4}, "num_envs"),
         ({"num_epochs": 0}, "num_epochs"),
