@@ -355,10 +355,16 @@ class Analysis:
         All pairs of the report are corrected for, those whose spread is unknown included.
 
         Raises:
-            UserError: `delta` is not between 0 and 1, or no two algorithms have two runs a task.
+            UserError: `delta` is not between 0 and 1, there are no scores, or no two algorithms
+                have two runs a task.
         """
         if not 0 < delta < 1:
             raise UserError(f"delta = {delta}: must be a score between 0 and 1, such as 0.05")
+        if not self.scored_tasks:
+            listed = ", ".join(self.results.tasks)
+            raise UserError(
+                f"there are no scores: the bounds of the return on {listed} are unknown"
+            )
         enough = [a for a in self.algorithms if self.runs_per_task(a)[0] >= 2]
         pairs = list(itertools.combinations(enough, 2))
         if not pairs:

@@ -28,6 +28,7 @@ from reports.tables.table import Table
 from reports.tables.variants import stages
 from reports.writing.report_request import Subject
 from reports.writing.terminal import summary
+from suite.common.errors import UserError
 from suite.storage.records import Cell, Configuration, Job, from_plain
 from suite.storage.run_directory import RunDirectory
 
@@ -345,6 +346,8 @@ def test_a_single_task_without_bounds(tmp_path: Path) -> None:
     analysis = analysis_of(run.path)
     assert analysis.headline() == "No algorithm has a score that can be aggregated yet."
     assert analysis.difference("ppo", "fpo") is None
+    with pytest.raises(UserError, match=f"there are no scores: .* on {TASK} are unknown"):
+        analysis.powers(0.1)
     assert first_row(tables_of(analysis)["final_returns"])[TASK].startswith("-")
 
 
