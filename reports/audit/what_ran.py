@@ -42,12 +42,13 @@ def every_cell(results: Results) -> Check:
 def _expected_seeds(results: Results, algorithm: str, task: str) -> set[int]:
     """Returns the seeds that an algorithm should have on a task, also those that nobody has.
 
-    Which seeds were trained together, every run of them tells.
+    Which seeds were trained together, every run of them tells: on the tasks of its directory.
     """
     seeds = set(results.expected_seeds(algorithm, task))
     if not seeds:
         return set()
     homes = {run.directory for run in results.runs if run.algorithm == algorithm}
+    homes &= {run.directory for run in results.runs if run.task == task}
     together = [
         run.configuration.seeds_together
         for run in results.runs

@@ -382,6 +382,10 @@ def test_directories_are_compared_on_their_common_tasks(tmp_path: Path) -> None:
     assert texts(results, "fewer tasks") == ["was not run on FishSwim, as others were"]
     assert not texts(results, "missing")
     assert check_of(results, "every cell").verdict == "warning"
+    more = make(tmp_path / "more", (0, 1, 2))  # the same method, with more seeds on one task
+    results = load_results([big, more])
+    assert not texts(results, "missing")
+    assert check_of(results, "every cell").verdict == "warning"
     shutil.rmtree(big / "CheetahRun")
     with pytest.raises(UserError, match=r"no task is in all directories: big holds Fish.*; mine"):
         load_results([big, mine], choice=Choice(common=True))
