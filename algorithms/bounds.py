@@ -14,6 +14,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 
+LARGEST = 3.4028234e38
+"""Of float32, in which everything is computed: beyond it a number is infinite there."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Bounds:
     """The values of a number; of a list of numbers, which must not be empty, those of each.
@@ -34,6 +38,8 @@ class Bounds:
             return len(value) > 0 and all(map(self.allow, value))
         if not isinstance(value, int | float):
             return True
+        if abs(value) > LARGEST:
+            return False
         return (value > self.low if self.above else value >= self.low) and value <= self.high
 
     def __str__(self) -> str:
@@ -75,6 +81,8 @@ def fault(cls: type, field: str, value: Any) -> str:
     if bounds is None or bounds.allow(value):
         return ""
     is_list = isinstance(value, tuple | list)
+    if not is_list and abs(value) > LARGEST:
+        return f"must be {bounds} and at most {LARGEST:.1e}, the largest float32"
     return f"must be a list of numbers {bounds}" if is_list else f"must be {bounds}"
 
 

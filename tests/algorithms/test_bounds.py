@@ -60,6 +60,7 @@ def test_every_number_has_bounds_and_keeps_to_them(name: str) -> None:
         ("ppo.actor_hidden=", "actor_hidden = nothing must be a list of numbers at least 1"),
         ("ppo.clip=-1", "clip = -1.0 must be above 0"),
         ("ppo.gae_lambda=-2", "gae_lambda = -2.0 must be at least 0 and at most 1"),
+        ("ppo.learning_rate=1e300", "must be above 0 and at most 3.4e+38, the largest float32"),
         ("gorl-diff.decoder_steps=1", "a diffusion needs at least 2"),
         ("protocol.eval_episodes=2000000", "eval_episodes = 2000000: at most 1,073,741"),
         ("protocol.eval_interval=0", "eval_interval = 0: must be at least 1"),
