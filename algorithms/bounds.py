@@ -13,7 +13,6 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-
 LARGEST = 3.4028234e38
 """Of float32, in which everything is computed: beyond it a number is infinite there."""
 
