@@ -16,7 +16,7 @@ from suite.catalog.deviations import (
     stored,
 )
 from suite.common import formatting
-from suite.storage.records import completed
+from suite.storage.origin import completed
 
 NOT_RECORDED = "not recorded"
 

@@ -217,7 +217,7 @@ def _holder(jobs: Iterable[Job], cell: Cell, run: RunDirectory) -> Job | None:
 def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:
     if run is None:
         return {}
-    found = {cell: run.read_status(cell) for cell in run.cells()}
+    found = {cell: run.files(cell).read_status() for cell in run.cells()}
     return {cell: status for cell, status in found.items() if status is not None}
 
 

@@ -51,7 +51,7 @@ def render(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _report(run: RunDirectory, cell: Cell) -> dict[str, Any]:
-    status = run.read_status(cell)
+    status = run.files(cell).read_status()
     state: str = status.state if status is not None else "running"
     if state == "running" and not run.is_locked(cell):
         state = "stopped"

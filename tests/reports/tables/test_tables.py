@@ -355,7 +355,7 @@ def test_costs_of_runs_that_were_resumed_or_are_old(small_path: Path) -> None:
     }
     for name, seed in itertools.product(starts, (0, 1)):
         cell = Cell(name, TASKS[0], seed)
-        record = run.read_run(cell)
+        record = run.files(cell).read_run()
         assert record
         (run.cell_path(cell) / "run.json").unlink()
         protocol = {**record.configuration.protocol, "tuning": tuning}
