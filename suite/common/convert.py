@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import functools
 import sys
 import types
 import typing
@@ -29,6 +28,8 @@ WORDS: Mapping[object, str] = {
 
 _ANYTHING = (Any, object)
 _LARGEST = 2**63 - 1
+_field_types: dict[type, Mapping[str, Callable[[str], object]]] = {}
+"""By class: reading the hints of one takes longer than reading a record by them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,17 +100,18 @@ def from_texts(kind: type[T], row: Mapping[str, str]) -> T:
         TypeError: the line is too short.
         ValueError: a number is none.
     """
-    return kind(**{name: hint(row[name]) for name, hint in field_types(cast(type, kind)).items()})
+    return kind(**{name: hint(row[name]) for name, hint in field_types(kind).items()})
 
 
-@functools.cache
 def field_types(kind: type) -> Mapping[str, Callable[[str], object]]:
     """Returns the type of every field of a dataclass by its name."""
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    if kind not in _field_types:
+        hints = typing.get_type_hints(kind)
+        _field_types[kind] = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    return _field_types[kind]
 
 
-def immutable(value: object) -> Any:
+def immutable(value: object) -> object:
     """Turns lists into tuples, at every depth: what is hashed or compared holds no lists."""
     return tuple(map(immutable, value)) if isinstance(value, list | tuple) else value
 

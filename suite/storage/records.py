@@ -55,9 +55,7 @@ class Ledger:
 
     Attributes:
         train_steps: steps that policies were updated from.
-        warmup_steps: steps before the first update, which count against the budget. No method
-            of today takes any, so nothing counts them yet: the column is part of the stored
-            format, for learners that fill a replay buffer first.
+        warmup_steps: steps before the first update.
         decoder_data_steps: steps taken only to fit a decoder on.
         eval_steps: steps of evaluation episodes; no part of the budget.
     """
