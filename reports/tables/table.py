@@ -10,6 +10,9 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 
+NOT_RECORDED = "not recorded"
+"""Stands for what runs of older versions did not store."""
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

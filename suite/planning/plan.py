@@ -27,7 +27,7 @@ ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
     "FishSwim": 15_000,
     "WalkerWalk": 15_000,
 }
-"""Environment steps per second of the native engine on 2 cores (DESIGN 5)."""
+"""Environment steps per second of the native engine on 2 cores (benchmarks/rollout.py)."""
 
 _ROUGH_OTHER_TASK = 20_000
 _ROUGH_LEARNING_SECONDS = 2e-5

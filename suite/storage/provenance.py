@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from envs.engines.cpus import available_cpus
 from suite.common.formatting import readable
 
 PACKAGES = (
@@ -58,7 +59,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cpus_available": _available_cpus(),
+        "cpus_available": available_cpus(),
         "device": _device(),
         "environment": {name: value for name in ENVIRONMENT if (value := _variable(name))},
     }
@@ -130,11 +131,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _available_cpus() -> int | None:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def _cpu_model() -> str | None:
