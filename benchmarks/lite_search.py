@@ -67,10 +67,10 @@ def score(algorithm: str, rate: float) -> float | None:
     run = RunDirectory.open(run_path(rate))
     tails = []
     for seed in SEEDS:
-        status = run.read_status(Cell(algorithm, TASK, seed))
+        status = run.files(Cell(algorithm, TASK, seed)).read_status()
         if status is None or status.state == "running":
             return None
-        rows = run.read_curve(Cell(algorithm, TASK, seed))[-LAST_ROWS:]
+        rows = run.files(Cell(algorithm, TASK, seed)).read_curve()[-LAST_ROWS:]
         tails += [row.return_mean for row in rows] if status.state == "done" else [0.0] * LAST_ROWS
     return sum(tails) / len(tails)
 

@@ -30,7 +30,8 @@ from mujoco.batch import Batch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from envs.engines.choice import load_task
-from envs.engines.native import NativeTask, available_cpus, prepare_model
+from envs.engines.cpus import available_cpus
+from envs.engines.native import NativeTask, prepare_model
 from envs.tasks import resolve_tasks
 from envs.vector import EnvState, VectorEnv
 

@@ -91,7 +91,7 @@ def stop_by(number: signal.Signals, out: Path, options: argparse.Namespace) -> S
     if code != INTERRUPTED:
         raise RuntimeError(f"{number.name} ended the run with exit code {code}")
     run = RunDirectory.open(out)
-    status = run.read_status(Cell(options.algorithm, options.task, 0))
+    status = run.files(Cell(options.algorithm, options.task, 0)).read_status()
     assert status is not None
     before = int(seen[1].replace(",", "")) // run.protocol.steps_per_update
     return Stop(number, shown - began, before, asked - shown, ended - asked, status.updates)

@@ -66,8 +66,14 @@ class Task(abc.ABC):
         """Takes one control step with `action` [A] in [-1, 1]."""
 
 
-def suggestion(name: str, choices: Iterable[str]) -> str:
-    """Returns " (did you mean 'x'?)" for the choice nearest to `name`, or ""."""
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Returns the choice nearest to `name`, whatever its case; None if none is near."""
     by_lower_case = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
-    return f" (did you mean {by_lower_case[close[0]]!r}?)" if close else ""
+    return by_lower_case[close[0]] if close else None
+
+
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """Returns " (did you mean 'x'?)" for the choice nearest to `name`, or ""."""
+    meant = nearest(name, choices)
+    return "" if meant is None else f" (did you mean {meant!r}?)"

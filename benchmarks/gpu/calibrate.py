@@ -176,7 +176,7 @@ def comparison(run: RunDirectory, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Returns a published curve and ours at its points, for each method that has both."""
     result = []
     for algorithm, published in PUBLISHED.items():
-        curves = {seed: run.read_curve(Cell(algorithm, TASK, seed)) for seed in seeds}
+        curves = {seed: run.files(Cell(algorithm, TASK, seed)).read_curve() for seed in seeds}
         ours = {
             seed: [interpolated_return(rows, published.mode, each) for each in PUBLISHED_UPDATES]
             for seed, rows in curves.items()
@@ -223,7 +223,7 @@ def write_curves(path: Path, runs: Mapping[str, RunDirectory]) -> None:
     writer.writerow(["run", "task", "algorithm", "seed", *fields])
     for name, run in runs.items():
         for cell in run.cells():
-            for row in run.read_curve(cell):
+            for row in run.files(cell).read_curve():
                 values = dataclasses.astuple(row)
                 writer.writerow([name, cell.task, cell.algorithm, cell.seed, *values])
     make_directory(path.parent)

@@ -15,7 +15,6 @@ import copy
 import functools
 import hashlib
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -28,6 +27,7 @@ from mujoco import mjx
 from mujoco.batch import Batch, SimulationError
 
 from envs.api import TaskState
+from envs.engines.cpus import available_cpus
 from envs.engines.ffi import call_cpu_function, register_cpu_function
 from envs.engines.playground import PlaygroundTask, RowLayout, mjx_env
 
@@ -60,13 +60,6 @@ _DERIVED_FIELDS = (
     "xquat",
 )
 """What a task may read besides the state; computed by every step and mj_forward."""
-
-
-def available_cpus() -> int:
-    """Returns the number of CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def prepare_model(model: mujoco.MjModel) -> mujoco.MjModel:

@@ -40,7 +40,8 @@ from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol
 from suite.configuration.recipe import Arm, value_text
 from suite.storage.ablation_directory import Ablation
-from suite.storage.records import Cell, completed
+from suite.storage.origin import completed
+from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory, is_run
 
 
@@ -169,7 +170,7 @@ class Arms:
             UserError: metrics.csv is damaged.
         """
         stored = RunDirectory(self.directory / arm.name, self.ablation.protocol_of(arm))
-        rows = stored.read_metrics(Cell(method_of(run.algorithm), run.task, run.seed))
+        rows = stored.files(Cell(method_of(run.algorithm), run.task, run.seed)).read_metrics()
         value = rows[-1].get(name) if rows else None
         return value if value is not None and math.isfinite(value) else None
 

@@ -67,7 +67,7 @@ def _disagreements(
     directory: RunDirectory, cell: Cell, status: Status | None, rows: Sequence[CurveRow]
 ) -> Iterator[Fault]:
     """Yields the first place where a curve is not the mean of the stored episodes."""
-    episodes = directory.read_episodes(cell)
+    episodes = directory.files(cell).read_episodes()
     finished = status is not None and status.finished
     if episodes is None:
         if rows:

@@ -158,8 +158,8 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
     rows: list[CurveRow] = []
     damage: list[Fault] = []
     try:
-        record = directory.read_run(cell)
-        status = directory.read_status(cell)
+        record = directory.files(cell).read_run()
+        status = directory.files(cell).read_status()
         rows = _read_curve(directory, cell)
         damage += contradictions(directory, cell, record, status, rows)
     except UserError as error:
@@ -201,7 +201,7 @@ def _protocol_of_cell(
 
 def _check_files(directory: RunDirectory, cell: Cell) -> Verdict:
     try:
-        return directory.check_digests(cell)
+        return directory.files(cell).check_digests()
     except UserError as error:
         return Verdict(recorded=True, problem=_without_parent(str(error), directory.path))
 
@@ -212,8 +212,8 @@ def _without_parent(message: str, directory: Path) -> str:
 
 
 def _read_curve(directory: RunDirectory, cell: Cell) -> list[CurveRow]:
-    """As `RunDirectory.read_curve`, but a last line without an end is an error too."""
-    rows = directory.read_curve(cell)
+    """As `CellFiles.read_curve`, but a last line without an end is an error too."""
+    rows = directory.files(cell).read_curve()
     path = directory.cell_path(cell) / "curve.csv"
     if rows and not path.read_bytes().endswith(b"\n"):
         raise UserError(f"{path} is damaged (its last line is cut off); restore it")

@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.runs.results import Finding, Run, with_change
 from suite.storage.files import json_bytes
-from suite.storage.records import completed
+from suite.storage.origin import completed
 
 _MAX_CHANGES_IN_LABEL = 3
 """With more differing settings than this a variant is called by its directory."""

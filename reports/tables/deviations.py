@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.runs.results import Results, display_name
 from reports.tables.cells import make_table, settings_of, text_entries
-from reports.tables.table import Table
+from reports.tables.table import NOT_RECORDED, Table
 from suite.catalog.deviations import (
     COMPARED,
     Deviation,
@@ -16,9 +16,7 @@ from suite.catalog.deviations import (
     stored,
 )
 from suite.common import formatting
-from suite.storage.records import completed
-
-NOT_RECORDED = "not recorded"
+from suite.storage.origin import completed
 
 
 def deviations(results: Results) -> Table:

@@ -21,11 +21,8 @@ from reports.tables.cells import (
     settings_of,
     text_entries,
 )
-from reports.tables.table import Entry, Table, number
+from reports.tables.table import NOT_RECORDED, Entry, Table, number
 from suite.storage.records import Configuration
-
-NOT_RECORDED = "not recorded"
-"""Stands for what runs of older versions did not store."""
 
 _MEASURED = (
     "seeds together",

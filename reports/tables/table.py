@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 
 from suite.common.formatting import aligned
 
+NOT_RECORDED = "not recorded"
+"""Stands for what runs of older versions did not store."""
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

@@ -22,11 +22,11 @@ from reports.tables.cells import (
     spread,
 )
 from reports.tables.table import Entry, Table
+from suite.catalog.names import CONTROLS
 
 KL_FIELDS = frozenset({"latent_penalty", "later_latent_penalty", "penalty_form"})
 STAGE_FIELDS = frozenset({"stage_shares", "decoder_rollouts", "decoder_samples", "decoder_data"})
 NORMALIZER_FIELDS = frozenset({"keep_statistics"})
-CONTROLS = ("gorl-identity", "ppo-matched", "ppo-matched-reset", "ppo-brax")
 CONTROLLED = "gorl-fm"
 """What the controls are compared with."""
 

@@ -129,7 +129,8 @@ def shortage_of_all(pairs: Sequence[Sizes], permutations: int = PERMUTATIONS) ->
 
 def _exact(seeds: int, tasks: int) -> float:
     """Returns the smallest p-value of equally many runs if all ways were looked at."""
-    return 2 / math.comb(2 * seeds, seeds) ** tasks
+    ways: int = math.comb(2 * seeds, seeds) ** tasks
+    return 2 / ways
 
 
 def _permutations_to_tell(comparisons: int) -> int:

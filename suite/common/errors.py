@@ -1,10 +1,32 @@
-"""The one error type for mistakes that a user can mend."""
+"""The errors of this program, and the one type for mistakes that a user can mend.
+
+    Exception
+      x UserError       raised everywhere, with what is wrong, where, and how to mend it; told by
+        |               the command line in one line, which then ends with exit code 2
+        + Held          a cell is another process's: raised where cells are leased; the loop over
+        |               jobs goes on with the next one, and may wait for this one
+        + Regrouped     a cell went to another group of seeds: raised when a job is locked; the
+        |               loop plans anew, and gives up if that does not help
+        + LeaseLost     a cell was taken over: raised before a save, which is not made; the loop
+                        goes on with the next job
+      x ValueError
+        + EnvError      a task or an engine that there is not; told like a UserError, as the
+        |               environments know nothing of this package
+        + Misfit        plain data that are not of their type: raised by suite/common/convert.py;
+                        who knows the file turns it into a UserError
+      x OSError         files that cannot be read or written; told by `describe_os_error`
+
+Held, Regrouped and LeaseLost (suite/storage/leases.py) are what processes that share a run
+directory tell each other by; only a command that works on a single job shows them to the user.
+Any other error is a fault of the program's own, or of a method that the user wrote.
+"""
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable
+
+from envs.api import nearest
 
 _OS_ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -27,12 +49,9 @@ class UserError(Exception):
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Returns the error for a name that does not exist, with the nearest that does."""
     known = list(choices)
-    by_lower_case = {choice.lower(): choice for choice in known}
-    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
-    listed = ", ".join(known)
-    if nearest:
-        question = f"did you mean {by_lower_case[nearest[0]]!r}? Known: {listed}"
-        return UserError(f"unknown {kind} {name!r}; {question}")
+    meant, listed = nearest(name, known), ", ".join(known)
+    if meant is not None:
+        return UserError(f"unknown {kind} {name!r}; did you mean {meant!r}? Known: {listed}")
     return UserError(f"unknown {kind} {name!r}; known: {listed}")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import re
 import types
 import typing
@@ -16,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from algorithms import bounds
+from suite.common.convert import TYPED, WORDS, Misfit, immutable, is_union
+from suite.common.convert import convert as as_type
 from suite.common.errors import UserError, unknown
 
 EVERY_ALGORITHM = "*"
@@ -107,7 +108,7 @@ def hyperparameters(
                 raise _unknown_field(setting, name, list(hints))
             if setting.algorithm in (name, EVERY_ALGORITHM) and setting.field in hints:
                 values[setting.field] = _checked(setting, algorithm, hints[setting.field])
-    return {field: _immutable(value) for field, value in values.items()}
+    return {field: immutable(value) for field, value in values.items()}
 
 
 def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) -> None:
@@ -145,8 +146,8 @@ def convert(setting: Setting, hint: Any) -> Any:
         UserError: the value is not of that type.
     """
     try:
-        return _as(hint, setting.value)
-    except ValueError:
+        return immutable(as_type(hint, setting.value, TYPED))
+    except (Misfit, TypeError):
         raise UserError(
             f"{setting.source}: {setting.value!r} is not {describe_type(hint)}"
         ) from None
@@ -154,9 +155,8 @@ def convert(setting: Setting, hint: Any) -> Any:
 
 def describe_type(hint: Any) -> str:
     """Returns a type in words: `a whole number`, `one of code, kl`."""
-    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-    if hint in words:
-        return words[hint]
+    if hint in WORDS:
+        return WORDS[hint]
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, arguments))}"
@@ -165,7 +165,7 @@ def describe_type(hint: Any) -> str:
         length = "any number" if variable else str(len(arguments))
         kinds = {int: "whole numbers", float: "finite numbers", str: "texts"}
         return f"a list of {length} of {kinds.get(arguments[0], 'values')}, like 64,64"
-    if _is_union(hint):
+    if is_union(hint):
         return " or ".join(
             "none" if each is types.NoneType else describe_type(each) for each in arguments
         )
@@ -200,71 +200,3 @@ def _checked(setting: Setting, algorithm: type, hint: object) -> object:
 
 def _plain(value: Any) -> str:
     return ",".join(map(str, value)) or "nothing" if isinstance(value, tuple) else str(value)
-
-
-def _immutable(value: Any) -> Any:
-    """Turns lists into tuples: an algorithm is hashed, and compared with what JSON gave back."""
-    return tuple(map(_immutable, value)) if isinstance(value, list | tuple) else value
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def _as(hint: Any, value: Any) -> Any:
-    """Converts `value`, or raises ValueError."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return _one_of(arguments, value)
-    if origin is list:
-        return _as_tuple((*arguments, Ellipsis), value)
-    if origin is tuple:
-        return _as_tuple(arguments, value)
-    if _is_union(hint):
-        return _as_union(arguments, value)
-    if isinstance(value, str) and hint is not str:
-        return _parse_scalar(hint, value)
-    accepted = int | float if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError
-    return _finite(value) if hint is float else value
-
-
-def _parse_scalar(hint: Any, text: str) -> Any:
-    if hint is bool:
-        return {"true": True, "false": False}[_one_of(("true", "false"), text.lower())]
-    return _finite(text) if hint is float else hint(text)
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _one_of(choices: Sequence[Any], value: Any) -> Any:
-    matches = [choice for choice in choices if value == choice or value == str(choice)]
-    if not matches:
-        raise ValueError
-    return matches[0]
-
-
-def _as_tuple(arguments: Sequence[Any], value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str):
-        value = [item for item in value.strip("()[] ").split(",") if item.strip()]
-    if not isinstance(value, list | tuple):
-        raise ValueError
-    kinds = [arguments[0]] * len(value) if Ellipsis in arguments else arguments
-    return tuple(_as(kind, item) for kind, item in zip(kinds, value, strict=True))
-
-
-def _as_union(arguments: Sequence[Any], value: Any) -> Any:
-    if types.NoneType in arguments and (value is None or str(value).lower() == "none"):
-        return None
-    for kind in arguments:
-        try:
-            return _as(kind, value)
-        except (ValueError, TypeError):
-            continue
-    raise ValueError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 import tomllib
 import typing
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from envs.api import EnvError
 from envs.tasks import resolve_tasks
+from suite.common.convert import TOML, WORDS, Misfit, convert, field_types
 from suite.common.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -269,7 +269,10 @@ class Protocol:
             UserError: a field is unknown, missing, of the wrong type or impossible.
         """
         try:
-            return cls(**_checked_fields(cls, data))
+            _check_names(cls, data)
+            return convert(cls, data, TOML)
+        except Misfit as error:
+            raise UserError(f"{source}: {_mended(error)}") from None
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
 
@@ -320,43 +323,26 @@ def _parse(text: str, source: str, default_name: str) -> Protocol:
     return Protocol.from_dict({"name": default_name, **data}, f"protocol {source}")
 
 
-def _checked_fields(cls: type[Protocol], data: Mapping[str, Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
+def _check_names(cls: type[Protocol], data: Mapping[str, object]) -> None:
     for name in data:
-        if name not in hints:
-            raise unknown("field", name, hints)
+        if name not in field_types(cls):
+            raise unknown("field", name, field_types(cls))
     for field in dataclasses.fields(cls):
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         )
         if required and field.name not in data:
             raise UserError(f"{field.name} is missing; add the line `{field.name} = ...`")
-    return {name: _checked(name, value, hints[name]) for name, value in data.items()}
 
 
-def _checked(field: str, value: Any, hint: Any) -> Any:
-    """Returns `value` as the type `hint` says, which is one of those that `Protocol` uses."""
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        if value not in choices:
-            raise UserError(f"{field} = {value!r}: must be one of {', '.join(map(repr, choices))}")
-        return value
-    if isinstance(typing.get_origin(hint), type):
-        if not isinstance(value, Mapping):
-            raise UserError(f"{field} = {value!r}: must be a table, [{field}]")
-        item = typing.get_args(hint)[1]
-        return {key: _checked(f"{field}.{key}", each, item) for key, each in value.items()}
-    return value if hint is Any else _checked_scalar(field, value, hint)
-
-
-def _checked_scalar(field: str, value: Any, kind: type) -> Any:
-    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-    right = not isinstance(value, bool) or kind is bool
-    if right and kind is float and isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    if right and kind is not float and isinstance(value, kind):
-        return value
-    raise UserError(f"{field} = {value!r}: must be {words[kind]}")
+def _mended(error: Misfit) -> UserError:
+    """Returns what to write instead of a value that is not of its field's type."""
+    field, choices = ".".join(error.path), typing.get_args(error.kind)
+    if typing.get_origin(error.kind) is Literal:
+        right = f"one of {', '.join(map(repr, choices))}"
+    else:
+        right = WORDS.get(error.kind, f"a table, [{field}]")
+    return UserError(f"{field} = {error.value!r}: must be {right}")
 
 
 def _check_task(task: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from typing import Any
 
 from algorithms import registry
 from algorithms.api import Algorithm
@@ -14,7 +13,7 @@ _NAMING = ("algorithms.registry", "algorithms.registration", "algorithms.names")
 """Modules that name methods and are no part of any."""
 
 
-def method_facts(name: str) -> dict[str, Any]:
+def method_facts(name: str) -> dict[str, object]:
     """Returns plain data for run.json, part of each start's provenance.
 
     Returns:

@@ -17,14 +17,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from algorithms.api import MODES, Algorithm, EnvSpec, Mode, Rollout, Stage
+from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
 from suite.common.errors import UserError
 from suite.methods.soundness import EXCESS
 
@@ -36,11 +36,12 @@ _SCALES = (0.0, 1.0, 10.0, 100.0)
 """Of the made-up observations that a fresh policy acts on."""
 
 _RESERVED_METRICS = ("", "env_steps", EXCESS)
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
-_checked: set[tuple[str, Algorithm]] = set()
+_checked: set[tuple[str, Algorithm[PyTree]]] = set()
 
 
-def check_method(name: str, algorithm: Algorithm) -> None:
+def check_method(name: str, algorithm: Algorithm[PyTree]) -> None:
     """Checks a method with its hyper-parameters; once in a process, later calls cost nothing.
 
     Args:
@@ -73,7 +74,7 @@ class _Probe:
         algorithm: the method.
     """
 
-    def __init__(self, name: str, algorithm: Algorithm) -> None:
+    def __init__(self, name: str, algorithm: Algorithm[PyTree]) -> None:
         self.name = name
         self.algorithm = algorithm
         self.key = jax.random.key(0)
@@ -184,18 +185,18 @@ class _Probe:
         if "kept" in played and not np.allclose(played["sample"], played["kept"], atol=1e-5):
             raise self.error("policy", "leaves out what act depends on: the actions change")
 
-    def called(self, place: str, function: Callable[[], Any]) -> Any:
+    def called(self, place: str, function: Callable[[], Result]) -> Result:
         """Calls a method's function, and names the place where it fails."""
         try:
             return function()
         except Exception as error:  # it is the user's code: it may fail in any way
             raise self.error(place, f"fails: {self._told(error)}") from error
 
-    def traced(self, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def traced(self, place: str, function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
         """Returns the shapes of what a function returns, and refuses noise that is not JAX's."""
         before = _generators()
 
-        def trace() -> tuple[ClosedJaxpr, Any]:
+        def trace() -> tuple[ClosedJaxpr, PyTree]:
             # A new function each time, or the second trace would come out of a cache.
             return jax.make_jaxpr(lambda *each: function(*each), return_shape=True)(*arguments)
 
@@ -237,7 +238,7 @@ class _Probe:
             self._expect("unsquashed", "actions", before, (rows, ACTION_SIZE))
         return extras
 
-    def _rollout(self, extras: Mapping[str, Any]) -> Rollout:
+    def _rollout(self, extras: Mapping[str, PyTree]) -> Rollout:
         pipeline = self.algorithm.pipeline
         lead = (self.algorithm.rollout_length, pipeline.num_envs)
         over_time = jax.tree.map(
@@ -246,12 +247,12 @@ class _Probe:
         obs, number = _floats(*lead, OBS_SIZE), _floats(*lead)
         return Rollout(obs, over_time, number, number, number, obs)
 
-    def _pair(self, place: str, value: Any, parts: str) -> tuple[Any, Any]:
+    def _pair(self, place: str, value: PyTree, parts: str) -> tuple[PyTree, PyTree]:
         if not isinstance(value, tuple) or len(value) != 2:
             raise self.error(place, f"does not return a pair, {parts}")
         return value[0], value[1]
 
-    def _expect(self, place: str, what: str, array: Any, shape: tuple[int, ...]) -> None:
+    def _expect(self, place: str, what: str, array: PyTree, shape: tuple[int, ...]) -> None:
         found = getattr(array, "shape", None)
         if found != shape:
             text = "no array" if found is None else f"shape {list(found)}"
@@ -259,7 +260,7 @@ class _Probe:
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise self.error(place, f"returns {what} of type {array.dtype}, expected float32")
 
-    def _check_metrics(self, metrics: Any) -> None:
+    def _check_metrics(self, metrics: object) -> None:
         if not isinstance(metrics, Mapping):
             raise self.error("update", "returns metrics that are no mapping of names to scalars")
         for name, leaf in metrics.items():
@@ -272,9 +273,9 @@ class _Probe:
             if not jnp.issubdtype(leaf.dtype, jnp.number):
                 raise self.error("update", f"returns a metric {name!r} of type {leaf.dtype}")
 
-    def _same(self, place: str, before: Any, after: Any) -> None:
+    def _same(self, place: str, before: PyTree, after: PyTree) -> None:
         """Refuses a state unlike the one before: the same program goes on with it."""
-        structures: list[Any] = [jax.tree.structure(before), jax.tree.structure(after)]
+        structures: list[object] = [jax.tree.structure(before), jax.tree.structure(after)]
         if structures[0] != structures[1]:
             raise self.error(place, "returns a state of another structure than init does")
         pairs = zip(
@@ -304,7 +305,7 @@ class _Probe:
         scale = jnp.resize(jnp.asarray(_SCALES), (_ROWS, 1))
         obs = scale * jax.random.normal(obs_key, (_ROWS, OBS_SIZE))
 
-        def act(state: Any, key: jax.Array, mode: Mode) -> jax.Array:
+        def act(state: PyTree, key: jax.Array, mode: Mode) -> jax.Array:
             return self.algorithm.act(state, obs, key, mode)[0]
 
         played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
@@ -318,10 +319,10 @@ class _Probe:
 
 
 @functools.lru_cache(maxsize=64)
-def acts_alone(algorithm: Algorithm) -> bool:
+def acts_alone(algorithm: Algorithm[PyTree]) -> bool:
     """Returns whether `act` can do with what `Algorithm.policy` leaves of a state."""
 
-    def act(key: jax.Array) -> list[Any]:
+    def act(key: jax.Array) -> list[PyTree]:
         state = algorithm.policy(algorithm.init(key))
         obs = jnp.zeros((_ROWS, algorithm.env.obs_size))
         return [algorithm.act(state, obs, key, mode) for mode in MODES]
@@ -333,12 +334,12 @@ def acts_alone(algorithm: Algorithm) -> bool:
     return True
 
 
-def _floats(*shape: int) -> Any:
+def _floats(*shape: int) -> PyTree:
     """Returns what stands for an array in a trace."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def _is_count(value: Any, least: int) -> bool:
+def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -361,7 +362,7 @@ def _constants(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[bytes | str]:
                     yield from _constants(part)
 
 
-def _bits(value: Any) -> bytes | str:
+def _bits(value: object) -> bytes | str:
     if isinstance(value, np.ndarray | np.generic | int | float | complex | bool):
         return np.asarray(value).tobytes()
     is_key = jnp.issubdtype(getattr(value, "dtype", np.int32), jax.dtypes.prng_key)

@@ -25,7 +25,7 @@ class Decoders:
 
     def has(self, cell: Cell) -> bool:
         """Returns whether the other run kept the policy: it has none after a divergence."""
-        return self.stage in self.run.kept_stages(cell)
+        return self.stage in self.run.files(cell).kept_stages()
 
     def source(self, cell: Cell) -> DecoderSource:
         """Returns what run.json records of a cell's decoder.
@@ -38,7 +38,7 @@ class Decoders:
                 f"{self.run.path}/{cell} has no policy of the end of stage {self.stage}, which "
                 "the decoder comes from; restore it"
             )
-        content = self.run.policy_path(cell, self.stage).read_bytes()
+        content = self.run.files(cell).policy_path(self.stage).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         return DecoderSource(
             formatting.readable(self.run.path.resolve().name), str(cell), self.stage, digest

@@ -29,7 +29,7 @@ ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
     "FishSwim": 15_000,
     "WalkerWalk": 15_000,
 }
-"""Environment steps per second of the native engine on 2 cores (DESIGN 5)."""
+"""Environment steps per second of the native engine on 2 cores (benchmarks/rollout.py)."""
 
 _ROUGH_OTHER_TASK = 20_000
 _ROUGH_LEARNING_SECONDS = 2e-5
@@ -225,7 +225,7 @@ def _holder(jobs: Iterable[Job], cell: Cell, run: RunDirectory) -> Job | None:
 def _statuses(run: RunDirectory | None) -> dict[Cell, Status]:
     if run is None:
         return {}
-    found = {cell: run.read_status(cell) for cell in run.cells()}
+    found = {cell: run.files(cell).read_status() for cell in run.cells()}
     return {cell: status for cell, status in found.items() if status is not None}
 
 

@@ -92,7 +92,7 @@ class RunRequest:
         """Logs a warning if a method's earlier runs were made with another source of it."""
         now = method_facts(name)["source"]
         for cell in run.cells():
-            record = run.read_run(cell) if cell.algorithm == name else None
+            record = run.files(cell).read_run() if cell.algorithm == name else None
             for start in record.provenance if record else ():
                 method = start.get("method")
                 before = method.get("source") if isinstance(method, Mapping) else None
@@ -105,7 +105,7 @@ class RunRequest:
                     return
 
     def _check_decoder(self, run: RunDirectory, cell: Cell) -> None:
-        record = run.read_run(cell)
+        record = run.files(cell).read_run()
         stored = record.configuration.decoder if record else None
         if record and self.decoders:
             self.decoders.check(cell, stored)

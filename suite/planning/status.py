@@ -76,7 +76,7 @@ def render(reports: Sequence[CellReport]) -> str:
 
 
 def _report(run: RunDirectory, cell: Cell) -> CellReport:
-    status = run.read_status(cell)
+    status = run.files(cell).read_status()
     state: str = status.state if status is not None else "running"
     if state == "running" and not run.is_locked(cell):
         state = "stopped"

@@ -1,0 +1,1 @@
+"""What is kept on disk, safe from crashes and shared by many."""

@@ -16,15 +16,18 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from suite.common.errors import UserError
-from suite.storage.archives import open_archive
+from suite.storage.archives import Archive, open_archive
 from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
+
+Tree = TypeVar("Tree")
+"""A pytree of arrays, or of what tells their shapes and types."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class _Damaged(Exception):
     """A file that is not the whole of what was saved."""
 
 
-def save(path: Path, tree: Any, meta: Mapping[str, Any], keep_previous: bool = True) -> None:
+def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bool = True) -> None:
     """Writes a checkpoint; a crash at any moment leaves a good one behind.
 
     The same tree and facts give the same bytes.
@@ -103,8 +106,8 @@ def save(path: Path, tree: Any, meta: Mapping[str, Any], keep_previous: bool = T
 
 
 def load(
-    path: Path, template: Any, mending: AbstractContextManager[None] | None = None
-) -> tuple[Any, dict[str, Any]]:
+    path: Path, template: Tree, mending: AbstractContextManager[None] | None = None
+) -> tuple[Tree, dict[str, Any]]:
     """Reads a checkpoint; if it is damaged, the one before it, with a logged warning.
 
     Args:
@@ -133,7 +136,8 @@ def load(
         _from_numpy(array, stored, like)
         for array, stored, (_, like) in zip(content.arrays, content.leaves, pairs, strict=True)
     ]
-    return jax.tree_util.tree_unflatten(structure, leaves), content.meta
+    tree: Tree = jax.tree_util.tree_unflatten(structure, leaves)
+    return tree, content.meta
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -210,7 +214,7 @@ def _as_damage(error: Exception) -> _Damaged:
     return _Damaged(str(error).partition("\n")[0] or type(error).__name__)
 
 
-def _parse_manifest(path: Path, archive: Any) -> dict[str, str]:
+def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
     manifest: dict[str, str] = parse_json(archive[_MANIFEST].tobytes())
     found = manifest.get("format", 1)
     if found not in _READABLE:
@@ -251,7 +255,7 @@ def _digest(facts: str, arrays: Iterable[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: object) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

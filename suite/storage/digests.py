@@ -17,7 +17,6 @@ import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from suite.storage.files import atomic_write, json_bytes, parse_json, read_bounded
 
@@ -159,13 +158,13 @@ def _load(directory: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
     return _table(record.get("files")), _table(record.get("before")), new
 
 
-def _table(table: Any) -> dict[str, str]:
+def _table(table: object) -> dict[str, str]:
     if not isinstance(table, dict) or not all(map(_is_digest, table.values())):
         raise ValueError("its tables are not of names and digests")
     return table
 
 
-def _is_digest(value: Any) -> bool:
+def _is_digest(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 

@@ -133,7 +133,7 @@ def parse_json(content: bytes) -> Any:
     raise ValueError("nested too deeply")
 
 
-def _items(value: Any) -> Iterable[Any]:
+def _items(value: object) -> Iterable[object]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
@@ -178,13 +178,13 @@ def make_directory(path: Path) -> None:
         _sync_directory(each.parent)
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: object) -> bytes:
     """Returns indented JSON; numbers that are not finite, which JSON lacks, become null."""
     text = json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False)
     return text.encode() + b"\n"
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -22,10 +22,10 @@ import fcntl
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from suite.common.errors import UserError
 from suite.storage.files import (
@@ -81,7 +81,7 @@ class _Claim(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    sign: Any
+    sign: object
     at: float
     silence: float
 
@@ -97,7 +97,7 @@ class Watch:
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
 
-    def silence(self, token: str, sign: Any, longest_step: float) -> float:
+    def silence(self, token: str, sign: object, longest_step: float) -> float:
         """Returns for how many seconds `sign` has been the same.
 
         Args:
@@ -402,7 +402,7 @@ def _owner(claim: Path) -> str | None:
     return owner if owner is None or (isinstance(owner, str) and owner.isalnum()) else "unknown"
 
 
-def _read_sign(path: Path) -> Any:
+def _read_sign(path: Path) -> dict[str, object] | None:
     """Returns a process's sign of life, None where it cannot be read."""
     try:
         sign = parse_json(read_bounded(path, _MAX_BYTES))
@@ -411,7 +411,7 @@ def _read_sign(path: Path) -> Any:
     return sign if isinstance(sign, dict) else None
 
 
-def _allowed_silence(sign: Any) -> float:
+def _allowed_silence(sign: Mapping[str, object] | None) -> float:
     """Returns the seconds that the process itself asked for, so that all judge it alike."""
     seconds = sign.get("seconds") if sign else None
     if isinstance(seconds, int | float) and _SHORTEST <= seconds <= _LONGEST:

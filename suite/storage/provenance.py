@@ -12,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from envs.engines.cpus import available_cpus
 from suite.common.formatting import readable
 
 PACKAGES = (
@@ -45,7 +45,7 @@ ENVIRONMENT = (
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> dict[str, object]:
     """Returns plain data for run.json; what cannot be found out is None.
 
     What a start used up is added as it goes on: `wall_seconds`, `compile_seconds`,
@@ -58,7 +58,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cpus_available": _available_cpus(),
+        "cpus_available": available_cpus(),
         "device": _device(),
         "environment": {name: value for name in ENVIRONMENT if (value := _variable(name))},
     }
@@ -106,7 +106,7 @@ def _user_name() -> str | None:
         return None
 
 
-def _git_state() -> dict[str, Any] | None:
+def _git_state() -> dict[str, object] | None:
     """Returns commit and cleanness of the checkout that this very file belongs to."""
     top = _git("rev-parse", "--show-toplevel")
     commit = _git("rev-parse", "HEAD")
@@ -132,16 +132,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _available_cpus() -> int | None:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count()
-
-
 def _cpu_model() -> str | None:
     return _first_match(Path("/proc/cpuinfo"), r"^model name\s*:\s*(.+)$") or platform.processor()
 
 
-def _device() -> dict[str, Any]:
+def _device() -> dict[str, object]:
     import jax
 
     device = jax.devices()[0]
@@ -157,10 +152,11 @@ def _device() -> dict[str, Any]:
     }
 
 
-def _jax_setting(name: str) -> Any:
+def _jax_setting(name: str) -> object:
     import jax
 
-    return getattr(jax.config, name, None)
+    found: object = getattr(jax.config, name, None)
+    return found
 
 
 def _first_match(path: Path, pattern: str) -> str | None:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import operator
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 from suite.configuration.selection import format_seeds
-from suite.storage.files import json_bytes
 
 State = Literal["running", "done", "diverged"]
 FINISHED: tuple[State, ...] = ("done", "diverged")
 
 DEFAULT_RETURN_BOUNDS = (0.0, 1000.0)
 """Of the tasks of runs that recorded none: a reward in [0, 1] for each of 1000 control steps."""
-
-_LARGEST = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -205,94 +198,21 @@ class Configuration:
     task: str
     seed: int
     seeds_together: tuple[int, ...]
-    hyperparameters: Mapping[str, Any]
+    hyperparameters: Mapping[str, object]
     engine: str
-    protocol: Mapping[str, Any]
+    protocol: Mapping[str, object]
     fingerprint: str
     parameter_count: int
     evaluations_per_action: int
     model_hash: str
     decoder: DecoderSource | None = None
-    eval_starts: Mapping[str, Any] | None = None
+    eval_starts: Mapping[str, object] | None = None
     return_bounds: tuple[float, ...] | None = DEFAULT_RETURN_BOUNDS
 
-
-ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, Any]] = {
-    "stage_policy": ("encoder_restart", "last"),
-    "decoder_time_limits": ("decoder_data", True),
-    "decoder_start": ("decoder_data", "fresh"),
-    "refits": ("decoder_data", True),
-}
-"""Fields that algorithms got after runs had been stored: an older field of the same algorithms,
-and what was done before the new one could be set."""
-
-
-def completed(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns stored hyper-parameters with those that could not be set yet when they ran."""
-    added = {
-        field: value
-        for field, (beside, value) in ADDED_HYPERPARAMETERS.items()
-        if beside in hyperparameters
-    }
-    return {**added, **hyperparameters}
-
-
-def hyperparameter_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Lists the hyper-parameters that differ, after those of now passed through JSON."""
-    stored, now = completed(stored), json.loads(json_bytes(dict(now)))
-    return [
-        f"{name} ({stored.get(name, 'unset')} there, {now.get(name, 'unset')} now)"
-        for name in sorted({*stored, *now})
-        if name not in stored or name not in now or stored[name] != now[name]
-    ]
-
-
-MODEL = ("model_hash", "eval_starts")
-"""What of a configuration is known only once the task is loaded."""
-
-ORIGIN = ("seeds_together", "hyperparameters", "engine", "fingerprint", "decoder", *MODEL)
-"""What of a configuration every number of a cell depends on."""
-
-_ROUNDING = 1e-4
-"""Of the projection of start states, relative: what different rounding may change."""
-
-
-def origin(configuration: Configuration, fields: Sequence[str] = ORIGIN) -> dict[str, Any]:
-    """Returns some fields of a configuration, as JSON gives them back."""
-    plain = json.loads(json_bytes(dataclasses.asdict(configuration)))
-    return {name: plain[name] for name in fields}
-
-
-def origin_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Lists what differs between two origins, of the fields that both have."""
-    found = []
-    for name in (each for each in now if each in stored):
-        if name == "hyperparameters":
-            found += hyperparameter_differences(stored[name], now[name])
-        elif not _SAME.get(name, operator.eq)(stored[name], now[name]):
-            found.append(f"{name} ({stored[name]} there, {now[name]} now)")
-    return found
-
-
-def _same_starts(stored: Any, now: Any) -> bool:
-    """Compares start states; what an older version did not record differs from nothing."""
-    if not stored or not now or stored == now:
-        return True
-    try:
-        return math.isclose(stored["projection"], now["projection"], rel_tol=_ROUNDING)
-    except (KeyError, TypeError):
-        return False
-
-
-def _same_decoder(stored: Any, now: Any) -> bool:
-    """Compares decoders by their content: the run they came from may have been renamed."""
-    return bool(stored == now or (stored and now and stored["digest"] == now["digest"]))
-
-
-_SAME: Mapping[str, Callable[[Any, Any], bool]] = {
-    "eval_starts": _same_starts,
-    "decoder": _same_decoder,
-}
+    @property
+    def cell(self) -> Cell:
+        """The cell that ran it."""
+        return Cell(self.algorithm, self.task, self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,48 +225,15 @@ class RunRecord:
     """
 
     configuration: Configuration
-    provenance: tuple[Mapping[str, Any], ...]
+    provenance: tuple[Mapping[str, object], ...]
 
+    def started(self, provenance: Mapping[str, object]) -> RunRecord:
+        """Returns the record with one start more."""
+        return dataclasses.replace(self, provenance=(*self.provenance, provenance))
 
-def from_plain(kind: Any, value: Any) -> Any:
-    """Turns parsed JSON back into the dataclass `kind`; raises ValueError where it does not fit."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
-    if type(None) in arguments:
-        return None if value is None else from_plain(arguments[0], value)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _record_from_plain(kind, _of_type(value, dict))
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"{value!r} is not one of {', '.join(arguments)}")
-        return value
-    if origin is tuple:
-        return tuple(from_plain(arguments[0], each) for each in _of_type(value, list))
-    if origin is Mapping:
-        table = _of_type(value, dict)
-        return {key: from_plain(arguments[1], each) for key, each in table.items()}
-    return _number_or_text(kind, value)
-
-
-def _record_from_plain(kind: type, table: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    for name in table:
-        if name not in hints:
-            raise ValueError(f"{name!r} is no field of {kind.__name__}")
-    return kind(**{name: from_plain(hints[name], each) for name, each in table.items()})
-
-
-def _number_or_text(kind: type, value: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in (int, float) and number and not -_LARGEST <= value <= _LARGEST:
-        raise ValueError(f"the number {str(value)[:20]} is out of range")
-    return float(value) if kind is float and number else _of_type(value, kind)
-
-
-def _of_type(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{str(value)[:40]!r} is not of type {kind.__name__}")
-    if isinstance(value, str) and not value.isprintable():
-        raise ValueError(f"{value[:40]!r} cannot be shown")
-    return value
+    def amended(self, facts: Mapping[str, object]) -> RunRecord:
+        """Returns the record with more known of its newest start, if it has one."""
+        if not self.provenance:
+            return self
+        *earlier, newest = self.provenance
+        return dataclasses.replace(self, provenance=(*earlier, {**newest, **facts}))

@@ -23,8 +23,9 @@ from suite.common.errors import UserError
 from suite.compute.build import acting_part
 from suite.compute.program import SeedState
 from suite.storage import checkpoint
+from suite.storage.cell_files import Batch
 from suite.storage.leases import Lease
-from suite.storage.records import Cell, Job, Status
+from suite.storage.records import Cell, Job, RunRecord, Status
 from suite.storage.run_directory import RunDirectory
 from suite.training.clock import Stopwatch
 from suite.training.resources import peak_device_memory, peak_memory
@@ -107,23 +108,25 @@ class JobFiles:
         with self.saving():
             checkpoint.save(self._part, state, facts, keep_previous=False)
             for cell, seed in zip(self._job.cells, record.seeds, strict=True):
-                with self._run.together(cell):
-                    self._write_progress(cell, record, seed, watch)
+                files = self._run.files(cell)
+                with files.batch() as batch:
+                    self._put_progress(batch, files.read_run(), record, seed, watch)
 
     def keep_last_good(self, cell: Cell) -> None:
         """Copies the checkpoint from before a divergence into the cell's directory."""
         if self.path.exists():
             with self.saving():
-                self._run.keep_checkpoint(cell, self.path)
+                self._run.files(cell).keep_checkpoint(self.path)
 
     def _publish(self, state: SeedState, record: JobRecord, watch: Stopwatch) -> None:
         position = record.position
         if position.updates == self._schedule.stage_end(position) and not position.collected:
             self._keep_policies(state, record)
         for cell, seed in zip(self._job.cells, record.seeds, strict=True):
-            with self._run.together(cell):
-                self._write_results(cell, seed)
-                self._write_progress(cell, record, seed, watch)
+            files = self._run.files(cell)
+            with files.batch() as batch:
+                self._put_results(batch, seed)
+                self._put_progress(batch, files.read_run(), record, seed, watch)
         if not record.is_between:
             self._part.unlink(missing_ok=True)
 
@@ -134,30 +137,35 @@ class JobFiles:
         for index, seed in record.live():
             steps = seed.ledger.env_steps
             facts = {"stage": position.stage, "updates": position.updates, "env_steps": steps}
-            path = self._run.policy_path(self._job.cells[index], position.stage)
+            path = self._run.files(self._job.cells[index]).policy_path(position.stage)
             checkpoint.save(path, _seed_slice(policies, index), facts, keep_previous=False)
 
-    def _write_results(self, cell: Cell, seed: SeedRecord) -> None:
+    def _put_results(self, batch: Batch, seed: SeedRecord) -> None:
         steps = [row.env_steps for row in seed.rows if row.mode == MODES[0]]
         returns = np.asarray(seed.episodes, np.float32)
-        self._run.write_curve(cell, seed.rows)
-        self._run.write_episodes(cell, np.asarray(steps, np.int64), returns)
-        self._run.write_metrics(cell, seed.metrics)
+        batch.put_curve(seed.rows)
+        batch.put_episodes(np.asarray(steps, np.int64), returns)
+        batch.put_metrics(seed.metrics)
         if seed.seen:
-            seen = np.asarray(seed.seen, np.float32)
-            self._run.write_states(cell, steps[-1], self._seen_at, seen)
+            batch.put_states(steps[-1], self._seen_at, np.asarray(seed.seen, np.float32))
 
-    def _write_progress(
-        self, cell: Cell, record: JobRecord, seed: SeedRecord, watch: Stopwatch
+    def _put_progress(
+        self,
+        batch: Batch,
+        run: RunRecord | None,
+        record: JobRecord,
+        seed: SeedRecord,
+        watch: Stopwatch,
     ) -> None:
-        """Writes what this start took so far, and status.json last."""
+        """Puts what this start took so far into run.json, and status.json last."""
         facts = {
             "wall_seconds": round(watch.elapsed(), 3),
             "compile_seconds": round(watch.compiling(), 3),
             "peak_memory_bytes": peak_memory(),
             "device_peak_memory_bytes": peak_device_memory(),
         }
-        self._run.amend_run(cell, facts)
+        if run is not None and run.provenance:
+            batch.put_run(run.amended(facts))
         done = self._schedule.is_spent(record.position)
         status = Status(
             state="diverged" if seed.divergence else "done" if done else "running",
@@ -168,7 +176,7 @@ class JobFiles:
             returns={row.mode: row.return_mean for row in seed.rows[-len(MODES) :]},
             divergence=seed.divergence,
         )
-        self._run.write_status(cell, status)
+        batch.put_status(status)
 
 
 def load_newest(

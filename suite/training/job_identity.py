@@ -16,7 +16,8 @@ from suite.common.errors import UserError
 from suite.compute.program import SeedState
 from suite.configuration.protocol import Protocol
 from suite.configuration.selection import format_seeds
-from suite.storage.records import Cell, Configuration, Job, origin, origin_differences
+from suite.storage.origin import origin, origin_differences
+from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.context import RunContext
 
@@ -109,7 +110,7 @@ def check_unfinished(run: RunDirectory, job: Job) -> None:
     Raises:
         UserError: some seed of it is finished.
     """
-    statuses = {cell.seed: run.read_status(cell) for cell in job.cells}
+    statuses = {cell.seed: run.files(cell).read_status() for cell in job.cells}
     finished = tuple(seed for seed, each in statuses.items() if each and each.finished)
     if finished:
         raise UserError(

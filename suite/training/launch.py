@@ -204,5 +204,5 @@ def _cells(plan: Plan) -> list[Cell]:
 
 
 def _has_diverged(run: RunDirectory, cell: Cell) -> bool:
-    status = run.read_status(cell)
+    status = run.files(cell).read_status()
     return status is not None and status.state == "diverged"

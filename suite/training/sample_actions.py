@@ -57,9 +57,9 @@ class _Stored:
     def env_steps(self, run: RunDirectory) -> int:
         """Returns the steps it was trained for."""
         if self.stage is not None:
-            facts = checkpoint.read_meta(run.policy_path(self.cell, self.stage))
+            facts = checkpoint.read_meta(run.files(self.cell).policy_path(self.stage))
             return int(facts["env_steps"])
-        status = run.read_status(self.cell)
+        status = run.files(self.cell).read_status()
         return status.ledger.env_steps if status else 0
 
 
@@ -152,7 +152,7 @@ def _choose_states(
 
 def _kept(run: RunDirectory, cell: Cell, episodes: int) -> _Seen | None:
     """Returns what the run kept; None in a run of an older version."""
-    stored = run.read_states(cell)
+    stored = run.files(cell).read_states()
     if stored is None:
         return None
     _, steps, obs = stored
@@ -238,7 +238,7 @@ def _select(
 
 def _stored_policies(run: RunDirectory, cell: Cell) -> tuple[_Stored, ...]:
     """Returns a cell's policies, oldest first: those of its stages, or else the newest."""
-    kept = tuple(_Stored(cell, stage) for stage in run.kept_stages(cell))
+    kept = tuple(_Stored(cell, stage) for stage in run.files(cell).kept_stages())
     if kept:
         return kept
     job = run.stored_job(cell)

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from algorithms.api import MODES
+from suite.common.convert import STORED, convert
 from suite.compute.compiled import Chunk
 from suite.methods.soundness import EXCESS, check_metrics
 from suite.storage.records import Cell, CurveRow, Divergence, Ledger
 from suite.training.clock import Clock
 from suite.training.schedule import Position
+
+Number = int | float
+"""A metric, or a count of steps, which a table shows without a fraction."""
 
 
 @dataclasses.dataclass
@@ -31,23 +35,23 @@ class SeedRecord:
 
     rows: list[CurveRow] = dataclasses.field(default_factory=list)
     episodes: list[list[list[float]]] = dataclasses.field(default_factory=list)
-    metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    metrics: list[dict[str, Number]] = dataclasses.field(default_factory=list)
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
     divergence: Divergence | None = None
     seen: list[list[list[float]]] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> SeedRecord:
-        """Restores what `dataclasses.asdict` gave."""
-        divergence = plain["divergence"]
-        return cls(
-            rows=[CurveRow(**row) for row in plain["rows"]],
-            episodes=plain["episodes"],
-            metrics=plain["metrics"],
-            ledger=Ledger(**plain["ledger"]),
-            divergence=divergence and Divergence(**divergence),
-            seen=plain.get("seen", []),
-        )
+    def from_plain(cls, plain: Mapping[str, object]) -> SeedRecord:
+        """Restores what `dataclasses.asdict` gave.
+
+        Raises:
+            KeyError: something is missing; only `seen` may be, which older versions did not keep.
+            TypeError: likewise.
+            ValueError: a part of it is not of its type.
+        """
+        fields = {"seen": [], **plain}
+        known = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        return convert(cls, known, STORED)
 
     def count(self, steps: Ledger) -> None:
         """Enters environment steps into the ledger, unless the seed is frozen."""

@@ -12,6 +12,7 @@ from algorithms import registry
 from algorithms.api import Algorithm, Mode, PyTree
 from envs.api import Task
 from envs.engines.choice import load_task
+from suite.common.convert import immutable
 from suite.common.errors import UserError
 from suite.compute.build import acting_part, build_algorithm, build_program
 from suite.compute.compiled import Compiled
@@ -59,9 +60,9 @@ def kept_policy(
     """
     configuration = _configuration(run, cell)
     algorithm, task = _stored_algorithm(run, cell, configuration, engine)
-    path = run.policy_path(cell, stage)
+    path = run.files(cell).policy_path(stage)
     if not path.is_file():
-        kept = ", ".join(map(str, run.kept_stages(cell))) or "none"
+        kept = ", ".join(map(str, run.files(cell).kept_stages())) or "none"
         raise UserError(
             f"{run.path}/{cell} has no policy of the end of stage {stage} (there are: {kept}); "
             "it is written when the stage ends, and older versions wrote none"
@@ -98,7 +99,7 @@ def evaluate_stored(
 
 
 def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
-    record = run.read_run(cell)
+    record = run.files(cell).read_run()
     if record is None:
         raise UserError(f"{run.path} has no {cell}; `suite status` lists what it has")
     return record.configuration
@@ -107,13 +108,14 @@ def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
 def _stored_algorithm(
     run: RunDirectory, cell: Cell, configuration: Configuration, engine: str = ""
 ) -> tuple[Algorithm[Any], Task]:
-    values = _as_hyperparameters(configuration.hyperparameters)
+    stored = configuration.hyperparameters
+    values = {name: immutable(value) for name, value in stored.items()}
     _check_installed(run, cell, values)
     task = load_task(configuration.task, engine or configuration.engine)
     return build_algorithm(configuration.algorithm, values, task, run.protocol), task
 
 
-def _check_installed(run: RunDirectory, cell: Cell, values: Mapping[str, Any]) -> None:
+def _check_installed(run: RunDirectory, cell: Cell, values: Mapping[str, object]) -> None:
     """Raises UserError unless the method of a stored cell is here, with the same fields."""
     where = f"{run.path}/{cell} was trained by {cell.algorithm}"
     try:
@@ -131,16 +133,9 @@ def _check_installed(run: RunDirectory, cell: Cell, values: Mapping[str, Any]) -
 
 def _package(run: RunDirectory, cell: Cell) -> str:
     """Returns the package that a cell's method came with, as far as its run tells."""
-    record = run.read_run(cell)
+    record = run.files(cell).read_run()
     starts = record.provenance if record else ()
-    methods = [start["method"] for start in starts if isinstance(start.get("method"), Mapping)]
+    methods = [each for start in starts if isinstance(each := start.get("method"), Mapping)]
     if not methods or not methods[-1].get("distribution"):
         return "the package that it comes with"
     return f"{methods[-1]['distribution']} {methods[-1].get('version') or ''}".strip()
-
-
-def _as_hyperparameters(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns hyper-parameters as JSON holds them back into what a dataclass takes."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
-    }

@@ -278,7 +278,8 @@ def test_comparison_averages_seeds(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path, load_protocol("smoke"))
     for seed, value in enumerate((100.0, 200.0)):
         rows = [curve_row(updates, "deterministic", value) for updates in (0, 7)]
-        run.write_curve(Cell("ppo", "CheetahRun", seed), rows)
+        with run.files(Cell("ppo", "CheetahRun", seed)).batch() as batch:
+            batch.put_curve(rows)
     ppo, fpo = calibrate.comparison(run, (0, 1, 2))
     assert ppo["ours"] == [150.0, 150.0] + [None] * 8
     assert fpo["ours"] == []

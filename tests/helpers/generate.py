@@ -113,11 +113,12 @@ def write_cell(
     rows = curve_rows(run.protocol, cell, returns)
     what = configuration(run, cell, job, hyperparameters or {}, engine)
     run.write_run(dataclasses.replace(what, return_bounds=bounds), provenance())
-    run.write_curve(cell, rows)
     steps = np.array([row.env_steps for row in rows[:: len(MODES)]], np.int64)
-    run.write_episodes(cell, steps, returns)
-    run.write_metrics(cell, [{"env_steps": int(step), "policy_loss": 0.0} for step in steps[1:]])
-    run.write_status(cell, status(run.protocol, rows, state))
+    with run.files(cell).batch() as batch:
+        batch.put_curve(rows)
+        batch.put_episodes(steps, returns)
+        batch.put_metrics([{"env_steps": int(step), "policy_loss": 0.0} for step in steps[1:]])
+        batch.put_status(status(run.protocol, rows, state))
 
 
 def episode_returns(cell: Cell, points: int) -> np.ndarray:

@@ -81,17 +81,18 @@ def assert_readable(run: Path) -> None:
     """Reads every file of every cell as the reports do, and compares it with its digest."""
     directory = RunDirectory.open(run)
     for cell in directory.cells():
-        directory.read_run(cell)
-        directory.read_status(cell)
-        directory.read_curve(cell)
-        directory.read_episodes(cell)
-        assert not directory.check_digests(cell).faults
+        files = directory.files(cell)
+        files.read_run()
+        files.read_status()
+        files.read_curve()
+        files.read_episodes()
+        assert not files.check_digests().faults
 
 
 def seconds_of_a_job(run: Path) -> float:
     """Returns how long the first job took to train, without compiling."""
     directory = RunDirectory.open(run)
-    curve = directory.read_curve(directory.cells()[0])
+    curve = directory.files(directory.cells()[0]).read_curve()
     return curve[-1].train_seconds + curve[-1].eval_seconds
 
 
@@ -100,9 +101,9 @@ def starts(run: Path) -> dict[str, list[str]]:
     directory = RunDirectory.open(run)
     found = {}
     for cell in directory.cells():
-        record = directory.read_run(cell)
+        record = directory.files(cell).read_run()
         assert record is not None
-        found[str(cell)] = [each["worker"] for each in record.provenance]
+        found[str(cell)] = [str(each["worker"]) for each in record.provenance]
     return found
 
 

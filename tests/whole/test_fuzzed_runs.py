@@ -217,7 +217,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interrupt, "requested", lambda: next(answers, True))
         assert run_command(train_arguments(path)) == EXIT_INTERRUPTED
-    status = RunDirectory.open(path).read_status(Cell("ppo", "CheetahRun", 0))
+    status = RunDirectory.open(path).files(Cell("ppo", "CheetahRun", 0)).read_status()
     assert status is not None and not status.finished and status.updates > 0
     checks = {check.name: check.verdict for check in audit(load_results([path]))}
     assert (checks["files"], checks["finished"]) == ("ok", "failed")

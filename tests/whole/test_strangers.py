@@ -20,8 +20,9 @@ from generate import generate_runs
 from reports.runs.loading import load_results
 from suite.common.errors import UserError
 from suite.storage.archives import open_archive
+from suite.storage.cell_files import MAX_ARRAY_BYTES, MAX_CURVE_BYTES
 from suite.storage.records import Cell, Job
-from suite.storage.run_directory import MAX_ARRAY_BYTES, MAX_CURVE_BYTES, RunDirectory
+from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = Cell("ppo", "CheetahRun", 0)
@@ -98,7 +99,7 @@ def assert_damaged(run: RunDirectory, content: bytes, reason: str) -> None:
     (run.cell_path(CELL) / "episodes.npz").write_bytes(content)
     tracemalloc.start()
     with pytest.raises(UserError, match=reason) as caught:
-        run.read_episodes(CELL)
+        run.files(CELL).read_episodes()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "episodes.npz is damaged" in str(caught.value)
@@ -158,7 +159,7 @@ def test_a_huge_curve_is_not_read(run: RunDirectory) -> None:
         file.truncate(10 << 30)  # sparse: it takes no room on the disk
     tracemalloc.start()
     with pytest.raises(UserError, match="far more than any run writes"):
-        run.read_curve(CELL)
+        run.files(CELL).read_curve()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     path.unlink()
@@ -170,7 +171,7 @@ def test_deep_json_is_damage(run: RunDirectory, depth: int) -> None:
     path = run.cell_path(CELL) / "run.json"
     path.write_text('{"a":' * depth + "1" + "}" * depth)
     with pytest.raises(UserError, match=r"run\.json is damaged \(nested too deeply\)"):
-        run.read_run(CELL)
+        run.files(CELL).read_run()
 
 
 @pytest.mark.parametrize("name", ["curve.csv", "run.json", "status.json", "episodes.npz"])
@@ -190,8 +191,9 @@ def test_cells_that_lead_outside_are_neither_read_nor_written(
     run.cell_path(CELL).symlink_to(outside)
     before = {path.name: path.read_bytes() for path in outside.iterdir()}
     assert load_results([run.path]).runs_of("ppo", "CheetahRun")[0].state == "damaged"
-    with pytest.raises(UserError, match="leads out of the run directory"):
-        run.write_metrics(CELL, [])
+    refused = pytest.raises(UserError, match="leads out of the run directory")
+    with refused, run.files(CELL).batch() as batch:
+        batch.put_metrics([])
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
 
 

@@ -82,7 +82,7 @@ def test_the_terminal_gets_plain_text(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def final_returns(run: RunDirectory, algorithm: str, task: str) -> list[float]:
     cells = [Cell(algorithm, task, seed) for seed in SEEDS]
-    rows = [[r for r in run.read_curve(c) if r.mode == "deterministic"] for c in cells]
+    rows = [[r for r in run.files(c).read_curve() if r.mode == "deterministic"] for c in cells]
     return [each[-1].return_mean for each in rows]
 
 
@@ -192,7 +192,8 @@ def test_metrics_are_those_of_the_last_row(tmp_path: Path) -> None:
         run = RunDirectory.open(tmp_path / arm.name)
         for seed, value in zip(SEEDS, values, strict=True):
             rows = [{"env_steps": 1, "policy_loss": 9.0}, {"env_steps": 2, "policy_loss": value}]
-            run.write_metrics(Cell("ppo", "CheetahRun", seed), rows)
+            with run.files(Cell("ppo", "CheetahRun", seed)).batch() as batch:
+                batch.put_metrics(rows)
     (run.cell_path(Cell("ppo", "CheetahRun", 2)) / "metrics.csv").write_text("env_steps\n1\n")
     table = {row["arm"]: row for row in report(tmp_path) if row["method"] == "PPO"}
     assert table["after"]["policy_loss, CheetahRun"] == "3 ± 2.65"

@@ -28,8 +28,9 @@ from reports.tables.table import Table
 from reports.tables.variants import stages
 from reports.writing.report_request import Subject
 from reports.writing.terminal import summary
+from suite.common.convert import convert
 from suite.common.errors import UserError
-from suite.storage.records import Cell, Configuration, Job, from_plain
+from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory
 
 TASK, OTHER = "CheetahRun", "FishSwim"
@@ -52,17 +53,18 @@ def first_row(table: Table) -> dict[str, str]:
 
 
 def stored_returns(run: RunDirectory, seed: int, algorithm: str = "ppo") -> list[float]:
-    rows = run.read_curve(Cell(algorithm, TASK, seed))
+    rows = run.files(Cell(algorithm, TASK, seed)).read_curve()
     return [row.return_mean for row in rows if row.mode == "deterministic"]
 
 
 def put_in_stages(run: RunDirectory, cell: Cell) -> None:
     """Says that the first six evaluations were in stage 0, the others in stage 1."""
     step = run.protocol.steps_per_update * run.protocol.eval_interval
-    rows = run.read_curve(cell)
-    run.write_curve(
-        cell, [dataclasses.replace(row, stage=int(row.env_steps > 5 * step)) for row in rows]
-    )
+    rows = run.files(cell).read_curve()
+    with run.files(cell).batch() as batch:
+        batch.put_curve(
+            [dataclasses.replace(row, stage=int(row.env_steps > 5 * step)) for row in rows]
+        )
 
 
 def edit_last_return(run: RunDirectory, cell: Cell, value: str) -> None:
@@ -142,9 +144,10 @@ def test_only_whole_runs_tell_what_the_budget_costs(mixed: RunDirectory) -> None
 def test_the_cost_of_a_figure_is_the_median_of_whole_runs(mixed: RunDirectory) -> None:
     def slow(cell: Cell, seconds: float) -> None:
         write_cell(mixed, cell, JOB, POINTS)
-        rows = mixed.read_curve(cell)
+        rows = mixed.files(cell).read_curve()
         slower = [dataclasses.replace(r, wall_seconds=seconds * r.env_steps) for r in rows]
-        mixed.write_curve(cell, slower)
+        with mixed.files(cell).batch() as batch:
+            batch.put_curve(slower)
 
     slow(JOB.cells[1], 1.0)
     slow(JOB.cells[2], 4.0)
@@ -231,7 +234,7 @@ def test_median_times(times: list[float], median: float) -> None:
 def test_steps_to_a_score_are_those_of_the_runs_that_count(mixed: RunDirectory) -> None:
     """A run that diverged got to a score if it was there before."""
     y = {seed: stored_returns(mixed, seed) for seed in (0, 3)}
-    step = mixed.read_curve(JOB.cells[0])[2].env_steps
+    step = mixed.files(JOB.cells[0]).read_curve()[2].env_steps
     first = [next(i for i, value in enumerate(y[seed]) if value >= 250) for seed in (0, 3)]
     table = times_to_threshold(analysis_of(mixed.path))
     assert first_row(table)[TASK] == f"{np.median(first) * step:,.0f} (2/2)"
@@ -371,7 +374,7 @@ def test_older_runs_have_the_bounds_that_all_had(tmp_path: Path) -> None:
     run = generate_runs(tmp_path / "run", ("ppo",), (TASK,), (0,), 2)
     record = json.loads((run.cell_path(Cell("ppo", TASK, 0)) / "run.json").read_text())
     stored = record["configuration"]
-    assert from_plain(Configuration, {**stored, "return_bounds": None}).return_bounds is None
-    assert from_plain(Configuration, {**stored, "return_bounds": [-1, 2]}).return_bounds == (-1, 2)
+    assert convert(Configuration, {**stored, "return_bounds": None}).return_bounds is None
+    assert convert(Configuration, {**stored, "return_bounds": [-1, 2]}).return_bounds == (-1, 2)
     del stored["return_bounds"]
-    assert from_plain(Configuration, stored).return_bounds == (0.0, 1000.0)
+    assert convert(Configuration, stored).return_bounds == (0.0, 1000.0)

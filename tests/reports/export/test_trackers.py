@@ -32,7 +32,7 @@ def export(run: RunDirectory, *arguments: object) -> int:
 
 def expected(run: RunDirectory, mode: str = "deterministic") -> list[CurveRow]:
     """Returns the rows of one mode of one run, straight from the store."""
-    return [row for row in run.read_curve(Cell("ppo", "CheetahRun", 1)) if row.mode == mode]
+    return [row for row in run.files(Cell("ppo", "CheetahRun", 1)).read_curve() if row.mode == mode]
 
 
 def test_tensorboard(run: RunDirectory, tmp_path: Path) -> None:

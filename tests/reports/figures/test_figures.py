@@ -277,7 +277,7 @@ def test_drawing_gives_the_same_bytes_whatever_a_users_settings(
 def test_a_curve_ends_at_the_mean_of_its_runs(
     run: RunDirectory, figures: dict[str, Figure]
 ) -> None:
-    curves = [run.read_curve(Cell("ppo", "CheetahRun", seed)) for seed in range(3)]
+    curves = [run.files(Cell("ppo", "CheetahRun", seed)).read_curve() for seed in range(3)]
     last = [[row for row in rows if row.mode == "deterministic"][-1] for rows in curves]
     panel = figures["learning-curves"].draw().axes[0]
     x, y = map(np.asarray, panel.lines[0].get_data())

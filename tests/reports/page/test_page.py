@@ -98,7 +98,9 @@ def test_data_holds_every_run_as_stored(run: RunDirectory, page: Path) -> None:
     group = next(each for each in data["curves"] if (each["algorithm"], each["task"]) == (0, 0))
     for seed, shown in enumerate(group["runs"]):
         rows = [
-            r for r in run.read_curve(Cell("ppo", "CheetahRun", seed)) if r.mode == data["mode"]
+            r
+            for r in run.files(Cell("ppo", "CheetahRun", seed)).read_curve()
+            if r.mode == data["mode"]
         ]
         assert shown["steps"] == [row.env_steps for row in rows]
         assert shown["y"] == pytest.approx([row.return_mean for row in rows], abs=0.051)
@@ -193,7 +195,7 @@ def test_every_run_can_be_shown(opened: Browser) -> None:
 
 @needs_chromium
 def test_hover_and_keys_read_the_right_numbers(opened: Browser, run: RunDirectory) -> None:
-    last = [run.read_curve(Cell("ppo", "CheetahRun", seed))[-2] for seed in (0, 1)]
+    last = [run.files(Cell("ppo", "CheetahRun", seed)).read_curve()[-2] for seed in (0, 1)]
     expected = f"{np.mean([row.return_mean for row in last]):.1f}"
     opened.evaluate("document.querySelector('.panel').scrollIntoView({block: 'center'})")
     place = "document.querySelector('.panel svg').getBoundingClientRect()"

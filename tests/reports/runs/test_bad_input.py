@@ -75,12 +75,14 @@ def unequal_lengths(path: Path) -> None:
 
 def nan_rows(path: Path) -> None:
     run = RunDirectory.open(path)
-    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
+    steps, returns = run.files(CELL).read_episodes() or (np.empty(0), np.empty(0))
     returns[1] = np.nan
-    rows = run.read_curve(CELL)
+    rows = run.files(CELL).read_curve()
     rows[2:4] = [dataclasses.replace(row, return_mean=math.nan) for row in rows[2:4]]
-    run.write_curve(CELL, rows)
-    run.write_episodes(CELL, steps, returns)
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(rows)
+    with run.files(CELL).batch() as batch:
+        batch.put_episodes(steps, returns)
 
 
 def line_cut_off(path: Path) -> None:

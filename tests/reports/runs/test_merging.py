@@ -68,9 +68,12 @@ def rescale(path: Path, factor: float, seeds: Sequence[int] = SEEDS) -> None:
         returns = factor * episode_returns(cell, POINTS)
         rows = curve_rows(run.protocol, cell, returns)
         steps = np.array([row.env_steps for row in rows[::2]], np.int64)
-        run.write_curve(cell, rows)
-        run.write_episodes(cell, steps, returns)
-        run.write_status(cell, status(run.protocol, rows, "done"))
+        with run.files(cell).batch() as batch:
+            batch.put_curve(rows)
+        with run.files(cell).batch() as batch:
+            batch.put_episodes(steps, returns)
+        with run.files(cell).batch() as batch:
+            batch.put_status(status(run.protocol, rows, "done"))
 
 
 def edit_records(path: Path, edit: Edit) -> None:
@@ -180,8 +183,9 @@ def test_the_same_results_are_a_duplicate_also_at_another_pace(tmp_path: Path) -
     two = shutil.copytree(one, tmp_path / "two")
     run = RunDirectory.open(two)
     for cell in Job("ppo", "CheetahRun", SEEDS).cells:
-        rows = [dataclasses.replace(r, wall_seconds=9.0) for r in run.read_curve(cell)]
-        run.write_curve(cell, rows)
+        rows = [dataclasses.replace(r, wall_seconds=9.0) for r in run.files(cell).read_curve()]
+        with run.files(cell).batch() as batch:
+            batch.put_curve(rows)
     results = load_results([one, two])
     assert results.algorithms == ("ppo",)
     assert finals(results, "ppo") == pytest.approx(stored_finals(one))

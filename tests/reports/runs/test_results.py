@@ -64,7 +64,7 @@ def test_a_whole_directory_has_no_findings(path: Path) -> None:
     assert results.modes == ("deterministic", "sample")
     assert results.budget == 40 * 256 * 60
     assert [len(run.curve) for run in results.runs] == [10] * 8
-    stored = RunDirectory.open(path).read_curve(CELL)
+    stored = RunDirectory.open(path).files(CELL).read_curve()
     run = results.runs_of("ppo", "CheetahRun")[1]
     assert run.curve["return_mean"].tolist() == [row.return_mean for row in stored]
     assert run.mode_curve("sample")["env_steps"].tolist() == [n * 153_600 for n in range(5)]
@@ -163,12 +163,14 @@ def test_a_curve_edited_by_hand(path: Path) -> None:
 
 def test_rows_that_are_not_finite(path: Path) -> None:
     run = RunDirectory.open(path)
-    rows = run.read_curve(CELL)
+    rows = run.files(CELL).read_curve()
     rows[2:4] = [dataclasses.replace(row, return_mean=float("nan")) for row in rows[2:4]]
-    run.write_curve(CELL, rows)
-    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(rows)
+    steps, returns = run.files(CELL).read_episodes() or (np.empty(0), np.empty(0))
     returns[1] = np.nan
-    run.write_episodes(CELL, steps, returns)
+    with run.files(CELL).batch() as batch:
+        batch.put_episodes(steps, returns)
     results = load_results([path])
     assert ("not finite", "2 evaluations were not finite") in [
         (each.kind, each.text) for each in results.findings
@@ -178,12 +180,14 @@ def test_rows_that_are_not_finite(path: Path) -> None:
 
 def test_a_return_out_of_bounds(path: Path) -> None:
     run = RunDirectory.open(path)
-    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
+    steps, returns = run.files(CELL).read_episodes() or (np.empty(0), np.empty(0))
     returns[4] = 1200
-    run.write_episodes(CELL, steps, returns)
-    rows = run.read_curve(CELL)
+    with run.files(CELL).batch() as batch:
+        batch.put_episodes(steps, returns)
+    rows = run.files(CELL).read_curve()
     rows[8:] = [dataclasses.replace(row, return_mean=1200.0) for row in rows[8:]]
-    run.write_curve(CELL, rows)
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(rows)
     results = load_results([path])
     assert only_finding(results)[1] == "has a return of 1200, outside [0, 1000]"
     assert results.runs_of("ppo", "CheetahRun")[1].state == "damaged"
@@ -269,7 +273,7 @@ def test_score_policy(path: Path) -> None:
     run, job = RunDirectory.open(path), Job("ppo", "CheetahRun", (0, 1))
     whole = scores(path, ScorePolicy())
     write_cell(run, CELL, job, 5, "diverged", 3)
-    last = run.read_curve(CELL)[4].return_mean / 1000
+    last = run.files(CELL).read_curve()[4].return_mean / 1000
     assert scores(path, ScorePolicy()) == [whole[0], 0.0]
     assert scores(path, ScorePolicy(diverged="last")) == pytest.approx([whole[0], last])
     assert scores(path, ScorePolicy(diverged="exclude")) == [whole[0]]
@@ -284,7 +288,7 @@ def test_score_policy(path: Path) -> None:
 def test_area_under_a_curve_that_stopped(path: Path) -> None:
     run, job = RunDirectory.open(path), Job("ppo", "CheetahRun", (0, 1))
     write_cell(run, CELL, job, 5, "diverged", 3)
-    y = [row.return_mean / 1000 for row in run.read_curve(CELL)[::2]]
+    y = [row.return_mean / 1000 for row in run.files(CELL).read_curve()[::2]]
     expected = ((y[0] + y[1]) / 2 + (y[1] + y[2]) / 2 + 2 * y[2]) / 4
     assert scores(path, ScorePolicy(diverged="last"), "auc")[1] == pytest.approx(expected)
 
@@ -316,7 +320,7 @@ def test_common_curves(path: Path) -> None:
     arguments = (results, "ppo", "CheetahRun", "deterministic", "env_steps")
     x, curves = common_curves(*arguments, ScorePolicy())  # type: ignore[arg-type]
     assert x.tolist() == [n * 153_600 for n in range(5)]
-    stored = [row.return_mean / 1000 for row in run.read_curve(CELL)[::2]]
+    stored = [row.return_mean / 1000 for row in run.files(CELL).read_curve()[::2]]
     assert curves[1].tolist() == pytest.approx([*stored, 0.0, 0.0])
     _, held = common_curves(*arguments, ScorePolicy(diverged="last"))  # type: ignore[arg-type]
     assert held[1].tolist() == pytest.approx([*stored, stored[-1], stored[-1]])
@@ -328,7 +332,9 @@ def test_curves_of_runs_that_all_diverged_go_on_to_the_budget(path: Path) -> Non
     run, job = RunDirectory.open(path), Job("gorl-fm", "CheetahRun", (0, 1))
     write_cell(run, job.cells[0], job, 5, "diverged", 3)
     write_cell(run, job.cells[1], job, 5, "diverged", 2)
-    stored = [[row.return_mean / 1000 for row in run.read_curve(cell)[::2]] for cell in job.cells]
+    stored = [
+        [row.return_mean / 1000 for row in run.files(cell).read_curve()[::2]] for cell in job.cells
+    ]
     expected = np.array([[*stored[0], 0, 0], [*stored[1], 0, 0, 0]])
     results = load_results([path])
 
@@ -362,9 +368,11 @@ def test_curves_count_missing_runs_as_the_scores_do(path: Path) -> None:
 
 def test_a_finished_run_without_its_last_evaluation(path: Path) -> None:
     run = RunDirectory.open(path)
-    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
-    run.write_curve(CELL, run.read_curve(CELL)[:-2])
-    run.write_episodes(CELL, steps[:-1], returns[:-1])
+    steps, returns = run.files(CELL).read_episodes() or (np.empty(0), np.empty(0))
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(run.files(CELL).read_curve()[:-2])
+    with run.files(CELL).batch() as batch:
+        batch.put_episodes(steps[:-1], returns[:-1])
     results = load_results([path])
     assert results.runs_of("ppo", "CheetahRun")[1].state == "damaged"
     texts = [each.text for each in results.findings if each.kind == "damaged"]
@@ -373,12 +381,14 @@ def test_a_finished_run_without_its_last_evaluation(path: Path) -> None:
 
 def test_a_finished_run_whose_last_evaluation_is_not_finite(path: Path) -> None:
     run = RunDirectory.open(path)
-    rows = run.read_curve(CELL)
+    rows = run.files(CELL).read_curve()
     rows[-2] = dataclasses.replace(rows[-2], return_mean=float("nan"))
-    run.write_curve(CELL, rows)
-    steps, returns = run.read_episodes(CELL) or (np.empty(0), np.empty(0))
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(rows)
+    steps, returns = run.files(CELL).read_episodes() or (np.empty(0), np.empty(0))
     returns[-1, 0] = np.nan
-    run.write_episodes(CELL, steps, returns)
+    with run.files(CELL).batch() as batch:
+        batch.put_episodes(steps, returns)
     results = load_results([path])
     assert results.runs_of("ppo", "CheetahRun")[1].state == "damaged"
     assert "damaged" in kinds(results) and "not finite" in kinds(results)

@@ -356,7 +356,7 @@ def test_costs_of_runs_that_were_resumed_or_are_old(small_path: Path) -> None:
     }
     for name, seed in itertools.product(starts, (0, 1)):
         cell = Cell(name, TASKS[0], seed)
-        record = run.read_run(cell)
+        record = run.files(cell).read_run()
         assert record
         (run.cell_path(cell) / "run.json").unlink()
         protocol = {**record.configuration.protocol, "tuning": tuning}
@@ -373,7 +373,7 @@ def test_gradient_steps_show_where_a_run_recorded_them(small_path: Path) -> None
     run = RunDirectory.open(small_path)
     for seed in (0, 1):
         cell = Cell("ppo", TASKS[0], seed)
-        record = run.read_run(cell)
+        record = run.files(cell).read_run()
         assert record
         run.write_run(record.configuration, {"gradient_steps": 512})
     cost = tables_of(analysis_of(small_path))["cost"]

@@ -83,7 +83,8 @@ class FakeTraining:
             self.jobs.append(job)
             for cell in job.cells:
                 context.run.write_run(self.configuration(cell, job, context), {})
-                context.run.write_status(cell, self.status(cell))
+                with context.run.files(cell).batch() as batch:
+                    batch.put_status(self.status(cell))
         return JobResult(self.diverge, interrupted=len(self.jobs) == self.stop_after)
 
     def status(self, cell: Cell) -> Status:
@@ -489,11 +490,12 @@ def test_seeds_that_another_process_has_begun_in_its_own_group_stay_there(
 
     def finish() -> None:
         run.write_run(dataclasses.replace(configuration, seeds_together=job.seeds), {})
-        run.write_status(cell, training.status(cell))
+        with run.files(cell).batch() as batch:
+            batch.put_status(training.status(cell))
         held.release()
 
     suite("run", *SMOKE, "--no-wait")
-    stored = run.read_run(Cell("gorl-fm", "CheetahRun", 1))
+    stored = run.files(Cell("gorl-fm", "CheetahRun", 1)).read_run()
     assert stored is not None
     other = make_request("ppo", "CheetahRun", "1", "smoke", "native", None, ())
     configuration = dataclasses.replace(

@@ -100,7 +100,7 @@ def test_comments_docstrings_and_blank_lines_do_not_count() -> None:
 def test_what_a_run_records_of_its_method(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = imported(monkeypatch).ENTRY
     monkeypatch.setattr(registry, "lookup", lambda name: entry)
-    facts = method_facts("mine")
+    facts: Any = method_facts("mine")
     assert (facts["name"], facts["description"]) == ("mine", "flows")
     assert facts["distribution"] == "gorl-suite"
     assert facts["version"] and facts["summary"]

@@ -65,7 +65,8 @@ def store(
         {},
     )
     if status is not None:
-        run.write_status(Cell("ppo", "CheetahRun", seed), status)
+        with run.files(Cell("ppo", "CheetahRun", seed)).batch() as batch:
+            batch.put_status(status)
 
 
 DONE = Status("done", 12, 12, Ledger(960, eval_steps=24_000), wall_seconds=10.0)

@@ -27,11 +27,11 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def save(run: RunDirectory, updates: int) -> None:
     """Writes what the training loop writes after a chunk."""
-    with run.together(CELL):
-        run.write_curve(CELL, [])
-        run.write_metrics(CELL, [{"env_steps": updates}])
-        run.write_episodes(CELL, np.arange(updates), np.zeros((updates, 2, 2)))
-        run.write_status(CELL, Status("running", updates, 4, Ledger(updates)))
+    with run.files(CELL).batch() as batch:
+        batch.put_curve([])
+        batch.put_metrics([{"env_steps": updates}])
+        batch.put_episodes(np.arange(updates), np.zeros((updates, 2, 2)))
+        batch.put_status(Status("running", updates, 4, Ledger(updates)))
 
 
 @contextlib.contextmanager
@@ -58,13 +58,13 @@ def test_digests_are_those_of_the_files(run: RunDirectory) -> None:
         for name in ("curve.csv", "metrics.csv", "episodes.npz", "status.json")
     }
     assert record["files"] == expected
-    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=True)
 
 
 def test_older_cells_have_none(run: RunDirectory) -> None:
     save(run, 1)
     (run.cell_path(CELL) / "digests.json").unlink()
-    assert run.check_digests(CELL) == digests.Verdict(recorded=False)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=False)
 
 
 def test_what_is_noticed(run: RunDirectory) -> None:
@@ -74,7 +74,7 @@ def test_what_is_noticed(run: RunDirectory) -> None:
     (cell / "curve.csv").write_bytes((cell / "curve.csv").read_bytes() + b"\n")
     (cell / "extra.csv").write_text("x")
     (cell / ".lock").write_text("no result")
-    assert run.check_digests(CELL) == digests.Verdict(
+    assert run.files(CELL).check_digests() == digests.Verdict(
         recorded=True, changed=("curve.csv",), missing=("metrics.csv",), unknown=("extra.csv",)
     )
 
@@ -91,14 +91,14 @@ def test_a_save_that_was_cut_off_is_no_damage(
         else:
             with pytest.raises(KeyboardInterrupt):
                 save(run, 2)
-    verdict = run.check_digests(CELL)
+    verdict = run.files(CELL).check_digests()
     order = ("curve.csv", "metrics.csv", "episodes.npz", "status.json")
     # A curve without evaluations is the same before and after.
     late = {name for name in order[max(0, survivors - 1) :] if name != "curve.csv"}
     assert verdict.faults == ()
     assert set(verdict.unsaved) == (late if survivors else set())
     save(run, 2)
-    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=True)
 
 
 @pytest.mark.parametrize("survivors", range(5))
@@ -110,14 +110,14 @@ def test_a_first_save_that_was_cut_off_is_no_damage(
         save(run, 1)
     order = ("curve.csv", "metrics.csv", "episodes.npz", "status.json")
     late = order[survivors - 1 :] if survivors else ()
-    verdict = run.check_digests(CELL)
+    verdict = run.files(CELL).check_digests()
     assert verdict.faults == ()
     assert verdict.unsaved == tuple(sorted(late))
     if survivors > 2:
         (run.cell_path(CELL) / "curve.csv").unlink()
-        assert run.check_digests(CELL).missing == ("curve.csv",)
+        assert run.files(CELL).check_digests().missing == ("curve.csv",)
     save(run, 1)
-    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=True)
 
 
 def test_two_saves_cut_off_in_a_row_are_no_damage(
@@ -137,15 +137,15 @@ def test_two_saves_cut_off_in_a_row_are_no_damage(
         patch.setattr(os, "replace", die_after_the_digests)
         with pytest.raises(KeyboardInterrupt):
             save(run, 2)
-        with pytest.raises(KeyboardInterrupt):
-            run.write_curve(CELL, [])
-    verdict = run.check_digests(CELL)
+        with pytest.raises(KeyboardInterrupt), run.files(CELL).batch() as batch:
+            batch.put_curve([])
+    verdict = run.files(CELL).check_digests()
     assert verdict.faults == ()
     assert verdict.unsaved == ("episodes.npz", "metrics.csv", "status.json")
     curve.write_bytes(b"edited")
-    assert run.check_digests(CELL).changed == ("curve.csv",)
+    assert run.files(CELL).check_digests().changed == ("curve.csv",)
     save(run, 2)
-    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=True)
 
 
 def test_converted_line_ends_are_told_for_what_they_are(run: RunDirectory) -> None:
@@ -155,7 +155,7 @@ def test_converted_line_ends_are_told_for_what_they_are(run: RunDirectory) -> No
         file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     metrics = run.cell_path(CELL) / "metrics.csv"
     metrics.write_bytes(metrics.read_bytes().replace(b"1\n", b"2\r\n"))
-    verdict = run.check_digests(CELL)
+    verdict = run.files(CELL).check_digests()
     assert verdict.changed == ("curve.csv", "metrics.csv", "status.json")
     assert verdict.line_ends == ("curve.csv", "status.json")
     assert "metrics.csv is not what was written" in verdict.faults
@@ -167,28 +167,30 @@ def test_what_a_completed_save_replaced_is_an_edit(run: RunDirectory) -> None:
     metrics = run.cell_path(CELL) / "metrics.csv"
     old = metrics.read_bytes()
     save(run, 2)
-    run.write_curve(CELL, [])
+    with run.files(CELL).batch() as batch:
+        batch.put_curve([])
     metrics.write_bytes(old)
-    assert run.check_digests(CELL).changed == ("metrics.csv",)
+    assert run.files(CELL).check_digests().changed == ("metrics.csv",)
 
 
 def test_kept_files_are_recorded_with_the_next_save(run: RunDirectory) -> None:
     save(run, 1)
-    kept = run.policy_path(CELL, 0)
+    kept = run.files(CELL).policy_path(0)
     kept.write_bytes(b"a")
-    assert run.check_digests(CELL).unknown == ("policy-0.npz",)
+    assert run.files(CELL).check_digests().unknown == ("policy-0.npz",)
     save(run, 2)
-    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=True)
     kept.write_bytes(b"b")
-    assert run.check_digests(CELL).changed == ("policy-0.npz",)
+    assert run.files(CELL).check_digests().changed == ("policy-0.npz",)
 
 
 def test_a_single_file_keeps_the_digests_of_the_others(run: RunDirectory) -> None:
     save(run, 1)
     curve = run.cell_path(CELL) / "curve.csv"
     curve.write_bytes(b"edited")
-    run.write_metrics(CELL, [{"env_steps": 7}])
-    assert run.check_digests(CELL).changed == ("curve.csv",)
+    with run.files(CELL).batch() as batch:
+        batch.put_metrics([{"env_steps": 7}])
+    assert run.files(CELL).check_digests().changed == ("curve.csv",)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,6 @@ def test_damaged_digests_are_a_fault_and_mended_by_the_next_save(
 ) -> None:
     save(run, 1)
     (run.cell_path(CELL) / "digests.json").write_bytes(content)
-    assert run.check_digests(CELL).problem.startswith("is damaged")
+    assert run.files(CELL).check_digests().problem.startswith("is damaged")
     save(run, 2)
-    assert run.check_digests(CELL) == digests.Verdict(recorded=True)
+    assert run.files(CELL).check_digests() == digests.Verdict(recorded=True)

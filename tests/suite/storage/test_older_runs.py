@@ -13,14 +13,8 @@ from reports.runs.loading import load_results
 from suite.common.errors import UserError
 from suite.configuration.hyperparameters import hyperparameter_fields, hyperparameters
 from suite.configuration.protocol import load_protocol
-from suite.storage.records import (
-    ADDED_HYPERPARAMETERS,
-    Cell,
-    Configuration,
-    Ledger,
-    Status,
-    completed,
-)
+from suite.storage.origin import ADDED_HYPERPARAMETERS, completed
+from suite.storage.records import Cell, Configuration, Ledger, Status
 from suite.storage.run_directory import RunDirectory
 
 PROTOCOL = load_protocol("smoke")
@@ -49,7 +43,7 @@ def test_the_value_of_old_runs_is_the_default_beside_a_field_they_have(field: st
 def test_stored_runs_can_go_on(name: str) -> None:
     """A new hyper-parameter without an entry would make every stored run another one."""
     entry = entries()[name]
-    record = RunDirectory.open(LITE).read_run(Cell(name, "CheetahRun", 0))
+    record = RunDirectory.open(LITE).files(Cell(name, "CheetahRun", 0)).read_run()
     assert record is not None
     assert set(completed(record.configuration.hyperparameters)) == set(
         hyperparameters(entry.name, entry.cls, entry.defaults)
@@ -74,7 +68,8 @@ def store(run: RunDirectory, seed: int, values: dict[str, Any]) -> Cell:
         ),
         {},
     )  # fmt: skip
-    run.write_status(cell, Status("running", 0, 4, Ledger()))
+    with run.files(cell).batch() as batch:
+        batch.put_status(Status("running", 0, 4, Ledger()))
     return cell
 
 

@@ -120,10 +120,10 @@ def test_a_damaged_protocol_file_is_named(run: RunDirectory, content: str) -> No
 
 
 def test_run_record_round_trip_keeps_every_start(run: RunDirectory) -> None:
-    assert run.read_run(CELL) is None
+    assert run.files(CELL).read_run() is None
     run.write_run(configuration(run), {"python": "1"})
     run.write_run(configuration(run), {"python": "2"})
-    record = run.read_run(CELL)
+    record = run.files(CELL).read_run()
     assert record is not None
     assert record.provenance == ({"python": "1"}, {"python": "2"})
     assert record.configuration.seeds_together == JOB.seeds
@@ -141,14 +141,16 @@ STATUSES = [
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_status_round_trip(run: RunDirectory, status: Status) -> None:
-    assert run.read_status(CELL) is None
-    run.write_status(CELL, status)
-    assert run.read_status(CELL) == status
+    assert run.files(CELL).read_status() is None
+    with run.files(CELL).batch() as batch:
+        batch.put_status(status)
+    assert run.files(CELL).read_status() == status
     assert status.finished == (status.state != "running")
 
 
 def test_returns_that_are_not_finite_become_null(run: RunDirectory) -> None:
-    run.write_status(CELL, Status("done", 4, 4, Ledger(), returns={"sample": float("nan")}))
+    with run.files(CELL).batch() as batch:
+        batch.put_status(Status("done", 4, 4, Ledger(), returns={"sample": float("nan")}))
     text = (run.cell_path(CELL) / "status.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["returns"] == {"sample": None}
 
@@ -165,19 +167,21 @@ def test_damaged_json_is_named(run: RunDirectory, name: str, content: str) -> No
     run.write_run(configuration(run), {})
     path = run.cell_path(CELL) / name
     path.write_text(content)
-    read = run.read_run if name == "run.json" else run.read_status
+    cell = run.files(CELL)
     with pytest.raises(UserError) as caught:
-        read(CELL)
+        cell.read_run() if name == "run.json" else cell.read_status()
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_curve_round_trip_is_exact(run: RunDirectory) -> None:
     rows = [row(), row(mode="deterministic", env_steps=2**40, return_mean=float("inf"))]
-    assert run.read_curve(CELL) == []
-    run.write_curve(CELL, rows[:1])
-    run.write_curve(CELL, rows)
-    assert run.read_curve(CELL) == rows
+    assert run.files(CELL).read_curve() == []
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(rows[:1])
+    with run.files(CELL).batch() as batch:
+        batch.put_curve(rows)
+    assert run.files(CELL).read_curve() == rows
     with open(run.cell_path(CELL) / "curve.csv", newline="") as opened:
         header = next(csv.reader(opened))
     assert header[:6] == [
@@ -186,40 +190,43 @@ def test_curve_round_trip_is_exact(run: RunDirectory) -> None:
     # A spreadsheet's byte-order mark is an edit, which digests tell, but no other column.
     file = run.cell_path(CELL) / "curve.csv"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    assert run.read_curve(CELL) == rows
-    assert run.check_digests(CELL).changed == ("curve.csv",)
+    assert run.files(CELL).read_curve() == rows
+    assert run.files(CELL).check_digests().changed == ("curve.csv",)
 
 
 @pytest.mark.parametrize("content", ["env_steps\n1\n", "", None, "\0"])
 def test_a_damaged_curve_is_named(run: RunDirectory, content: str | None) -> None:
-    run.write_curve(CELL, [row()])
+    with run.files(CELL).batch() as batch:
+        batch.put_curve([row()])
     path = run.cell_path(CELL) / "curve.csv"
     path.write_text(path.read_text()[:-9] if content is None else content)
     with pytest.raises(UserError, match=r"curve\.csv is damaged"):
-        run.read_curve(CELL)
+        run.files(CELL).read_curve()
 
 
 def test_episodes_round_trip(run: RunDirectory) -> None:
-    assert run.read_episodes(CELL) is None
+    assert run.files(CELL).read_episodes() is None
     steps, returns = np.arange(3) * 2**33, np.random.default_rng(0).random((3, 2, 5))
-    run.write_episodes(CELL, steps, returns)
-    stored = run.read_episodes(CELL)
+    with run.files(CELL).batch() as batch:
+        batch.put_episodes(steps, returns)
+    stored = run.files(CELL).read_episodes()
     assert stored is not None
     np.testing.assert_array_equal(stored[0], steps)
     np.testing.assert_array_equal(stored[1], returns)
     path = run.cell_path(CELL) / "episodes.npz"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"episodes\.npz is damaged"):
-        run.read_episodes(CELL)
+        run.files(CELL).read_episodes()
 
 
 def test_metrics_and_the_kept_checkpoint(run: RunDirectory) -> None:
-    run.write_metrics(CELL, [{"env_steps": 1, "loss": 0.5}, {"env_steps": 2, "loss": 0.25}])
+    with run.files(CELL).batch() as batch:
+        batch.put_metrics([{"env_steps": 1, "loss": 0.5}, {"env_steps": 2, "loss": 0.25}])
     text = (run.cell_path(CELL) / "metrics.csv").read_text()
     assert text == "env_steps,loss\n1,0.5\n2,0.25\n"
     checkpoint = run.checkpoint_path(JOB)
     checkpoint.write_bytes(b"good")
-    run.keep_checkpoint(CELL, checkpoint)
+    run.files(CELL).keep_checkpoint(checkpoint)
     checkpoint.unlink()
     assert (run.cell_path(CELL) / "last-good.ckpt").read_bytes() == b"good"
 

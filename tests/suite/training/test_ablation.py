@@ -315,7 +315,7 @@ def test_a_copy_of_kl(trained: Trained, tmp_path: Path) -> None:
     copy.write_text(text.replace("[0.0, 1e-4, 1e-3, 1e-2, 1e-1]", "[1e-3]"))
     out = trained(str(copy), "--algos", "gorl-fm")
     check_table(out, ["0.001-code", "0.001-kl"], ["GoRL(FM)"])
-    record = RunDirectory.open(out / "0.001-kl").read_run(Cell("gorl-fm", "CheetahRun", 0))
+    record = RunDirectory.open(out / "0.001-kl").files(Cell("gorl-fm", "CheetahRun", 0)).read_run()
     assert record is not None
     values = record.configuration.hyperparameters
     assert (values["latent_penalty"], values["later_latent_penalty"]) == (1e-3, 1e-3)
@@ -331,7 +331,7 @@ def test_stages_start_from_the_source_s_decoders(stages: Path) -> None:
     check_table(stages, [f"stage-{k}" for k in range(4)], ["GoRL(FM)"])
     cell = Cell("gorl-fm", "CheetahRun", 0)
     source = RunDirectory.open(stages / SOURCE)
-    assert source.kept_stages(cell) == (0, 1, 2, 3)
+    assert source.files(cell).kept_stages() == (0, 1, 2, 3)
     digests = set()
     for stage in range(4):
         arm = RunDirectory.open(stages / f"stage-{stage}")
@@ -340,13 +340,13 @@ def test_stages_start_from_the_source_s_decoders(stages: Path) -> None:
         for a, b in zip(jax.tree.leaves(ours.decoder), jax.tree.leaves(theirs), strict=True):
             assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
         digests.add(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(theirs)))
-        record = arm.read_run(cell)
+        record = arm.files(cell).read_run()
         assert record is not None and record.configuration.decoder is not None
         origin = record.configuration.decoder
-        content = source.policy_path(cell, stage).read_bytes()
+        content = source.files(cell).policy_path(stage).read_bytes()
         assert (origin.run, origin.cell, origin.stage) == (SOURCE, str(cell), stage)
         assert origin.digest == hashlib.sha256(content).hexdigest()
-        assert {row.stage for row in arm.read_curve(cell)} == {0}
+        assert {row.stage for row in arm.files(cell).read_curve()} == {0}
     assert len(digests) == 4
 
 

@@ -178,10 +178,10 @@ def cells(run: RunDirectory) -> list[Cell]:
 def test_every_run_keeps_finite_states_of_its_last_evaluation(run: RunDirectory) -> None:
     firsts = []
     for cell in cells(run):
-        stored = run.read_states(cell)
+        stored = run.files(cell).read_states()
         assert stored is not None
         env_steps, steps, obs = stored
-        assert env_steps == run.read_curve(cell)[-1].env_steps
+        assert env_steps == run.files(cell).read_curve()[-1].env_steps
         assert steps.tolist() == [0, 250, 500, 750]
         assert obs.shape == (4, run.protocol.eval_episodes, 17)
         assert len(np.unique(obs.reshape(-1, 17), axis=0)) == obs.shape[0] * obs.shape[1]
@@ -204,7 +204,7 @@ def test_policies_of_every_stage_act_in_the_same_kept_states(
     assert [state.step for state in drawn.states] == [0, 250, 500, 750, 0, 250]
     assert len({(s.cell, s.episode, s.step) for s in drawn.states}) == STATES
     for state in drawn.states:
-        _, steps, obs = run.read_states(state.cell) or pytest.fail("no states")
+        _, steps, obs = run.files(state.cell).read_states() or pytest.fail("no states")
         np.testing.assert_array_equal(obs[list(steps).index(state.step), state.episode], state.obs)
         assert not state.replayed
 
@@ -251,8 +251,8 @@ def test_a_run_without_kept_policies_gives_its_newest(
     copy: RunDirectory, drawn: ActionSamples
 ) -> None:
     for cell in cells(copy):
-        for stage in copy.kept_stages(cell):
-            copy.policy_path(cell, stage).unlink()
+        for stage in copy.files(cell).kept_stages():
+            copy.files(cell).policy_path(stage).unlink()
     newest = draw(copy)
     assert [(p.stage, p.env_steps) for p in newest.policies] == [(None, 640)] * 4
     kept = [policy for policy in drawn.policies if policy.env_steps == 640]
@@ -314,7 +314,8 @@ def test_states_that_do_not_fit_end_in_one_line(
     suite: Suite, copy: RunDirectory, damage: Callable[[np.ndarray], np.ndarray], message: str
 ) -> None:
     for cell in cells(copy):
-        copy.write_states(cell, 640, (0, 250, 500, 750), damage(np.ones((4, 2, 17), np.float32)))
+        with copy.files(cell).batch() as batch:
+            batch.put_states(640, (0, 250, 500, 750), damage(np.ones((4, 2, 17), np.float32)))
     code, _, err = suite("actions", copy.path, "--task", TASK, "--samples", 100)
     assert code == 2
     assert message in err

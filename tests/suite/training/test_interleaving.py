@@ -127,14 +127,14 @@ def test_a_method_is_shown_what_a_slow_loop_shows_it(tmp_path: Path, prepare: Pr
         slots = (buffer.position - buffer.size + np.arange(buffer.size)) % len(kept)
         found = np.stack([buffer.ring["obs"][slots, 0], buffer.ring["reward"][slots]], axis=-1)
         np.testing.assert_allclose(found, kept, atol=1e-6)
-        rows = [row for row in context.run.read_curve(cell) if row.mode == "sample"]
+        rows = [row for row in context.run.files(cell).read_curve() if row.mode == "sample"]
         assert [(row.updates, row.env_steps) for row in rows] == [
             (point, point * ENVS * STEPS) for point in POINTS
         ]
         returns = [row.return_mean for row in rows]
         np.testing.assert_allclose(returns, [EPISODE * rewards[u] for u in POINTS], rtol=1e-5)
         # Metrics are means over the calls of each chunk; the first chunk is the warm-up.
-        metrics = context.run.read_metrics(cell)
+        metrics = context.run.files(cell).read_metrics()
         calls = [STEPS // LENGTH * (u - WARM_UP) for u in POINTS[1:]]
         assert [row["env_steps"] for row in metrics] == [u * ENVS * STEPS for u in POINTS[2:]]
         means = [np.mean(filled[i:j]) for i, j in itertools.pairwise(calls)]
@@ -145,20 +145,20 @@ def test_the_ledger_counts_a_warm_up_inside_the_budget(tmp_path: Path, prepare: 
     job, context = prepare(tmp_path)
     run_job(job, context)
     for cell in job.cells:
-        status = context.run.read_status(cell)
+        status = context.run.files(cell).read_status()
         assert status is not None and status.state == "done"
         ledger = status.ledger
         assert ledger.warmup_steps == WARM_UP * ENVS * STEPS
         assert ledger.train_steps == (UPDATES - WARM_UP) * ENVS * STEPS
         assert ledger.env_steps == context.request.protocol.total_steps
-        rows = context.run.read_curve(cell)
+        rows = context.run.files(cell).read_curve()
         warm = [min(row.updates, WARM_UP) * ENVS * STEPS for row in rows]
         assert [row.warmup_steps for row in rows] == warm
-        record = context.run.read_run(cell)
+        record = context.run.files(cell).read_run()
         assert record is not None
         assert record.provenance[-1]["gradient_steps"] == 3 * STEPS // LENGTH
         # The policy alone is kept, and a warm-up leaves one behind as any stage does.
-        kept = [context.run.policy_path(cell, stage) for stage in (0, 1)]
+        kept = [context.run.files(cell).policy_path(stage) for stage in (0, 1)]
         sizes = [path.stat().st_size for path in kept]
         assert max(sizes) < context.run.checkpoint_path(job).stat().st_size / 2
 
@@ -175,7 +175,7 @@ def test_no_bit_depends_on_where_it_was_stopped(
     monkeypatch.setattr(suite.training.job.interrupt, "requested", lambda: next(calls) % 2 == 1)
     stops = []
     while run_job(job, parts).interrupted:
-        status = parts.run.read_status(job.cells[0])
+        status = parts.run.files(job.cells[0]).read_status()
         assert status is not None
         stops.append((status.updates, status.ledger.warmup_steps))
     assert (1, ENVS * STEPS) in stops

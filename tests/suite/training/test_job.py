@@ -93,7 +93,7 @@ def test_the_point_at_n_is_the_policy_after_exactly_n_steps(
     job, context = prepare(tmp_path)
     run_job(job, context)
     for cell in job.cells:
-        rows = context.run.read_curve(cell)
+        rows = context.run.files(cell).read_curve()
         points = [(row.updates, row.env_steps) for row in rows if row.mode == "deterministic"]
         assert points == [(u, 24 * u) for u in (0, 2, 4, 6, 7)]
         for row in rows:
@@ -106,12 +106,12 @@ def test_the_point_at_n_is_the_policy_after_exactly_n_steps(
 def test_the_ledger_counts_every_step_by_purpose(tmp_path: Path, prepare: Prepare) -> None:
     job, context = prepare(tmp_path, extra=5)
     run_job(job, context)
-    status = context.run.read_status(job.cells[0])
+    status = context.run.files(job.cells[0]).read_status()
     assert status is not None and status.state == "done"
     assert status.ledger.train_steps == UPDATES * 24
     assert status.ledger.decoder_data_steps == 5 * 24
     assert status.ledger.eval_steps == 5 * 2 * 3 * EPISODE
-    last = context.run.read_curve(job.cells[0])[-1]
+    last = context.run.files(job.cells[0]).read_curve()[-1]
     assert last.env_steps == (UPDATES + 5) * 24
     state = _final_state(job, context)
     assert state.recorded.tolist() == [5, 5] and state.refits.tolist() == [1, 1]
@@ -193,8 +193,8 @@ def test_metrics_are_means_over_the_updates_of_a_chunk(
     while run_job(job, chunks).interrupted:
         pass
     for cell in job.cells:
-        single = [row["weight"] for row in context.run.read_metrics(cell)]
-        rows = chunks.run.read_metrics(cell)
+        single = [row["weight"] for row in context.run.files(cell).read_metrics()]
+        rows = chunks.run.files(cell).read_metrics()
         assert [row["env_steps"] for row in rows] == [24 * end for end in (2, 3, 4, 6, 7)]
         means = [np.mean(single[i:j]) for i, j in itertools.pairwise((0, 2, 3, 4, 6, 7))]
         np.testing.assert_allclose([row["weight"] for row in rows], means, rtol=1e-6)
@@ -227,7 +227,7 @@ def test_a_signal_is_obeyed_within_one_update(
         stopped = Training(job, context, lease).run(_Stop(number))  # type: ignore[arg-type]
     assert stopped.interrupted
     cell = job.cells[1]
-    status = context.run.read_status(cell)
+    status = context.run.files(cell).read_status()
     assert status is not None and (status.updates, status.state) == (1, "running")
     assert status.ledger.train_steps == 24
     # What is looked at meanwhile is the newest, too.
@@ -278,7 +278,7 @@ def test_the_policy_of_every_stage_end_is_kept(
     job, context = prepare(tmp_path)
     run_job(job, context)
     cell = job.cells[1]
-    assert context.run.kept_stages(cell) == (0, 1)
+    assert context.run.files(cell).kept_stages() == (0, 1)
     kept = [
         suite.training.stored_policies.kept_policy(context.run, cell, stage)[2] for stage in (0, 1)
     ]
@@ -286,11 +286,11 @@ def test_the_policy_of_every_stage_end_is_kept(
     assert [(float(each.updates), float(each.refits)) for each in kept] == [(3, 0), (7, 1)]
     live = jax.tree.map(lambda leaf: leaf[1], _final_state(job, context))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), kept[1], live))
-    facts = checkpoint.read_meta(context.run.policy_path(cell, 0))
+    facts = checkpoint.read_meta(context.run.files(cell).policy_path(0))
     assert facts == {"stage": 0, "updates": 3, "env_steps": 3 * 24}
     with pytest.raises(UserError, match=r"no policy of the end of stage 2 \(there are: 0, 1\)"):
         suite.training.stored_policies.kept_policy(context.run, cell, 2)
-    path = context.run.policy_path(cell, 0)
+    path = context.run.files(cell).policy_path(0)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"policy-0\.npz is damaged"):
         suite.training.stored_policies.kept_policy(context.run, cell, 0)
@@ -314,12 +314,12 @@ def test_files_lost_after_the_checkpoint_are_written_when_it_is_restored(
     monkeypatch.setattr(checkpoint, "save", die_after_the_last)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, broken)
-    status = broken.run.read_status(job.cells[0])
+    status = broken.run.files(job.cells[0]).read_status()
     assert status is not None and status.state == "running"
     monkeypatch.setattr(checkpoint, "save", save)
     run_job(job, broken)
     for cell in job.cells:
-        status = broken.run.read_status(cell)
+        status = broken.run.files(cell).read_status()
         assert status is not None and status.state == "done"
         assert _without_times(whole.run, cell) == _without_times(broken.run, cell)
         for name in ("states.npz", "policy-0.npz", "policy-1.npz"):
@@ -424,14 +424,14 @@ def test_a_diverged_seed_is_frozen_and_the_others_are_untouched(
     result = run_job(job, poisoned)
     assert 0 < len(result.diverged) < len(seeds)
     for cell in job.cells:
-        status = poisoned.run.read_status(cell)
+        status = poisoned.run.files(cell).read_status()
         assert status is not None
         if cell.seed in result.diverged:
             assert status.state == "diverged" and status.divergence is not None
             assert status.divergence.step == 6 * 24 and "weight" in status.divergence.leaf
-            assert poisoned.run.read_curve(cell)[-1].updates == 4
+            assert poisoned.run.files(cell).read_curve()[-1].updates == 4
             assert (poisoned.run.cell_path(cell) / "last-good.ckpt").exists()
-            assert poisoned.run.kept_stages(cell) == (0,)
+            assert poisoned.run.files(cell).kept_stages() == (0,)
         else:
             assert status.state == "done"
             assert _without_times(clean.run, cell) == _without_times(poisoned.run, cell)
@@ -567,6 +567,6 @@ def test_a_seed_whose_actions_are_no_numbers_has_diverged(
     """Though its state is finite: a frozen decoder, say, may be all that broke."""
     job, context = prepare_unsound(prepare, tmp_path, monkeypatch, "nan")
     assert run_job(job, context).diverged == (0,)
-    status = context.run.read_status(job.cells[0])
+    status = context.run.files(job.cells[0]).read_status()
     assert status is not None and status.divergence is not None
     assert status.divergence.leaf == "actions"

@@ -217,7 +217,7 @@ def test_resuming_is_exact_across_the_choice(
     monkeypatch.setattr(suite.training.job.interrupt, "requested", lambda: next(calls) in stopping)
     stops = []
     while run_job(job, broken).interrupted:
-        status = broken.run.read_status(job.cells[0])
+        status = broken.run.files(job.cells[0]).read_status()
         assert status is not None
         stops.append((status.updates, status.ledger.decoder_data_steps))
     assert stops == [(2, 0), (3, 0), (3, STEPS), (3, 2 * STEPS), (3, 2 * STEPS)]
@@ -250,6 +250,6 @@ def test_extra_rollouts_run_past_the_time_limit_from_fresh_environments_if_asked
     state = final_state(job, context)
     assert state.algorithm.longest.tolist() == [longest] * 2
     # Both ways the steps are in the ledger.
-    status = context.run.read_status(job.cells[0])
+    status = context.run.files(job.cells[0]).read_status()
     assert status is not None and status.ledger.decoder_data_steps == 2 * 2 * STEPS
     assert int(state.envs.phase.max()) <= EPISODE

@@ -1,0 +1,337 @@
+"""The files of one cell: what each holds, how it is read, and how several are written as one.
+
+    CELL/run.json      configuration and provenance
+         status.json   how far the cell is
+         curve.csv     one row per evaluation and mode
+         episodes.npz  the return of every evaluation episode
+         states.npz    some observations of the newest evaluation
+         metrics.csv   training metrics, a row per chunk
+         policy-0.npz  what acts at the end of stage 0, and so on
+         digests.json  of all of these (suite/storage/digests.py)
+
+All but the policies are written in batches: what the body of `CellFiles.batch` puts is written
+at its end, in that order, after the digests of all of it. A reader takes nothing on trust, as the
+files may be a stranger's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from suite.common.convert import convert, field_types, from_texts
+from suite.common.errors import UserError
+from suite.configuration.protocol import Mode
+from suite.storage import digests
+from suite.storage.files import (
+    atomic_write,
+    check_inside,
+    json_bytes,
+    keep_copy,
+    make_directory,
+    parse_json,
+    read_bounded,
+)
+from suite.storage.records import Cell, CurveRow, RunRecord, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Record = TypeVar("Record", RunRecord, Status)
+
+MAX_JSON_BYTES = 4 << 20
+MAX_CURVE_BYTES = 16 << 20
+MAX_ARRAY_BYTES = 64 << 20
+"""Bounds on files that are read, far above what runs write: who reads a stranger's directory
+must not run out of memory."""
+
+_MODES = typing.get_args(Mode)
+_MAY_BE_ANYTHING = ("mode", "return_mean", "return_std")
+_LARGEST_COUNT = 2**63 - 1
+_STATES = "states.npz"
+
+
+class Batch:
+    """Files of one cell that are to be written together.
+
+    Attributes:
+        contents: of each file by its name, in the order in which they were put.
+    """
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    def put_run(self, record: RunRecord) -> None:
+        """Replaces run.json."""
+        self.contents["run.json"] = json_bytes(dataclasses.asdict(record))
+
+    def put_status(self, status: Status) -> None:
+        """Replaces status.json."""
+        self.contents["status.json"] = json_bytes(dataclasses.asdict(status))
+
+    def put_curve(self, rows: Sequence[CurveRow]) -> None:
+        """Replaces curve.csv by all rows so far."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(field.name for field in dataclasses.fields(CurveRow))
+        writer.writerows(dataclasses.astuple(row) for row in rows)
+        self.contents["curve.csv"] = text.getvalue().encode()
+
+    def put_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Replaces metrics.csv by the mean training metrics of all chunks so far."""
+        text = io.StringIO(newline="")
+        names = ["env_steps", *sorted({*rows[0]} - {"env_steps"} if rows else ())]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.contents["metrics.csv"] = text.getvalue().encode()
+
+    def put_episodes(self, env_steps: np.ndarray, returns: np.ndarray) -> None:
+        """Replaces episodes.npz.
+
+        Args:
+            env_steps: [P] as in `CurveRow`, one per evaluation.
+            returns: [P, M, E] of every episode; M modes in the order of `algorithms.api.MODES`.
+        """
+        import numpy as np
+
+        file = io.BytesIO()
+        np.savez_compressed(file, env_steps=env_steps, returns=returns)
+        self.contents["episodes.npz"] = file.getvalue()
+
+    def put_states(self, env_steps: int, steps: Sequence[int], obs: np.ndarray) -> None:
+        """Replaces states.npz.
+
+        Args:
+            env_steps: of the evaluation they are from, as in `CurveRow`.
+            steps: [K] of its episodes.
+            obs: [K, G, O] what G noise-free episodes saw at these steps.
+        """
+        import numpy as np
+
+        file = io.BytesIO()
+        np.savez_compressed(
+            file, env_steps=np.int64(env_steps), steps=np.asarray(steps, np.int64), obs=obs
+        )
+        self.contents[_STATES] = file.getvalue()
+
+
+class CellFiles:
+    """Reads and writes the files of one cell.
+
+    Args:
+        run_path: the run directory; no file outside of it is touched.
+        cell: whose files.
+
+    Attributes:
+        path: the cell's directory.
+    """
+
+    def __init__(self, run_path: Path, cell: Cell) -> None:
+        self.path = cell_path(run_path, cell)
+        self._run_path = run_path
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Writes what its body puts, at its end and in that order, digests first.
+
+        Nothing is written if the body fails.
+
+        Raises:
+            UserError: the cell's directory is a link that leads out of the run directory.
+            OSError: a file cannot be written; those after it are then as before.
+        """
+        batch = Batch()
+        yield batch
+        check_inside(self.path, self._run_path)
+        make_directory(self.path)
+        digests.announce(self.path, batch.contents)
+        for name, content in batch.contents.items():
+            atomic_write(self.path / name, content)
+
+    def check_digests(self) -> digests.Verdict:
+        """Compares the files with their digests.
+
+        Raises:
+            UserError: the cell's directory is a link that leads out of the run directory.
+        """
+        check_inside(self.path, self._run_path)
+        return digests.check(self.path)
+
+    def read_run(self) -> RunRecord | None:
+        """Returns run.json, or None for a cell that was never started.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return self._read_record("run.json", RunRecord)
+
+    def read_status(self) -> Status | None:
+        """Returns status.json, or None where there is none yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return self._read_record("status.json", Status)
+
+    def read_curve(self) -> list[CurveRow]:
+        """Returns the rows of curve.csv, none where there is no file yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.path / "curve.csv"
+        if not path.is_file():
+            return []
+        try:
+            reader = self._table(path)
+            rows = list(reader)
+            if reader.fieldnames != list(field_types(CurveRow)):
+                raise ValueError("its columns are not those of a curve")
+            return [_curve_row(row) for row in rows]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise damaged(path, error) from None
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Returns the rows of metrics.csv, none where there is no file yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.path / "metrics.csv"
+        if not path.is_file():
+            return []
+        try:
+            rows = self._table(path)
+            return [{name: float(value) for name, value in row.items()} for row in rows]
+        except (TypeError, ValueError, csv.Error) as error:
+            raise damaged(path, error) from None
+
+    def read_episodes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns what `Batch.put_episodes` took, or None where there is no file yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.path / "episodes.npz"
+        if not path.is_file():
+            return None
+        env_steps, returns = self._arrays(path, "env_steps", "returns")
+        if env_steps.ndim != 1 or len(returns) != len(env_steps):
+            raise damaged(path, ValueError("its arrays do not fit each other"))
+        return env_steps, returns
+
+    def read_states(self) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """Returns what `Batch.put_states` took, or None in a run of an older version.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        import numpy as np
+
+        path = self.path / _STATES
+        if not path.is_file():
+            return None
+        env_steps, steps, obs = self._arrays(path, "env_steps", "steps", "obs")
+        fits = obs.ndim == 3 and env_steps.ndim == 0 and steps.shape == obs.shape[:1]
+        if not fits or not np.isfinite(obs).all():
+            raise damaged(path, ValueError("its arrays do not fit each other, or are not finite"))
+        return int(env_steps), steps, obs
+
+    def policy_path(self, stage: int) -> Path:
+        """Returns the file of the policy that the cell had at the end of a stage."""
+        return self.path / f"policy-{stage}.npz"
+
+    def kept_stages(self) -> tuple[int, ...]:
+        """Returns the stages whose policy was kept, in order; runs of older versions kept none."""
+        names = (path.stem.removeprefix("policy-") for path in self.path.glob("policy-*.npz"))
+        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+    def keep_checkpoint(self, checkpoint: Path) -> None:
+        """Copies a job's checkpoint to the cell as `last-good.ckpt`, before it diverged."""
+        keep_copy(checkpoint, self.path / "last-good.ckpt")
+
+    def _content(self, path: Path, max_bytes: int) -> bytes:
+        """Reads a file of the cell; raises ValueError if it cannot be one that a run wrote."""
+        check_inside(path, self._run_path)
+        return read_bounded(path, max_bytes)
+
+    def _table(self, path: Path) -> csv.DictReader[str]:
+        text = self._content(path, MAX_CURVE_BYTES).decode("utf-8-sig")
+        return csv.DictReader(io.StringIO(text, newline=""), strict=True)
+
+    def _arrays(self, path: Path, *names: str) -> tuple[np.ndarray, ...]:
+        """Reads arrays of numbers; raises UserError where the file is damaged."""
+        from suite.storage.archives import open_archive
+
+        try:
+            content = io.BytesIO(self._content(path, MAX_ARRAY_BYTES))
+            with open_archive(content, MAX_ARRAY_BYTES) as archive:
+                arrays = tuple(archive[name] for name in names)
+            if any(array.dtype.kind not in "fiu" for array in arrays):
+                raise ValueError("an array does not hold numbers")
+            return arrays
+        except (OSError, UserError):
+            raise
+        except Exception as error:  # a damaged archive fails in zipfile, zlib or numpy
+            raise damaged(path, error) from None
+
+    def _read_record(self, name: str, kind: type[Record]) -> Record | None:
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            check_inside(path, self._run_path)
+            return convert(kind, read_table(path))
+        except (TypeError, ValueError) as error:
+            raise damaged(path, error) from None
+
+
+def cell_path(run_path: Path, cell: Cell) -> Path:
+    """Returns the directory of one cell."""
+    return run_path / cell.task / cell.algorithm / f"seed-{cell.seed:03d}"
+
+
+def read_table(path: Path) -> dict[str, object]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        UserError: it does not, or is too large or too deep to be a run's.
+    """
+    try:
+        data = parse_json(read_bounded(path, MAX_JSON_BYTES))
+    except ValueError as error:
+        raise damaged(path, error) from None
+    if not isinstance(data, dict):
+        raise damaged(path, ValueError("not an object"))
+    return data
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """Returns the error for a file of a run that holds nonsense, with what is to be done."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    other = (
+        "it, and its states are played again"
+        if path.name == _STATES
+        else "the cell's directory, which the job's checkpoint brings back; to train it afresh "
+        "delete that checkpoint and the directories of all the job's seeds"
+    )
+    return UserError(f"{path} is damaged ({reason}); restore it, or delete {other}")
+
+
+def _curve_row(row: Mapping[str, str]) -> CurveRow:
+    if None in row:
+        raise ValueError("a line has too many columns")
+    found = from_texts(CurveRow, row)
+    if found.mode not in _MODES:
+        raise ValueError(f"{found.mode[:20]!r} is no evaluation mode")
+    for name, value in vars(found).items():
+        if name not in _MAY_BE_ANYTHING and not 0 <= value <= _LARGEST_COUNT:
+            raise ValueError(f"{name} = {str(value)[:20]} is out of range")
+    return found
