@@ -30,7 +30,7 @@ from reports.analysis.bootstrap import (
 from reports.analysis.claims import permutation_test, reachable, sizes_of
 from reports.figures.ablation import ablation_curves
 from reports.figures.drawing import render
-from reports.runs.results import display_name
+from reports.runs.names import display_name
 from reports.tables.cells import estimate_entry, make_table, p_value_entry
 from reports.tables.table import Entry, Table, to_markdown
 from reports.writing.report import Request

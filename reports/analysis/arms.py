@@ -19,14 +19,8 @@ from reports.analysis.bootstrap import Estimate, holm
 from reports.analysis.comparison import Analysis
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.loading import load_results
-from reports.runs.results import (
-    Finding,
-    Results,
-    Run,
-    algorithm_order,
-    display_name,
-    method_of,
-)
+from reports.runs.names import algorithm_order, display_name, method_of
+from reports.runs.results import Finding, Results, Run
 from reports.tables.cells import (
     interval_rule,
     make_table,

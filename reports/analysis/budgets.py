@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
-from reports.analysis.captions import ENDINGS
 from reports.analysis.scores import ScorePolicy
-from reports.audit.agreement import Check, listed, run_name
-from reports.runs.results import Results, Run, RunState
-
-NAME = "equal steps"
-"""Of the audit's check."""
+from reports.runs.names import listed
+from reports.runs.results import ENDINGS, Results, Run, RunState, run_name
 
 
-def steps_check(results: Results) -> Check:
-    """Every run took the budget, to the step, but for those that diverged before its end.
+def judge_steps(results: Results) -> tuple[Literal["ok", "failed", "warning"], str]:
+    """Judges whether every run took the budget, to the step, but for those that diverged before.
 
     What is unfinished has taken another number of steps, and what a damaged run has taken is
     not known: neither makes a comparison unfair by itself, but nobody may call them equal.
+
+    Returns:
+        The verdict, and one sentence with the reasons.
     """
     budget, done = results.budget, _in_state(results, "done")
     taken = {run_name(run): run.status.ledger.env_steps for run in done if run.status}
@@ -28,16 +28,15 @@ def steps_check(results: Results) -> Check:
     ]
     if wrong:
         text = f"the budget is {budget:,} environment steps, but {listed(wrong, '; ')}"
-        return Check(NAME, "failed", text)
+        return "failed", text
     stopped = _stopped(results, "diverged", "running", "damaged")
     if not taken:
-        text = ", ".join(["no run is finished, so none can be judged", *stopped])
-        return Check(NAME, "warning", text)
+        return "warning", ", ".join(["no run is finished, so none can be judged", *stopped])
     text = f"{budget:,} environment steps in each of {len(taken)} finished runs, by their ledgers"
     unknown = _stopped(results, "running", "damaged")
     if unknown:
-        return Check(NAME, "warning", f"{text}; not judged: {', '.join(unknown)}")
-    return Check(NAME, "ok", "; ".join([text, *stopped]))
+        return "warning", f"{text}; not judged: {', '.join(unknown)}"
+    return "ok", "; ".join([text, *stopped])
 
 
 def equal_budgets(results: Results) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from reports.analysis.bootstrap import CONFIDENCE
 from reports.analysis.comparison import Analysis
 from reports.runs.bounds import Bounds
-from reports.runs.results import RunState, display_name
+from reports.runs.names import display_name
+from reports.runs.results import RunState
 
 ENDINGS: Mapping[RunState, str] = {
     "diverged": "diverged",

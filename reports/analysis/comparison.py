@@ -26,7 +26,8 @@ from reports.analysis.scores import (
     task_scores,
     time_to_threshold,
 )
-from reports.runs.results import Results, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results
 from suite.common.claim_floor import (
     LEVEL,
     Shortage,

@@ -10,29 +10,22 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from reports.analysis.budgets import steps_check
+from reports.analysis.budgets import judge_steps
 from reports.audit.agreement import (
     Check,
     Word,
     agreement,
     from_findings,
     groups_of,
-    listed,
     minorities,
     of_starts,
-    run_name,
 )
 from reports.runs.cross_checks import different_models
 from reports.runs.merging import effective_flags
-from reports.runs.results import (
-    FindingKind,
-    Results,
-    Run,
-    display_name,
-    method_of,
-)
-from reports.tables.cells import plain
+from reports.runs.names import Label, display_name, listed
+from reports.runs.results import FindingKind, Results, Run, run_name
 from suite.common.errors import UserError
+from suite.common.formatting import plain
 from suite.configuration.protocol import Protocol
 
 UNFINISHED = "finished"
@@ -71,7 +64,7 @@ def audit(results: Results, varied: Collection[str] = ()) -> tuple[Check, ...]:
         _repeated(results),
         _finished(results),
         _first_tries(results),
-        steps_check(results),
+        Check("equal steps", *judge_steps(results)),
         _protocol(results),
         *_protocol_checks(results, varied),
         _episodes(results),
@@ -464,7 +457,7 @@ def _parameters(results: Results) -> Check:
 def _tuning(results: Results) -> Check:
     """Shows how many configurations each algorithm's values were chosen from."""
     name, tuning = "tuning effort", results.protocol.tuning
-    bases = dict.fromkeys(map(method_of, results.algorithms))
+    bases = dict.fromkeys(label.method for label in results.algorithms)
     known = {base: plain(tuning[base]) for base in bases if base in tuning}
     if not known:
         return Check(name, "not recorded", "the protocol does not tell how values were found")

@@ -20,7 +20,7 @@ from reports.figures.drawing import (
 )
 from reports.figures.labels import fold
 from reports.figures.palette import Style, algorithm_styles
-from reports.runs.results import display_name
+from reports.runs.names import display_name
 
 _PANEL_WIDTH = 2.85
 """Inches of the panels of one task and of two."""

@@ -49,7 +49,8 @@ from reports.figures.labels import (
     text_width,
 )
 from reports.figures.palette import Style
-from reports.runs.results import Results, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results
 
 PAIRS_PER_FIGURE = 100
 """Most pairs in one figure: about as many as a tall page holds."""
@@ -332,7 +333,7 @@ def _ablations(analysis: Analysis) -> list[Figure]:
     """Returns a figure for each algorithm that ran with several settings."""
     variants: dict[str, list[str]] = {}
     for label in analysis.results.algorithms:
-        variants.setdefault(label.partition(" [")[0], []).append(label)
+        variants.setdefault(label.method, []).append(label)
     return [
         dataclasses.replace(
             _final_returns(analysis, labels),

@@ -24,7 +24,8 @@ from matplotlib.lines import Line2D
 from reports.analysis.bootstrap import Band, Estimate
 from reports.figures.labels import FONT, fold, text_width
 from reports.figures.palette import Style, algorithm_styles
-from reports.runs.results import Results, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results
 
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)

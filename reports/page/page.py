@@ -33,12 +33,8 @@ from reports.audit.audit import failed
 from reports.audit.checks import UNFINISHED, audit
 from reports.figures.drawing import INK, Figure
 from reports.figures.palette import algorithm_styles
-from reports.runs.results import (
-    FindingKind,
-    Results,
-    Run,
-    display_name,
-)
+from reports.runs.names import display_name
+from reports.runs.results import FindingKind, Results, Run
 from reports.tables.table import Entry, Table
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {

@@ -11,7 +11,8 @@ import numpy as np
 from reports.analysis.bootstrap import Estimate
 from reports.analysis.captions import ENDINGS, n_runs, unscored_text
 from reports.analysis.comparison import Analysis
-from reports.runs.results import Results, Run, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results, Run
 from reports.tables.table import Entry, Table
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from reports.analysis.budgets import equal_budgets
 from reports.analysis.captions import score_words, unscored_text
 from reports.analysis.comparison import Analysis
-from reports.runs.results import Results, Run, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results, Run
 from reports.tables.cells import (
     count_entry,
     endings,

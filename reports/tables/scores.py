@@ -9,8 +9,8 @@ from reports.analysis.bootstrap import METRICS, Estimate
 from reports.analysis.captions import shortage_text
 from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.scores import REDUCTIONS, Reduction, median_time
+from reports.runs.names import display_name
 from reports.runs.published import Reference
-from reports.runs.results import display_name
 from reports.tables.cells import (
     estimate_entry,
     final_return,

@@ -9,7 +9,8 @@ import numpy as np
 
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import CountedRun, whole_curve
-from reports.runs.results import Results, display_name, method_of
+from reports.runs.names import Label, display_name
+from reports.runs.results import Results
 from reports.tables.cells import (
     count_entry,
     endings,
@@ -79,7 +80,7 @@ def _variants(results: Results) -> dict[str, frozenset[str]]:
     """Returns labels of variants with the hyper-parameters in which they differ from the base."""
     variants = {}
     for algorithm in results.algorithms:
-        base = method_of(algorithm)
+        base = Label(algorithm).method
         if base != algorithm and base in results.algorithms:
             mine, theirs = settings_of(results, algorithm), settings_of(results, base)
             fields = {*mine, *theirs}
@@ -96,7 +97,7 @@ def _variant_table(
     rows = []
     shown: set[str] = set()
     for algorithm in chosen:
-        origin = base or method_of(algorithm)
+        origin = base or Label(algorithm).method
         for each in (origin, algorithm):
             if each in results.algorithms and each not in shown:
                 shown.add(each)

@@ -36,7 +36,7 @@ from reports.figures.drawing import (
     render,
 )
 from reports.figures.palette import algorithm_styles
-from reports.runs.results import algorithm_order, display_name
+from reports.runs.names import algorithm_order, display_name
 from reports.tables.all_tables import write_tables
 from reports.tables.table import Entry, Table, number
 from suite.storage.action_samples import ActionSamples, PolicyActions

@@ -14,15 +14,15 @@ from reports.analysis.bootstrap import REPETITIONS
 from reports.analysis.claims import MAX_SEEDS
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
-from reports.audit.agreement import listed
 from reports.figures.comparison import make_figures
 from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import render
 from reports.page.page import render_page, stamp
 from reports.runs.choice import EVERYTHING, Choice
+from reports.runs.names import display_name, listed
 from reports.runs.opening import Opened, lone_ablation, open_stored
 from reports.runs.published import Reference, load_reference
-from reports.runs.results import Results, display_name
+from reports.runs.results import Results
 from reports.tables.all_tables import build_tables
 from reports.tables.runs import failures
 from reports.tables.scores import aggregates, final_returns, pairwise

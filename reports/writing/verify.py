@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reports.analysis.scores import ScorePolicy
-from reports.audit.agreement import Check, listed
+from reports.audit.agreement import Check
 from reports.runs.choice import Choice
+from reports.runs.names import listed
 from reports.writing.report import PARTS, Request, write_report
 from reports.writing.report_folder import (
     MAX_FILE,

@@ -32,7 +32,7 @@ from reports.figures.drawing import (
 from reports.figures.labels import fold, text_width
 from reports.figures.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.runs.loading import load_results
-from reports.runs.results import METHODS
+from reports.runs.names import METHODS
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
 

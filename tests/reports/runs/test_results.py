@@ -21,7 +21,8 @@ from reports.analysis.scores import (
     time_to_threshold,
 )
 from reports.runs.loading import load_results
-from reports.runs.results import Results, algorithm_order, display_name
+from reports.runs.names import algorithm_order, display_name
+from reports.runs.results import Results
 from suite.common.errors import UserError
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory

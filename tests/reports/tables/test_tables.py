@@ -21,8 +21,8 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.scores import ScorePolicy
 from reports.figures.comparison import make_figures
 from reports.runs.loading import load_results
+from reports.runs.names import display_name
 from reports.runs.published import Reference, load_reference
-from reports.runs.results import display_name
 from reports.tables.all_tables import build_tables, write_tables
 from reports.tables.scores import final_returns, pairwise
 from reports.tables.table import (
