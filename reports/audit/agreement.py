@@ -11,6 +11,7 @@ from reports.runs.results import FindingKind, Results, Run, run_name
 
 Word = Literal["ok", "failed", "warning", "not recorded"]
 
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """One question of an audit.

@@ -22,7 +22,7 @@ from reports.audit.agreement import (
 )
 from reports.runs.cross_checks import different_models
 from reports.runs.merging import effective_flags
-from reports.runs.names import Label, display_name, listed
+from reports.runs.names import display_name, listed
 from reports.runs.results import FindingKind, Results, Run, run_name
 from suite.common.errors import UserError
 from suite.common.formatting import plain

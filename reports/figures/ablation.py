@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from reports.analysis.arms import Arms
-from reports.analysis.captions import band_text, mode_text, run_counts
+from reports.analysis.sentences import band_text, mode_text, run_counts
 from reports.figures.comparison import one_axis, return_limits
 from reports.figures.drawing import (
     FULL_WIDTH,
@@ -59,7 +59,7 @@ def _draw_panel(axes: Axes, arms: Arms, method: str, task: str, styles: dict[str
     for arm in arms.ablation.arms:
         label = arms.label(method, arm)
         if arms.has_runs(label, task):
-            band = arms.analysis.learning_curve(label, task)
+            band = arms.analysis.estimates.learning_curve(label, task)
             if band is not None:
                 draw_band(axes, band, styles[arm.name])
     axes.set_title(fold(f"{display_name(method)}, {task}", 8, _PANEL_WIDTH * 72))

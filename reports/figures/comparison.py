@@ -13,7 +13,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, Locator, MaxNLocator, MultipleLocator
 
 from reports.analysis.bootstrap import METRICS
-from reports.analysis.captions import (
+from reports.analysis.comparison import Analysis
+from reports.analysis.differences import Pair
+from reports.analysis.scores import run_curve
+from reports.analysis.sentences import (
     band_text,
     interval_text,
     left_out_text,
@@ -23,8 +26,6 @@ from reports.analysis.captions import (
     shortage_text,
     task_count,
 )
-from reports.analysis.comparison import Analysis, Pair
-from reports.analysis.scores import run_curve
 from reports.figures.cost import sample_efficiency, trade_off
 from reports.figures.drawing import (
     COLUMN_WIDTH,
@@ -68,7 +69,7 @@ def make_figures(analysis: Analysis) -> list[Figure]:
     if analysis.algorithms:
         figures += [_aggregates(analysis), _profiles(analysis)]
         figures += [sample_efficiency(analysis), trade_off(analysis)]
-    if analysis.pairs:
+    if analysis.differences.pairs:
         figures += _comparisons(analysis)
     return figures + _ablations(analysis)
 
@@ -79,7 +80,7 @@ def make_figures(analysis: Analysis) -> list[Figure]:
 def _learning_curves(analysis: Analysis) -> Figure:
     def draw_task(axes: Axes, task: str) -> None:
         for algorithm, style in styles_of(analysis.results).items():
-            band = analysis.learning_curve(algorithm, task)
+            band = analysis.estimates.learning_curve(algorithm, task)
             if band is not None:
                 draw_band(axes, band, style)
 
@@ -100,7 +101,7 @@ def _seed_curves(analysis: Analysis) -> Figure:
     def draw_task(axes: Axes, task: str) -> None:
         for algorithm, style in styles_of(analysis.results).items():
             for run in analysis.results.runs_of(algorithm, task):
-                mode = analysis.mode_of(algorithm)
+                mode = analysis.scores.mode_of(algorithm)
                 if mode in run.modes and run.state != "damaged":
                     x, returns = run_curve(run, mode)
                     draw_line(axes, x, returns, style, linewidth=0.7)
@@ -201,11 +202,11 @@ def _final_returns(analysis: Analysis, labels: Sequence[str] = ()) -> Figure:
 
 def _draw_task_scores(analysis: Analysis, axes: Axes, row: int, algorithm: str, task: str) -> None:
     style = styles_of(analysis.results)[algorithm]
-    estimate = analysis.return_estimate(algorithm, task)
+    estimate = analysis.estimates.return_estimate(algorithm, task)
     if estimate is None:
         axes.text(0.02, row, "no run", transform=axes.get_yaxis_transform(), va="center", size=6)
         return
-    returns = analysis.returns_of(algorithm, task)
+    returns = analysis.scores.returns(algorithm, task)
     rows = row + 0.14 * np.linspace(-1, 1, len(returns)) if len(returns) > 1 else [row]
     axes.plot(returns, rows, "o", color=style.colour, markersize=2.5, alpha=0.7, linewidth=0)
     draw_estimate(axes, row, estimate, style, marker="|")
@@ -226,7 +227,7 @@ def _aggregates(analysis: Analysis) -> Figure:
         styles = styles_of(analysis.results)
         for axes, metric in zip(panels, METRICS, strict=True):
             for row, algorithm in enumerate(shown):
-                estimate = analysis.aggregate(algorithm, metric)
+                estimate = analysis.estimates.aggregate(algorithm, metric)
                 draw_estimate(axes, row, estimate, styles[algorithm])
             axes.set_title(metric)
             axes.xaxis.set_major_locator(MaxNLocator(2 if _are_wide(names) else 3))
@@ -246,11 +247,13 @@ def _profiles(analysis: Analysis) -> Figure:
     def draw() -> Canvas:
         canvas, (axes,) = make_canvas(COLUMN_WIDTH, 2.7, 1, 1)
         styles = styles_of(analysis.results)
-        for algorithm, band in analysis.profiles.items():
+        for algorithm, band in analysis.estimates.profiles.items():
             draw_band(axes, band, styles[algorithm], steps=True)
         axes.set(xlim=(-EDGE, 1 + EDGE), ylim=(-EDGE, 1 + EDGE))
         axes.set(xlabel=f"score τ ({score_words(analysis)})", ylabel="share of runs above τ")
-        draw_legend(canvas, {algorithm: styles[algorithm] for algorithm in analysis.profiles}, 3)
+        draw_legend(
+            canvas, {algorithm: styles[algorithm] for algorithm in analysis.estimates.profiles}, 3
+        )
         return canvas
 
     caption = (
@@ -266,11 +269,12 @@ def _profiles(analysis: Analysis) -> Figure:
 
 def _comparisons(analysis: Analysis) -> list[Figure]:
     """Returns one figure, or several where the pairs are too many for one."""
-    count = math.ceil(len(analysis.pairs) / PAIRS_PER_FIGURE)
+    pairs = analysis.differences.pairs
+    count = math.ceil(len(pairs) / PAIRS_PER_FIGURE)
     caption = (
         "Pairwise comparisons X − Y of the final scores. Blue diamonds: significant at a "
         "family-wise level of 5% (permutation tests of the mean within tasks, Holm-corrected over "
-        f"{len(analysis.pairs)} pairs).{shortage_text(analysis)} {run_counts(analysis)} "
+        f"{len(pairs)} pairs).{shortage_text(analysis)} {run_counts(analysis)} "
         f"{interval_text(analysis)}{left_out_text(analysis)}"
     )
     return [
@@ -278,7 +282,7 @@ def _comparisons(analysis: Analysis) -> list[Figure]:
             "comparisons" if count == 1 else f"comparisons-{index + 1}",
             "Pairwise comparisons" + (f", {index + 1} of {count}" if count > 1 else ""),
             caption,
-            functools.partial(_draw_pairs, analysis.pairs, index * PAIRS_PER_FIGURE),
+            functools.partial(_draw_pairs, pairs, index * PAIRS_PER_FIGURE),
         )
         for index in range(count)
     ]

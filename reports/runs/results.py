@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import pandas as pd
@@ -223,6 +223,13 @@ class Results:
         if not filled:
             return pd.DataFrame(columns=columns)
         return pd.concat(filled, ignore_index=True)[columns]
+
+
+def endings(runs: Iterable[Run], missing: int) -> list[str]:
+    """Returns how many runs did not end well: `2 diverged`, `1 missing`."""
+    states = [run.state for run in runs]
+    counts = {words: states.count(state) for state, words in ENDINGS.items()}
+    return [f"{count} {words}" for words, count in {**counts, "missing": missing}.items() if count]
 
 
 def run_name(run: Run) -> str:

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from reports.analysis.budgets import equal_budgets
-from reports.analysis.captions import score_words, unscored_text
 from reports.analysis.comparison import Analysis
+from reports.analysis.sentences import mode_words, score_words, unscored_text
 from reports.runs.names import display_name
 from reports.runs.results import Results, Run
 from reports.tables.cells import (
     count_entry,
-    endings,
+    endings_of,
     make_table,
-    plain,
     run_groups,
     settings_of,
     text_entries,
 )
 from reports.tables.table import Entry, Table, number
+from suite.common.formatting import plain
 from suite.storage.records import Configuration
 
 NOT_RECORDED = "not recorded"
@@ -75,7 +75,7 @@ def ledger(results: Results) -> Table:
         found = [run for run in group if run.status and run.state != "damaged"]
         ids = tuple(run.run_id for run in found)
         ledgers = [run.status.ledger for run in found if run.status]
-        failed = endings(results, algorithm, task)
+        failed = endings_of(results, algorithm, task)
         purposes = ("train_steps", "warmup_steps", "decoder_data_steps", "env_steps", "eval_steps")
         counts = [_common([getattr(each, name) for each in ledgers], ids) for name in purposes]
         count, equal = count_entry(len(found), failed, ids), Entry(_equal(found, results.budget))
@@ -95,7 +95,7 @@ def cost(results: Results) -> Table:
     rows = []
     for algorithm, task, group in run_groups(results):
         whole = [run for run in group if run.state == "done" and len(run.curve)]
-        failed = endings(results, algorithm, task)
+        failed = endings_of(results, algorithm, task)
         count = count_entry(len(whole), failed, tuple(run.run_id for run in whole))
         measured = _measured(whole) if whole else [Entry("")] * len(_MEASURED)
         cells = [*measured, *_configured(group)]
@@ -156,7 +156,7 @@ def runs(analysis: Analysis) -> Table:
     """Every run with its id and its scores."""
     rows = []
     for run in analysis.results.runs:
-        curve = run.mode_curve(analysis.mode_of(run.algorithm))["return_mean"]
+        curve = run.mode_curve(analysis.scores.mode_of(run.algorithm))["return_mean"]
         last = number(float(curve.iloc[-1]) if len(curve) else None, 1, (run.run_id,))
         best = number(float(curve.max()) if len(curve) else None, 1, (run.run_id,))
         steps = number(run.status.ledger.env_steps if run.status else None, 0)
@@ -166,7 +166,7 @@ def runs(analysis: Analysis) -> Table:
     header = ("method", "task", "seed", "state", "steps", "last", "best", "run id", "directory")
     note = (
         "Returns of the last and the best evaluation that are stored, whatever a run counts as; "
-        f"mode {analysis.mode_text}."
+        f"mode {mode_words(analysis)}."
     )
     return make_table("runs", "Runs", header, rows, note)
 
@@ -175,7 +175,7 @@ def _evaluation_rule(analysis: Analysis) -> str:
     protocol = analysis.results.protocol
     return (
         f"{protocol.eval_episodes} episodes every {protocol.eval_interval} updates from common "
-        f"start states, mode {analysis.mode_text}"
+        f"start states, mode {mode_words(analysis)}"
     )
 
 
@@ -185,7 +185,7 @@ def _counted(analysis: Analysis) -> int:
         run_id
         for algorithm in results.algorithms
         for task in results.tasks
-        for run_id in analysis.scores_of(algorithm, task).run_ids
+        for run_id in analysis.scores.of(algorithm, task).run_ids
     ]
     return sum(run_id != "missing" for run_id in ids)
 

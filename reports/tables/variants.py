@@ -9,16 +9,15 @@ import numpy as np
 
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import CountedRun, whole_curve
+from reports.analysis.sentences import interval_rule, score_rule
 from reports.runs.names import Label, display_name
 from reports.runs.results import Results
 from reports.tables.cells import (
     count_entry,
-    endings,
+    endings_of,
     estimate_entry,
     final_return,
-    interval_rule,
     make_table,
-    score_rule,
     settings_of,
     spread,
 )
@@ -59,11 +58,11 @@ def stages(analysis: Analysis) -> Table:
     rows = []
     for algorithm in results.algorithms:
         for task in results.tasks:
-            counted = analysis.counted(algorithm, task)
+            counted = analysis.scores.counted(algorithm, task)
             ends = _stage_ends(results, task, counted)
             if len(ends) > 1:
                 ids = tuple(each.run_id for each in counted)
-                count = count_entry(len(counted), endings(results, algorithm, task), ids)
+                count = count_entry(len(counted), endings_of(results, algorithm, task), ids)
                 cells = [spread(values, ids) for values in ends]
                 rows.append([Entry(display_name(algorithm)), Entry(task), count, *cells])
     width = max((len(row) for row in rows), default=3)
@@ -76,11 +75,11 @@ def stages(analysis: Analysis) -> Table:
     return make_table("stages", "Return after each stage", header, filled, note)
 
 
-def _variants(results: Results) -> dict[str, frozenset[str]]:
+def _variants(results: Results) -> dict[Label, frozenset[str]]:
     """Returns labels of variants with the hyper-parameters in which they differ from the base."""
     variants = {}
     for algorithm in results.algorithms:
-        base = Label(algorithm).method
+        base = algorithm.method
         if base != algorithm and base in results.algorithms:
             mine, theirs = settings_of(results, algorithm), settings_of(results, base)
             fields = {*mine, *theirs}
@@ -102,9 +101,9 @@ def _variant_table(
             if each in results.algorithms and each not in shown:
                 shown.add(each)
                 varied = each != origin and origin in results.algorithms
-                difference = analysis.difference(each, origin) if varied else None
+                difference = analysis.differences.iqm(each, origin) if varied else None
                 cells = [final_return(analysis, each, task) for task in results.tasks]
-                shown_name = Entry(display_name(each), None, analysis.run_ids(each))
+                shown_name = Entry(display_name(each), None, analysis.scores.run_ids(each))
                 rows.append((shown_name, *cells, estimate_entry(difference)))
     note = (
         "Final return, mean ± sample standard deviation; IQM score less that of the method "

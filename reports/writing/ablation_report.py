@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.analysis.arms import (
-    Arms,
-    ablation_tables,
-    headline,
-    scope,
-)
+from reports.analysis.arms import Arms
+from reports.analysis.sentences import arms_headline, scope
 from reports.figures.ablation import ablation_curves
 from reports.figures.comparison import make_figures
 from reports.figures.drawing import Figure
 from reports.page.page import stamp
 from reports.tables.all_tables import build_tables
+from reports.tables.arms import ablation_tables
 from reports.tables.runs import (
     cost,
     failures,
@@ -53,7 +50,7 @@ def every_figure(arms: Arms) -> list[Figure]:
 def page_words(arms: Arms) -> dict[str, Any]:
     """Returns what the page says of an ablation in place of a comparison's words."""
     varied = arms.ablation.varied_protocol_fields
-    return {"headline": headline(arms), "scope": scope(arms.ablation), "varied": varied}
+    return {"headline": arms_headline(arms), "scope": scope(arms.ablation), "varied": varied}
 
 
 def ablation_summary(arms: Arms) -> str:
@@ -62,4 +59,4 @@ def ablation_summary(arms: Arms) -> str:
     analysis, varied = arms.analysis, ablation.varied_protocol_fields
     verdict = stamp(analysis.results, scope(ablation), varied, analysis.policy)
     table = to_text(ablation_tables(arms)[0])
-    return f"{verdict.word} {verdict.text}\n{headline(arms)}\n\n{table}".rstrip()
+    return f"{verdict.word} {verdict.text}\n{arms_headline(arms)}\n\n{table}".rstrip()

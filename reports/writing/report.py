@@ -14,6 +14,7 @@ from reports.analysis.bootstrap import REPETITIONS
 from reports.analysis.claims import MAX_SEEDS
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
+from reports.analysis.sentences import headline
 from reports.figures.comparison import make_figures
 from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import render
@@ -242,7 +243,7 @@ def _left(others: Sequence[str], out: Path) -> str:
 def summary(analysis: Analysis) -> str:
     """Returns whether the runs may be compared, and the answer, in two lines."""
     verdict = stamp(analysis.results, policy=analysis.policy)
-    return f"{verdict.word} {verdict.text}\n{analysis.headline()}"
+    return f"{verdict.word} {verdict.text}\n{headline(analysis)}"
 
 
 def comparison_text(request: Request) -> str:
@@ -295,9 +296,9 @@ def power_rows(request: Request, delta: float, power: float) -> list[PowerRow]:
             "second": display_name(second),
             "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
             "seeds": found.seeds_needed(power),
-            "stored": min(analysis.runs_per_task(each)[0] for each in (first, second)),
+            "stored": min(analysis.scores.runs_per_task(each)[0] for each in (first, second)),
         }
-        for (first, second), found in analysis.powers(delta).items()
+        for (first, second), found in analysis.differences.powers(delta).items()
     ]
 
 

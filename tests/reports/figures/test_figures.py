@@ -212,7 +212,8 @@ def test_rows_of_long_names_are_whole_and_distinct(tmp_path: Path) -> None:
 
 def test_many_pairs_fill_several_figures(run: RunDirectory) -> None:
     analysis = Analysis(load_results([run.path]), repetitions=REPETITIONS)
-    vars(analysis)["pairs"] = analysis.pairs * (PAIRS_PER_FIGURE + 1)
+    pairs = analysis.differences.pairs
+    vars(analysis.differences)["pairs"] = pairs * (PAIRS_PER_FIGURE + 1)
     figures = {figure.name: figure for figure in make_figures(analysis)}
     rows = [len(figures[f"comparisons-{i}"].draw().axes[0].get_yticks()) for i in (1, 2)]
     assert rows == [PAIRS_PER_FIGURE, 1]
