@@ -28,11 +28,11 @@ from reports.analysis.bootstrap import (
     iqm,
 )
 from reports.analysis.claims import permutation_test, reachable, sizes_of
-from reports.figures.ablation import ablation_curves
+from reports.figures.arms import ablation_curves
 from reports.figures.drawing import render
 from reports.runs.names import display_name
 from reports.tables.arms import ablation_tables
-from reports.tables.cells import estimate_entry, make_table, p_value_entry
+from reports.tables.entries import estimate_entry, make_table, p_value_entry
 from reports.tables.table import Entry, Table, to_markdown
 from reports.writing.report import Request
 from suite.common.claim_floor import seeds_to_tell

@@ -20,13 +20,7 @@ import numpy as np
 from reports.analysis.bootstrap import holm
 from reports.analysis.point_estimates import Scores
 from reports.runs.remembered import remembered
-from suite.common.claim_floor import (
-    ENUMERATED,
-    LEVEL,
-    Sizes,
-    arrangements,
-    smallest_p,
-)
+from suite.common.claim_floor import ENUMERATED, LEVEL, Sizes, arrangements, smallest_p
 
 MAX_SEEDS = 100
 """Most seeds that are considered."""

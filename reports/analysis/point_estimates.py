@@ -8,9 +8,9 @@ not, each function says how it is given to rliable all the same; the numbers are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
-from rliable import metrics
 
 Scores = Sequence[np.ndarray]
 """One array [N] a task, of N runs each."""
@@ -18,23 +18,23 @@ Scores = Sequence[np.ndarray]
 
 def iqm(scores: Scores) -> float:
     """Returns the interquartile mean of all scores together, however many a task has."""
-    return float(metrics.aggregate_iqm(np.concatenate(scores)))
+    return float(_metrics().aggregate_iqm(np.concatenate(scores)))
 
 
 def mean(scores: Scores) -> float:
     """Returns the mean over tasks of the means over runs."""
-    return float(metrics.aggregate_mean(_matrix(scores)))
+    return float(_metrics().aggregate_mean(_matrix(scores)))
 
 
 def median(scores: Scores) -> float:
     """Returns the median over tasks of the means over runs."""
-    return float(metrics.aggregate_median(_matrix(scores)))
+    return float(_metrics().aggregate_median(_matrix(scores)))
 
 
 def optimality_gap(scores: Scores) -> float:
     """Returns by how much scores fall short of 1 on average, tasks weighing equally."""
     capped = [np.minimum(task, 1.0) for task in scores]  # before a mean could hide what is above
-    return float(metrics.aggregate_optimality_gap(_matrix(capped)))
+    return float(_metrics().aggregate_optimality_gap(_matrix(capped)))
 
 
 def probability_of_improvement(x: Scores, y: Scores) -> float:
@@ -44,10 +44,20 @@ def probability_of_improvement(x: Scores, y: Scores) -> float:
     """
     with np.errstate(all="ignore"):  # of a p-value beside it, which nobody reads
         tasks = [
-            metrics.probability_of_improvement(task_x[:, None], task_y[:, None])
+            _metrics().probability_of_improvement(task_x[:, None], task_y[:, None])
             for task_x, task_y in zip(x, y, strict=True)
         ]
     return float(np.mean(tasks))
+
+
+def _metrics() -> ModuleType:
+    """Returns rliable's metrics, imported when first asked for.
+
+    SciPy's statistics, which come along, take half a second: for who estimates nothing too long.
+    """
+    from rliable import metrics
+
+    return metrics
 
 
 def _matrix(scores: Scores) -> np.ndarray:

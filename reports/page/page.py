@@ -24,12 +24,7 @@ import numpy as np
 from reports.analysis import sentences
 from reports.analysis.budgets import equal_budgets, ranks_unequal
 from reports.analysis.comparison import Analysis
-from reports.analysis.scores import (
-    DEFAULT_POLICY,
-    ScorePolicy,
-    run_curve,
-    seconds_at,
-)
+from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy, run_curve, seconds_at
 from reports.audit.audit import failed
 from reports.audit.checks import UNFINISHED, audit
 from reports.figures.drawing import INK, Figure

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -192,6 +192,25 @@ class Results:
             if run.state != "damaged":
                 found.setdefault(run.task, set()).add(bounds_of(run.configuration))
         return {task: each.pop() if len(each) == 1 else UNKNOWN for task, each in found.items()}
+
+    def groups(self) -> Iterator[tuple[Label, str, list[Run]]]:
+        """Yields every algorithm and task that has runs, with them."""
+        for algorithm in self.algorithms:
+            for task in self.tasks:
+                group = self.runs_of(algorithm, task)
+                if group:
+                    yield algorithm, task, group
+
+    def settings_of(self, algorithm: str) -> Mapping[str, Any]:
+        """Returns the hyper-parameters of an algorithm's first run that is not damaged, if any."""
+        mine = [run for run in self.runs if run.algorithm == algorithm and run.configuration]
+        mine.sort(key=lambda run: run.state == "damaged")
+        return mine[0].configuration.hyperparameters if mine and mine[0].configuration else {}
+
+    def endings(self, algorithm: str, task: str) -> list[str]:
+        """Returns how many runs of an algorithm on a task did not end well, see `endings`."""
+        missing = len(self.missing_seeds(algorithm, task))
+        return endings(self.runs_of(algorithm, task), missing)
 
     def missing_seeds(self, algorithm: str, task: str) -> list[int]:
         """Returns the seeds that were to be run of an algorithm on a task and are not there."""

@@ -11,13 +11,7 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.sentences import interval_rule, score_rule
 from reports.runs.names import display_name
 from reports.runs.results import endings
-from reports.tables.cells import (
-    counted_return,
-    make_table,
-    p_value_entry,
-    spread,
-    text_entries,
-)
+from reports.tables.entries import counted_return, make_table, p_value_entry, spread, text_entries
 from reports.tables.table import Entry, Table, number
 from suite.common.errors import UserError
 from suite.common.formatting import typed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.runs.names import Label, display_name
 from reports.runs.results import Results
-from reports.tables.cells import make_table, settings_of, text_entries
+from reports.tables.entries import make_table, text_entries
 from reports.tables.table import Table
 from suite.catalog.deviations import (
     COMPARED,
@@ -60,7 +60,7 @@ def _here(results: Results, labels: Sequence[Label], field: str) -> str:
 
 
 def _value(results: Results, label: Label, field: str) -> str:
-    settings = {label.method: completed(settings_of(results, label))}
+    settings = {label.method: completed(results.settings_of(label))}
     try:
         return formatting.shown(Resolved(results.protocol, settings).value(label.method, field))
     except KeyError:

@@ -13,14 +13,7 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.sentences import mode_words, score_words, unscored_text
 from reports.runs.names import display_name
 from reports.runs.results import Results, Run
-from reports.tables.cells import (
-    count_entry,
-    endings_of,
-    make_table,
-    run_groups,
-    settings_of,
-    text_entries,
-)
+from reports.tables.entries import count_entry, make_table, text_entries
 from reports.tables.table import Entry, Table, number
 from suite.common.formatting import plain
 from suite.storage.records import Configuration
@@ -71,11 +64,11 @@ def comparability(analysis: Analysis) -> Table:
 def ledger(results: Results) -> Table:
     """Environment steps by purpose, and whether they are the budget."""
     rows = []
-    for algorithm, task, group in run_groups(results):
+    for algorithm, task, group in results.groups():
         found = [run for run in group if run.status and run.state != "damaged"]
         ids = tuple(run.run_id for run in found)
         ledgers = [run.status.ledger for run in found if run.status]
-        failed = endings_of(results, algorithm, task)
+        failed = results.endings(algorithm, task)
         purposes = ("train_steps", "warmup_steps", "decoder_data_steps", "env_steps", "eval_steps")
         counts = [_common([getattr(each, name) for each in ledgers], ids) for name in purposes]
         count, equal = count_entry(len(found), failed, ids), Entry(_equal(found, results.budget))
@@ -93,9 +86,9 @@ def ledger(results: Results) -> Table:
 def cost(results: Results) -> Table:
     """Time, speed and size."""
     rows = []
-    for algorithm, task, group in run_groups(results):
+    for algorithm, task, group in results.groups():
         whole = [run for run in group if run.state == "done" and len(run.curve)]
-        failed = endings_of(results, algorithm, task)
+        failed = results.endings(algorithm, task)
         count = count_entry(len(whole), failed, tuple(run.run_id for run in whole))
         measured = _measured(whole) if whole else [Entry("")] * len(_MEASURED)
         cells = [*measured, *_configured(group)]
@@ -123,7 +116,7 @@ def failures(analysis: Analysis) -> Table:
 
 def hyperparameters(results: Results) -> Table:
     """Every hyper-parameter of every algorithm."""
-    settings = {a: settings_of(results, a) for a in results.algorithms}
+    settings = {a: results.settings_of(a) for a in results.algorithms}
     fields = sorted({field for each in settings.values() for field in each})
     rows = [
         (Entry(field), *(Entry(plain(settings[a].get(field, ""))) for a in results.algorithms))

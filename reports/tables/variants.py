@@ -12,15 +12,7 @@ from reports.analysis.scores import CountedRun, whole_curve
 from reports.analysis.sentences import interval_rule, score_rule
 from reports.runs.names import Label, display_name
 from reports.runs.results import Results
-from reports.tables.cells import (
-    count_entry,
-    endings_of,
-    estimate_entry,
-    final_return,
-    make_table,
-    settings_of,
-    spread,
-)
+from reports.tables.entries import count_entry, estimate_entry, final_return, make_table, spread
 from reports.tables.table import Entry, Table
 
 KL_FIELDS = frozenset({"latent_penalty", "later_latent_penalty", "penalty_form"})
@@ -62,7 +54,7 @@ def stages(analysis: Analysis) -> Table:
             ends = _stage_ends(results, task, counted)
             if len(ends) > 1:
                 ids = tuple(each.run_id for each in counted)
-                count = count_entry(len(counted), endings_of(results, algorithm, task), ids)
+                count = count_entry(len(counted), results.endings(algorithm, task), ids)
                 cells = [spread(values, ids) for values in ends]
                 rows.append([Entry(display_name(algorithm)), Entry(task), count, *cells])
     width = max((len(row) for row in rows), default=3)
@@ -81,7 +73,7 @@ def _variants(results: Results) -> dict[Label, frozenset[str]]:
     for algorithm in results.algorithms:
         base = algorithm.method
         if base != algorithm and base in results.algorithms:
-            mine, theirs = settings_of(results, algorithm), settings_of(results, base)
+            mine, theirs = results.settings_of(algorithm), results.settings_of(base)
             fields = {*mine, *theirs}
             changed = {field for field in fields if mine.get(field) != theirs.get(field)}
             variants[algorithm] = frozenset(changed)

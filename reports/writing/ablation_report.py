@@ -6,20 +6,13 @@ from typing import Any
 
 from reports.analysis.arms import Arms
 from reports.analysis.sentences import arms_headline, scope
-from reports.figures.ablation import ablation_curves
-from reports.figures.comparison import make_figures
+from reports.figures.all_figures import make_figures
+from reports.figures.arms import ablation_curves
 from reports.figures.drawing import Figure
 from reports.page.page import stamp
 from reports.tables.all_tables import build_tables
 from reports.tables.arms import ablation_tables
-from reports.tables.runs import (
-    cost,
-    failures,
-    hyperparameters,
-    ledger,
-    machines,
-    runs,
-)
+from reports.tables.runs import cost, failures, hyperparameters, ledger, machines, runs
 from reports.tables.table import Table, to_text
 
 

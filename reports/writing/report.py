@@ -15,7 +15,7 @@ from reports.analysis.claims import MAX_SEEDS
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
 from reports.analysis.sentences import headline
-from reports.figures.comparison import make_figures
+from reports.figures.all_figures import make_figures
 from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import render
 from reports.page.page import render_page, stamp
@@ -29,20 +29,9 @@ from reports.tables.runs import failures
 from reports.tables.scores import aggregates, final_returns, pairwise
 from reports.tables.table import FORMATS as TEXTS
 from reports.tables.table import Table, to_text
-from reports.writing.ablation_report import (
-    ablation_summary,
-    every_figure,
-    every_table,
-    page_words,
-)
+from reports.writing.ablation_report import ablation_summary, every_figure, every_table, page_words
 from reports.writing.report_folder import PAGE, replace_report
-from reports.writing.report_options import (
-    MODES,
-    POLICIES,
-    SEEDS,
-    check_choice,
-    check_whole,
-)
+from reports.writing.report_options import MODES, POLICIES, SEEDS, check_choice, check_whole
 from reports.writing.report_options import REPETITIONS as REPETITION_BOUNDS
 from suite.common.claim_floor import LEVEL
 from suite.common.errors import UserError, unknown

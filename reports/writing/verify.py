@@ -12,13 +12,7 @@ from reports.audit.agreement import Check
 from reports.runs.choice import Choice
 from reports.runs.names import listed
 from reports.writing.report import PARTS, Request, write_report
-from reports.writing.report_folder import (
-    MAX_FILE,
-    MAX_REQUEST,
-    REQUEST,
-    UNFINISHED,
-    present_files,
-)
+from reports.writing.report_folder import MAX_FILE, MAX_REQUEST, REQUEST, UNFINISHED, present_files
 from suite.common.errors import UserError
 from suite.storage.files import parse_json, read_bounded
 

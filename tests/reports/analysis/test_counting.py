@@ -19,7 +19,7 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy, median_time
 from reports.analysis.sentences import headline
 from reports.audit.checks import audit
-from reports.figures.comparison import make_figures
+from reports.figures.all_figures import make_figures
 from reports.page.page import page_data, stamp
 from reports.runs.loading import load_results
 from reports.tables.all_tables import build_tables

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase
 
 from reports.analysis.comparison import Analysis
-from reports.figures.comparison import PAIRS_PER_FIGURE, make_figures
+from reports.figures.all_figures import make_figures
 from reports.figures.cost import format_duration
 from reports.figures.drawing import (
     COLUMN_WIDTH,
@@ -30,6 +30,7 @@ from reports.figures.drawing import (
     render,
 )
 from reports.figures.labels import fold, text_width
+from reports.figures.pairs import PAIRS_PER_FIGURE
 from reports.figures.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.runs.loading import load_results
 from reports.runs.names import METHODS

@@ -14,7 +14,8 @@ import pytest
 from browser import Browser, find_chromium, running_browser
 from generate import generate_runs, write_cell
 
-from reports.figures.comparison import PAIRS_PER_FIGURE, make_figures
+from reports.figures.all_figures import make_figures
+from reports.figures.pairs import PAIRS_PER_FIGURE
 from reports.figures.palette import DARK_BACKGROUND
 from reports.page.page import render_page, stamp
 from reports.runs.loading import load_results

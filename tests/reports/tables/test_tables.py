@@ -20,7 +20,7 @@ from reports.analysis.bootstrap import Estimate
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import ScorePolicy
 from reports.analysis.sentences import headline
-from reports.figures.comparison import make_figures
+from reports.figures.all_figures import make_figures
 from reports.runs.loading import load_results
 from reports.runs.names import display_name
 from reports.runs.published import Reference, load_reference

@@ -1,16 +1,14 @@
-"""What several tables are made of: entries, rows of which tables are made."""
+"""What several tables are made of: entries for numbers of each kind, and rows of texts."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from reports.analysis.bootstrap import Estimate
 from reports.analysis.comparison import Analysis
-from reports.runs.results import Results, Run, endings
 from reports.tables.table import Entry, Table
 
 
@@ -58,7 +56,7 @@ def final_return(analysis: Analysis, algorithm: str, task: str) -> Entry:
     `412.30 ± 20.10 (n = 2, 1 missing)`; without a mark where every run ended well.
     """
     found = analysis.scores.of(algorithm, task)
-    failed = endings_of(analysis.results, algorithm, task)
+    failed = analysis.results.endings(algorithm, task)
     if failed and len(found):
         return counted_return(analysis, algorithm, task, failed)
     returns = list(analysis.scores.returns(algorithm, task))
@@ -73,31 +71,9 @@ def counted_return(analysis: Analysis, algorithm: str, task: str, ended: Sequenc
     return dataclasses.replace(entry, text=f"{entry.text} ({marks})")
 
 
-def endings_of(results: Results, algorithm: str, task: str) -> list[str]:
-    """Returns how many runs of an algorithm on a task did not end well."""
-    missing = len(results.missing_seeds(algorithm, task))
-    return endings(results.runs_of(algorithm, task), missing)
-
-
 def count_entry(count: int, ended: Sequence[str], runs: tuple[str, ...] = ()) -> Entry:
     """Returns how many runs a row's numbers are from, and what became of the others.
 
     `5`, or `3 (1 diverged, 1 unfinished)`.
     """
     return Entry(f"{count} ({', '.join(ended)})" if ended else str(count), count, runs)
-
-
-def run_groups(results: Results) -> Iterator[tuple[str, str, list[Run]]]:
-    """Yields every algorithm and task that has runs, with them."""
-    for algorithm in results.algorithms:
-        for task in results.tasks:
-            group = results.runs_of(algorithm, task)
-            if group:
-                yield algorithm, task, group
-
-
-def settings_of(results: Results, algorithm: str) -> Mapping[str, Any]:
-    """Returns the hyper-parameters of an algorithm's first run that is not damaged, if any."""
-    mine = [run for run in results.runs if run.algorithm == algorithm and run.configuration]
-    mine.sort(key=lambda run: run.state == "damaged")
-    return mine[0].configuration.hyperparameters if mine and mine[0].configuration else {}

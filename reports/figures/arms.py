@@ -10,15 +10,9 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from reports.analysis.arms import Arms
 from reports.analysis.sentences import band_text, mode_text, run_counts
-from reports.figures.comparison import one_axis, return_limits
-from reports.figures.drawing import (
-    FULL_WIDTH,
-    Figure,
-    draw_band,
-    draw_legend,
-    make_canvas,
-)
+from reports.figures.drawing import FULL_WIDTH, Figure, draw_band, draw_legend, make_canvas
 from reports.figures.labels import fold
+from reports.figures.learning_curves import one_axis, return_limits
 from reports.figures.palette import Style, algorithm_styles
 from reports.runs.names import display_name
 
