@@ -57,7 +57,8 @@ def _metrics() -> ModuleType:
     """
     from rliable import metrics
 
-    return metrics
+    found: ModuleType = metrics
+    return found
 
 
 def _matrix(scores: Scores) -> np.ndarray:

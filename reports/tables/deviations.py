@@ -16,7 +16,7 @@ from suite.catalog.deviations import (
     settings_text,
     stored,
 )
-from suite.common import formatting
+from suite.common.formatting import by_name, shown
 from suite.storage.records import completed
 
 NOT_RECORDED = "not recorded"
@@ -56,12 +56,12 @@ def _row(deviation: Deviation, results: Results, labels: Sequence[Label]) -> tup
 
 
 def _here(results: Results, labels: Sequence[Label], field: str) -> str:
-    return formatting.by_name({label: _value(results, label, field) for label in labels})
+    return by_name({label: _value(results, label, field) for label in labels})
 
 
 def _value(results: Results, label: Label, field: str) -> str:
     settings = {label.method: completed(results.settings_of(label))}
     try:
-        return formatting.shown(Resolved(results.protocol, settings).value(label.method, field))
+        return shown(Resolved(results.protocol, settings).value(label.method, field))
     except KeyError:
         return NOT_RECORDED
