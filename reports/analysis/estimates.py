@@ -12,7 +12,6 @@ from reports.analysis import bootstrap
 from reports.analysis.bootstrap import Band, Draws, Estimate, sizes_of
 from reports.analysis.run_scores import RunScores
 from reports.analysis.scores import Axis, Reduction
-from reports.runs.names import Label
 from reports.runs.remembered import remembered
 
 CURVE_POINTS = 31
@@ -101,7 +100,7 @@ class Estimates:
         raise KeyError((algorithm, metric))
 
     @functools.cached_property
-    def without_task(self) -> dict[str, dict[Label, float]]:
+    def without_task(self) -> dict[str, dict[str, float]]:
         """IQM of the final scores without one task: task, then algorithm."""
         tasks = self.scores.tasks
         if len(tasks) < 2:
@@ -118,9 +117,9 @@ class Estimates:
         }
 
     @functools.cached_property
-    def profiles(self) -> dict[Label, Band]:
+    def profiles(self) -> dict[str, Band]:
         """Performance profiles of the final scores over `bootstrap.THRESHOLDS`."""
-        bands = {}
+        bands: dict[str, Band] = {}
         for algorithm in self.scores.algorithms:
             scores = self.scores.by_task(algorithm)
             counts = self._few_counts(algorithm, scores)
@@ -128,9 +127,9 @@ class Estimates:
         return bands
 
     @remembered
-    def sample_efficiency(self, axis: Axis = "env_steps") -> dict[Label, Band]:
+    def sample_efficiency(self, axis: Axis = "env_steps") -> dict[str, Band]:
         """Returns the IQM over tasks and runs along an axis, by algorithm."""
-        bands = {}
+        bands: dict[str, Band] = {}
         for algorithm in self.scores.algorithms:
             parts = [self.scores.curves(algorithm, task, axis) for task in self.scores.tasks]
             if all(len(x) for x, _ in parts):

@@ -10,7 +10,7 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.differences import Pair
 from reports.analysis.scores import REDUCTIONS, Reduction, median_time
 from reports.analysis.sentences import interval_rule, left_out_note, score_rule, shortage_text
-from reports.runs.names import Label, display_name
+from reports.runs.names import display_name
 from reports.runs.published import Reference
 from reports.tables.entries import estimate_entry, final_return, make_table, p_value_entry
 from reports.tables.table import Entry, Table, number
@@ -133,9 +133,9 @@ def leave_one_task_out(analysis: Analysis) -> Table:
     """How much the aggregate hangs on single tasks."""
     header = ("left out", *map(display_name, analysis.algorithms), "highest")
     estimates, algorithms = analysis.estimates, analysis.algorithms
-    lines: dict[str, dict[Label, float]] = {}
+    lines: dict[str, dict[str, float]] = {}
     if estimates.without_task and algorithms:
-        everything = {a: estimates.aggregate(a).value for a in algorithms}
+        everything: dict[str, float] = {a: estimates.aggregate(a).value for a in algorithms}
         lines = {"none": everything, **estimates.without_task}
     rows = [
         (

@@ -124,7 +124,8 @@ def test_every_number_of_the_main_tables_names_its_runs(page: Path) -> None:
 
 def test_figures_of_many_pairs_stand_with_the_comparisons(run: RunDirectory) -> None:
     analysis = Request((run.path,), repetitions=50).analyse()
-    vars(analysis)["pairs"] = analysis.differences.pairs * PAIRS_PER_FIGURE
+    pairs = analysis.differences.pairs
+    vars(analysis.differences)["pairs"] = pairs * PAIRS_PER_FIGURE
     figures = [each for each in make_figures(analysis) if each.name.startswith("comparisons-")]
     drawings = {figure.name: b"<svg></svg>" for figure in figures}
     page = render_page([analysis], [], figures, drawings)
