@@ -133,7 +133,7 @@ class Estimates:
         for algorithm in self.scores.algorithms:
             parts = [self.scores.curves(algorithm, task, axis) for task in self.scores.tasks]
             if all(len(x) for x, _ in parts):
-                grid, curves = _on_one_grid(parts)
+                grid, curves = on_one_grid(parts)
                 counts = self._few_counts(algorithm, curves)
                 bands[algorithm] = bootstrap.iqm_curve(grid, curves, counts)
         return bands
@@ -155,7 +155,7 @@ class Estimates:
         return self.draws.counts(algorithm, sizes_of(scores))[:, : self.draws.band_repetitions]
 
 
-def _on_one_grid(
+def on_one_grid(
     parts: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Puts the curves of several tasks on the same points, up to the earliest end."""

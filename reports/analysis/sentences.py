@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import CONFIDENCE
-from reports.analysis.comparison import Analysis
-from reports.analysis.differences import Pair
+from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.run_scores import PUBLISHED
 from reports.runs.bounds import Bounds
 from reports.runs.names import display_name, named

@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from reports.analysis.comparison import Analysis
-from reports.analysis.differences import Pair
+from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.sentences import interval_text, left_out_text, run_counts, shortage_text
 from reports.figures.drawing import (
     FULL_WIDTH,

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from reports.analysis.bootstrap import CONFIDENCE, METRICS, Estimate
-from reports.analysis.comparison import Analysis
-from reports.analysis.differences import Pair
+from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.scores import REDUCTIONS, Reduction, median_time
 from reports.analysis.sentences import interval_rule, left_out_note, score_rule, shortage_text
 from reports.runs.names import display_name
