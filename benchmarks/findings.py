@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.analysis.arms import Arms, ablation_tables
+from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import (
     REPETITIONS,
     bootstrap_counts,
@@ -28,10 +28,11 @@ from reports.analysis.bootstrap import (
     iqm,
 )
 from reports.analysis.claims import permutation_test, reachable, sizes_of
-from reports.figures.ablation import ablation_curves
+from reports.figures.arms import ablation_curves
 from reports.figures.drawing import render
-from reports.runs.results import display_name
-from reports.tables.cells import estimate_entry, make_table, p_value_entry
+from reports.runs.names import display_name
+from reports.tables.arms import ablation_tables
+from reports.tables.entries import estimate_entry, make_table, p_value_entry
 from reports.tables.table import Entry, Table, to_markdown
 from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import seeds_to_tell
@@ -125,7 +126,7 @@ def effects_table(name: str, mode: str = "deterministic") -> Table:
 
 
 def _scores(arms: Arms, method: str, arm: Arm, task: str) -> np.ndarray:
-    return arms.analysis.scores_of(arms.label(method, arm), task).scores
+    return arms.analysis.scores.of(arms.label(method, arm), task).scores
 
 
 def actions_table() -> Table:

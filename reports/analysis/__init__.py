@@ -1,0 +1,1 @@
+"""Makes numbers of runs, and the sentences that state them."""

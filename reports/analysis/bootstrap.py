@@ -7,7 +7,8 @@ resamples cost milliseconds. Runs are resampled within their task (stratified bo
 intervals are percentile intervals.
 
 Definitions are those of rliable (Agarwal et al. 2021, "Deep reinforcement learning at
-the edge of the statistical precipice"); the tests hold us to its code.
+the edge of the statistical precipice"). Its functions give the estimates themselves, see
+`point_estimates`; ours give those of the resamples, and the tests hold them to its code.
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-Scores = Sequence[np.ndarray]
+from reports.analysis import point_estimates
+from reports.analysis.point_estimates import Scores
+from reports.runs.remembered import remembered
+
 Metric = Callable[[Scores, np.ndarray], np.ndarray]
 
 REPETITIONS = 50_000
 CONFIDENCE = 0.95
 TRIM = 0.25
+BAND_REPETITIONS = 10_000
+"""Most resamples behind a point of a drawn curve; printed numbers use all of them."""
+
 THRESHOLDS = np.linspace(0.0, 1.0, 101)
 """Scores at which performance profiles are evaluated."""
 
@@ -76,12 +84,14 @@ def iqm(scores: Scores, counts: np.ndarray) -> np.ndarray:
 
 def mean(scores: Scores, counts: np.ndarray) -> np.ndarray:
     """Returns [R] means over tasks of the means over runs."""
-    return _task_means(scores, counts).mean(axis=0)
+    means: np.ndarray = _task_means(scores, counts).mean(axis=0)
+    return means
 
 
 def median(scores: Scores, counts: np.ndarray) -> np.ndarray:
     """Returns [R] medians over tasks of the means over runs."""
-    return np.median(_task_means(scores, counts), axis=0)
+    medians: np.ndarray = np.median(_task_means(scores, counts), axis=0)
+    return medians
 
 
 def optimality_gap(scores: Scores, counts: np.ndarray) -> np.ndarray:
@@ -95,6 +105,44 @@ METRICS: Mapping[str, Metric] = {
     "median": median,
     "optimality gap": optimality_gap,
 }
+
+_POINT_ESTIMATES: Mapping[Metric, Callable[[Scores], float]] = {
+    iqm: point_estimates.iqm,
+    mean: point_estimates.mean,
+    median: point_estimates.median,
+    optimality_gap: point_estimates.optimality_gap,
+}
+"""What rliable makes of the scores as they are."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """The random numbers of a report.
+
+    Each purpose draws from a stream of its own, so that another algorithm more changes no
+    interval of the others.
+
+    Attributes:
+        repetitions: of the bootstrap and of the permutation test.
+        seed: of both.
+    """
+
+    repetitions: int = REPETITIONS
+    seed: int = 0
+
+    @property
+    def band_repetitions(self) -> int:
+        """Resamples behind each point of a drawn curve."""
+        return min(self.repetitions, BAND_REPETITIONS)
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Returns a source of randomness for what the text says."""
+        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    @remembered
+    def counts(self, purpose: str, sizes: tuple[int, ...]) -> np.ndarray:
+        """Returns `bootstrap_counts` of so many runs of each task."""
+        return bootstrap_counts(sizes, self.repetitions, self.generator(purpose))
 
 
 def bootstrap_counts(
@@ -118,14 +166,20 @@ def bootstrap_counts(
 
 
 def point(metric: Metric, scores: Scores) -> float:
-    """Returns a metric of the scores as they are."""
-    return float(metric(scores, _once(scores))[0])
+    """Returns one of `METRICS` of the scores as they are, by rliable."""
+    return _POINT_ESTIMATES[metric](scores)
+
+
+def sizes_of(scores: Scores) -> tuple[int, ...]:
+    """Returns the number of runs of each task."""
+    return tuple(len(task) for task in scores)
 
 
 def interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
     """Returns the percentile interval [2, ...] of samples [..., R]."""
     tail = (1 - confidence) / 2
-    return np.quantile(samples, (tail, 1 - tail), axis=-1)
+    ends: np.ndarray = np.quantile(samples, (tail, 1 - tail), axis=-1)
+    return ends
 
 
 def estimate(metric: Metric, scores: Scores, counts: np.ndarray) -> Estimate:
@@ -191,7 +245,7 @@ def probability_of_improvement(
 
 def improvement(x: Scores, y: Scores, counts_x: np.ndarray, counts_y: np.ndarray) -> Estimate:
     """Returns the probability of improvement of x over y with its interval."""
-    value = float(probability_of_improvement(x, y, _once(x), _once(y))[0])
+    value = point_estimates.probability_of_improvement(x, y)
     if min(map(len, (*x, *y))) < 2:
         return Estimate(value)
     samples = probability_of_improvement(x, y, counts_x, counts_y)
@@ -283,12 +337,8 @@ def _trimmed_mean(values: np.ndarray) -> np.ndarray:
     """Returns the mean over the last axis less a quarter at either end."""
     size = values.shape[-1]
     cut = int(TRIM * size)
-    return np.sort(values, axis=-1)[..., cut : size - cut].mean(axis=-1)
-
-
-def _once(scores: Scores) -> np.ndarray:
-    """Returns counts [N, 1] that hold every run once."""
-    return np.ones((sum(map(len, scores)), 1), np.int16)
+    means: np.ndarray = np.sort(values, axis=-1)[..., cut : size - cut].mean(axis=-1)
+    return means
 
 
 def _by_task(scores: Scores, counts: np.ndarray) -> list[np.ndarray]:

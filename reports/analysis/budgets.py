@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.analysis.captions import ENDINGS
 from reports.analysis.scores import ScorePolicy
-from reports.audit.check import listed
-from reports.runs.results import Results, Run, RunState
+from reports.runs.names import listed
+from reports.runs.results import ENDINGS, Results, Run, RunState
 
 
 def equal_budgets(results: Results) -> str:

@@ -11,21 +11,16 @@ generalized Behrens-Fisher problem"). benchmarks/claims.py compares it with othe
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from reports.analysis.bootstrap import Scores, holm
-from suite.common.claim_floor import (
-    ENUMERATED,
-    LEVEL,
-    Sizes,
-    arrangements,
-    smallest_p,
-)
+from reports.analysis.bootstrap import holm
+from reports.analysis.point_estimates import Scores
+from reports.runs.remembered import remembered
+from suite.common.claim_floor import ENUMERATED, LEVEL, Sizes, arrangements, smallest_p
 
 MAX_SEEDS = 100
 """Most seeds that are considered."""
@@ -159,7 +154,7 @@ class Power:
     delta: float
     comparisons: int = 1
 
-    @functools.cache  # noqa: B019 - as short-lived as the command that asks
+    @remembered
     def at(self, runs: int) -> float:
         """Returns the power of so many runs a task."""
         return simulated_power(self.x, self.y, runs, self.delta, self.comparisons)
@@ -242,9 +237,10 @@ def _separation(
 
 def _combined(sums: np.ndarray, task: np.ndarray, crossed: bool) -> np.ndarray:
     """Adds a task's [K, R] to the sums [K, S] of those before; [K, S * R] if crossed."""
-    if not crossed:
-        return sums + task
-    return (sums[:, :, None] + task[:, None, :]).reshape(len(task), -1)
+    if crossed:
+        sums, task = sums[:, :, None], task[:, None, :]
+    added: np.ndarray = sums + task
+    return added.reshape(len(task), -1)
 
 
 def _every_membership(chosen: int, size: int) -> np.ndarray:

@@ -105,4 +105,5 @@ def _convex_minorant(widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
     Its slopes are the isotonic regression of the points' slopes, weighted by the widths.
     """
     slopes = isotonic_regression(np.diff(heights) / widths, weights=widths).x
-    return heights[0] + np.concatenate([[0.0], np.cumsum(slopes * widths)])
+    curve: np.ndarray = heights[0] + np.concatenate([[0.0], np.cumsum(slopes * widths)])
+    return curve

@@ -252,7 +252,8 @@ def seconds_at(run: Run, mode: str, env_steps: np.ndarray) -> np.ndarray:
     seconds, _ = run_curve(run, mode, "wall_seconds")
     pace = (seconds[-1] - seconds[0]) / (steps[-1] - steps[0]) if steps[-1] > steps[0] else 0.0
     beyond = np.maximum(env_steps - steps[-1], 0.0)
-    return np.interp(env_steps, steps, seconds) + pace * beyond
+    extrapolated: np.ndarray = np.interp(env_steps, steps, seconds) + pace * beyond
+    return extrapolated
 
 
 def _points(

@@ -8,17 +8,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from reports.analysis.budgets import in_state, stopped_runs
-from reports.audit.check import (
-    Check,
-    agreement,
-    from_findings,
-    groups_of,
-    listed,
-    run_name,
-)
-from reports.runs.results import Results, Run
-from reports.tables.cells import plain
+from reports.audit.check import Check, agreement, from_findings, groups_of
+from reports.runs.names import listed
+from reports.runs.results import Results, Run, run_name
 from suite.common.errors import UserError
+from suite.common.formatting import plain
 from suite.configuration.protocol import Protocol
 from suite.storage.origin import same_starts
 

@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from reports.runs.results import FindingKind, Results, Run
+from reports.runs.names import listed
+from reports.runs.results import FindingKind, Results, Run, run_name
 
 Word = Literal["ok", "failed", "warning", "not recorded"]
-
-MAX_NAMED = 6
-"""Runs or files that a sentence names before it only counts the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +30,6 @@ class Check:
 def failed(checks: Iterable[Check]) -> tuple[Check, ...]:
     """Returns the checks that say that a comparison was not fair."""
     return tuple(check for check in checks if check.verdict == "failed")
-
-
-def run_name(run: Run) -> str:
-    """Returns task/algorithm/seed, without what tells equal ones in two directories apart."""
-    return run.run_id.partition("#")[0]
-
-
-def listed(names: Sequence[str], separator: str = ", ") -> str:
-    """Returns the first `MAX_NAMED` names and how many more there are."""
-    shown = list(names[:MAX_NAMED])
-    more = len(names) - len(shown)
-    return separator.join([*shown, f"and {more} more"] if more else shown)
 
 
 def from_findings(

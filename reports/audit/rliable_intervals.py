@@ -20,8 +20,9 @@ from rliable import library
 from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import CONFIDENCE
 from reports.analysis.comparison import Analysis
-from reports.audit.check import Check, listed
+from reports.audit.check import Check
 from reports.audit.shown_intervals import Shown, shown_intervals
+from reports.runs.names import listed
 
 NAME = "intervals by rliable"
 

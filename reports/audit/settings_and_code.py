@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from reports.audit.check import (
-    Check,
-    agreement,
-    from_findings,
-    listed,
-    minorities,
-    of_starts,
-    run_name,
-)
-from reports.runs.results import Results, Run, display_name, method_of
-from reports.tables.cells import plain
+from reports.audit.check import Check, agreement, from_findings, minorities, of_starts
+from reports.runs.names import display_name, listed
+from reports.runs.results import Results, Run, run_name
+from suite.common.formatting import plain
 
 
 def code_version(results: Results) -> Check:
@@ -141,7 +134,7 @@ def parameter_counts(results: Results) -> Check:
 def tuning_effort(results: Results) -> Check:
     """Shows how many configurations each algorithm's values were chosen from."""
     name, tuning = "tuning effort", results.protocol.tuning
-    bases = dict.fromkeys(map(method_of, results.algorithms))
+    bases = dict.fromkeys(label.method for label in results.algorithms)
     known = {base: plain(tuning[base]) for base in bases if base in tuning}
     if not known:
         return Check(name, "not recorded", "the protocol does not tell how values were found")

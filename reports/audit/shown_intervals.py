@@ -13,9 +13,10 @@ import numpy as np
 
 from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import METRICS, THRESHOLDS, TRIM, Band, Estimate
-from reports.analysis.comparison import Analysis, Pair, on_one_grid
+from reports.analysis.comparison import Analysis, Pair
+from reports.analysis.estimates import on_one_grid
 from reports.analysis.scores import AXES, REDUCTIONS, Axis, common_curves
-from reports.runs.results import display_name, method_of
+from reports.runs.names import Label, display_name
 from reports.tables.variants import CONTROLLED, CONTROLS
 
 Part = tuple[Sequence[str], np.ndarray, int]
@@ -64,9 +65,9 @@ def shown_intervals(analyses: Sequence[Analysis], arms: Arms | None = None) -> I
     for algorithm in analysis.algorithms:
         yield _aggregates(analysis, algorithm, only_iqm=by_arm)
     if not by_arm:
-        yield from (_pair(analysis, pair) for pair in analysis.pairs)
+        yield from (_pair(analysis, pair) for pair in analysis.differences.pairs)
     for first, second in _compared(analysis, arms):
-        difference = analysis.difference(first, second)
+        difference = analysis.differences.iqm(first, second)
         if difference is not None:
             yield _difference(analysis, first, second, difference)
 
@@ -76,19 +77,22 @@ def shown_intervals(analyses: Sequence[Analysis], arms: Arms | None = None) -> I
 
 def _task_means(analysis: Analysis, algorithm: str, task: str, drawn_only: bool) -> Shown:
     """Means over runs on one task: of the final score, and at each point of the curve."""
-    results, mode = analysis.results, analysis.mode_of(algorithm)
+    results, mode = analysis.results, analysis.scores.mode_of(algorithm)
     name = f"{display_name(algorithm)} on {task}"
     parts: list[Part] = []
     columns = []
-    final, band = analysis.task_estimate(algorithm, task), analysis.learning_curve(algorithm, task)
+    final, band = (
+        analysis.estimates.task_estimate(algorithm, task),
+        analysis.estimates.learning_curve(algorithm, task),
+    )
     if final is not None and not drawn_only:
         parts.append(_estimates([f"mean of {name}"], [final], analysis.repetitions))
-        columns.append(analysis.scores_of(algorithm, task).scores[:, None])
+        columns.append(analysis.scores.of(algorithm, task).scores[:, None])
     if band is not None:
         _, curves = common_curves(results, algorithm, task, mode, "env_steps", analysis.policy)
         to_score = results.bounds(task).to_score
         scaled = Band(band.x, *map(to_score, (band.value, band.low, band.high)))
-        parts.append(_points(f"{mode} mean of {name}", scaled, analysis.band_repetitions))
+        parts.append(_points(f"{mode} mean of {name}", scaled, analysis.draws.band_repetitions))
         columns.append(curves)
     known = results.bounds(task).known
     return _shown(name, parts, _stacked([columns]), _mean_of_runs, known)
@@ -98,7 +102,9 @@ def _aggregates(analysis: Analysis, algorithm: str, only_iqm: bool) -> Shown:
     """What is over all tasks: metrics, IQMs along curves, and shares above thresholds."""
     name = display_name(algorithm)
     if only_iqm:
-        part = _estimates([f"IQM of {name}"], [analysis.aggregate(algorithm)], analysis.repetitions)
+        part = _estimates(
+            [f"IQM of {name}"], [analysis.estimates.aggregate(algorithm)], analysis.repetitions
+        )
         return _shown(name, [part], _stacked(_finals(analysis, algorithm)), _iqm)
     reductions = [
         *(("IQM", reduction) for reduction in REDUCTIONS),
@@ -107,20 +113,20 @@ def _aggregates(analysis: Analysis, algorithm: str, only_iqm: bool) -> Shown:
     estimates = {
         (each.metric, reduction): each.estimate
         for reduction in REDUCTIONS
-        for each in analysis.aggregates(reduction)
+        for each in analysis.estimates.aggregates(reduction)
         if each.algorithm == algorithm
     }
     titles = [f"{metric} of {name} ({reduction})" for metric, reduction in reductions]
     parts = [_estimates(titles, [estimates[each] for each in reductions], analysis.repetitions)]
-    profile = analysis.profiles[algorithm]
-    parts.append(_points(f"profile of {name}", profile, analysis.band_repetitions))
+    profile = analysis.estimates.profiles[algorithm]
+    parts.append(_points(f"profile of {name}", profile, analysis.draws.band_repetitions))
     columns = [
-        [analysis.scores_of(algorithm, task, reduction).scores[:, None] for reduction in REDUCTIONS]
+        [analysis.scores.of(algorithm, task, reduction).scores[:, None] for reduction in REDUCTIONS]
         for task in analysis.tasks
     ]
     for axis in AXES:
-        if band := analysis.sample_efficiency(axis).get(algorithm):
-            parts.append(_points(f"IQM of {name}, {axis}", band, analysis.band_repetitions))
+        if band := analysis.estimates.sample_efficiency(axis).get(algorithm):
+            parts.append(_points(f"IQM of {name}, {axis}", band, analysis.draws.band_repetitions))
             for task, curves in zip(columns, _curves(analysis, algorithm, axis), strict=True):
                 task.append(curves)
     return _shown(name, parts, _stacked(columns), _every_metric)
@@ -128,7 +134,7 @@ def _aggregates(analysis: Analysis, algorithm: str, only_iqm: bool) -> Shown:
 
 def _curves(analysis: Analysis, algorithm: str, axis: Axis) -> list[np.ndarray]:
     """Returns curves [N, P] of each task at the points of its sample efficiency."""
-    results, mode, policy = analysis.results, analysis.mode_of(algorithm), analysis.policy
+    results, mode, policy = analysis.results, analysis.scores.mode_of(algorithm), analysis.policy
     parts = [common_curves(results, algorithm, t, mode, axis, policy) for t in analysis.tasks]
     return on_one_grid(parts)[1]
 
@@ -152,11 +158,11 @@ def _difference(analysis: Analysis, first: str, second: str, estimate: Estimate)
     whose = f"{display_name(first)} and {display_name(second)}"
     tasks = [
         task
-        for task in analysis.scored_tasks
-        if all(len(analysis.scores_of(each, task)) for each in (first, second))
+        for task in analysis.scores.scored_tasks
+        if all(len(analysis.scores.of(each, task)) for each in (first, second))
     ]
     scores = [
-        _stacked([[analysis.scores_of(each, task).scores[:, None]] for task in tasks])
+        _stacked([[analysis.scores.of(each, task).scores[:, None]] for task in tasks])
         for each in (first, second)
     ]
     part = _estimates([f"IQM difference of {whose}"], [estimate], analysis.repetitions)
@@ -166,9 +172,9 @@ def _difference(analysis: Analysis, first: str, second: str, estimate: Estimate)
 def _compared(analysis: Analysis, arms: Arms | None) -> list[tuple[str, str]]:
     """Returns who is compared with whom beside the table of pairs."""
     if arms is not None:
-        return [(label, arms.reference_of(method_of(label))) for label in arms.comparisons]
+        return [(label, arms.reference_of(Label(label).method)) for label in arms.comparisons]
     known = analysis.results.algorithms
-    found = [(label, method_of(label)) for label in known if label != method_of(label)]
+    found = [(label, Label(label).method) for label in known if label != Label(label).method]
     found += [(label, CONTROLLED) for label in known if label in CONTROLS]
     return [(label, base) for label, base in found if base in known]
 
@@ -216,7 +222,7 @@ def _points(name: str, band: Band, repetitions: int) -> Part:
 
 def _finals(analysis: Analysis, algorithm: str) -> list[list[np.ndarray]]:
     """Returns the final scores [N, 1] of each task of the aggregates."""
-    return [[analysis.scores_of(algorithm, task).scores[:, None]] for task in analysis.tasks]
+    return [[analysis.scores.of(algorithm, task).scores[:, None]] for task in analysis.tasks]
 
 
 def _stacked(tasks: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.audit.check import Check, Word, from_findings, listed, run_name
-from reports.runs.results import FindingKind, Results
+from reports.audit.check import Check, Word, from_findings
+from reports.runs.names import listed
+from reports.runs.results import FindingKind, Results, run_name
 
 
 def files(results: Results) -> Check:

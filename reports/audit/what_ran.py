@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.audit.check import Check, Word, from_findings, listed
+from reports.audit.check import Check, Word, from_findings
+from reports.runs.names import listed
 from reports.runs.results import FindingKind, Results
 
 UNFINISHED = "finished"

@@ -9,7 +9,7 @@ from reports.audit.check import Check, agreement, of_starts
 from reports.runs.cross_checks import different_models
 from reports.runs.merging import effective_flags
 from reports.runs.results import Results, Run
-from reports.tables.cells import plain
+from suite.common.formatting import plain
 
 
 def task_models(results: Results) -> Check:

@@ -1,0 +1,1 @@
+"""Draws the numbers as figures, one file a subject."""

@@ -23,7 +23,7 @@ from reports.figures.drawing import (
     make_canvas,
 )
 from reports.figures.palette import algorithm_styles
-from reports.runs.results import algorithm_order
+from reports.runs.names import algorithm_order
 from suite.storage.action_samples import ActionSamples
 
 _VISIBLE = 0.002

@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from reports.analysis.captions import (
+from reports.analysis.comparison import Analysis
+from reports.analysis.scores import AXES, Axis, budget_cost
+from reports.analysis.sentences import (
     band_text,
     interval_text,
     left_out_text,
     run_counts,
     task_count,
 )
-from reports.analysis.comparison import Analysis
-from reports.analysis.scores import AXES, Axis, budget_cost
 from reports.figures.drawing import (
     EDGE,
     FULL_WIDTH,
@@ -39,7 +39,7 @@ def sample_efficiency(analysis: Analysis) -> Figure:
         canvas, panels = make_canvas(FULL_WIDTH, 2.2, 1, len(AXES), sharey=True)
         styles = styles_of(analysis.results)
         for axes, axis in zip(panels, AXES, strict=True):
-            bands = analysis.sample_efficiency(axis)
+            bands = analysis.estimates.sample_efficiency(axis)
             for algorithm, band in bands.items():
                 draw_band(axes, band, styles[algorithm])
             _label_cost(axes, axis)
@@ -67,9 +67,9 @@ def trade_off(analysis: Analysis) -> Figure:
         for axes, axis in zip(panels, axes_shown, strict=True):
             # Who has no run to show, and counts as 0 by the score policy, has no known cost.
             costs = {a: cost for a, cost in _costs(analysis, axis).items() if np.isfinite(cost)}
-            _draw_front(axes, [(costs[a], analysis.aggregate(a).value) for a in costs])
+            _draw_front(axes, [(costs[a], analysis.estimates.aggregate(a).value) for a in costs])
             for algorithm, cost in costs.items():
-                draw_point(axes, cost, analysis.aggregate(algorithm), styles[algorithm])
+                draw_point(axes, cost, analysis.estimates.aggregate(algorithm), styles[algorithm])
             axes.set_xscale("log" if axis == "network_evaluations" else "linear")
             axes.margins(0.12)
             _label_cost(axes, axis)
@@ -99,7 +99,7 @@ def _costs(analysis: Analysis, axis: Axis) -> dict[str, float]:
 
 
 def _cost(analysis: Analysis, algorithm: str, task: str, axis: Axis) -> float:
-    mode = analysis.mode_of(algorithm)
+    mode = analysis.scores.mode_of(algorithm)
     return budget_cost(analysis.results, algorithm, task, mode, axis, analysis.policy)
 
 

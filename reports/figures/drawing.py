@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -24,7 +25,8 @@ from matplotlib.lines import Line2D
 from reports.analysis.bootstrap import Band, Estimate
 from reports.figures.labels import FONT, fold, text_width
 from reports.figures.palette import Style, algorithm_styles
-from reports.runs.results import Results, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results
 
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -135,13 +137,18 @@ def _saved(canvas: Canvas, kind: Format) -> bytes:
     canvas.set_facecolor("white" if kind == "png" else "none")
     canvas.set_dpi(min(_DPI, _MAX_PIXELS // max(canvas.get_size_inches())))
     file = io.BytesIO()
-    if kind == "svg":
-        FigureCanvasSVG(canvas).print_svg(file, metadata={"Date": None})
-    elif kind == "pdf":
-        FigureCanvasPdf(canvas).print_pdf(file, metadata={"CreationDate": None})
-    else:
-        FigureCanvasAgg(canvas).print_png(file, metadata={"Software": None})
+    backend, printer, dated = _PRINTERS[kind]
+    # By name, as matplotlib gives these methods no types.
+    getattr(backend(canvas), printer)(file, metadata={dated: None})
     return file.getvalue()
+
+
+_PRINTERS: Mapping[Format, tuple[type[FigureCanvasBase], str, str]] = {
+    "svg": (FigureCanvasSVG, "print_svg", "Date"),
+    "pdf": (FigureCanvasPdf, "print_pdf", "CreationDate"),
+    "png": (FigureCanvasAgg, "print_png", "Software"),
+}
+"""What draws each format, by which method, and the field that would change from day to day."""
 
 
 def styles_of(results: Results) -> dict[str, Style]:
@@ -245,7 +252,8 @@ def draw_legend(
     legend = canvas.legend(
         handles, labels, loc="outside upper center", ncols=columns, handlelength=length
     )
-    height = legend.get_window_extent(FigureCanvasAgg(canvas).get_renderer()).height / canvas.dpi
+    renderer: Any = FigureCanvasAgg(canvas)  # matplotlib gives its method no types
+    height = legend.get_window_extent(renderer.get_renderer()).height / canvas.dpi
     canvas.set_figheight(canvas.get_figheight() + max(0.0, height - _LEGEND_ROOM))
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from reports.runs.results import algorithm_order
+from reports.runs.names import Label, algorithm_order
 
 Dash = tuple[float, ...]
 
@@ -70,7 +70,7 @@ def algorithm_styles(labels: Sequence[str]) -> dict[str, Style]:
 
 
 def _name(label: str) -> str:
-    return label.partition(" [")[0]
+    return Label(label).method
 
 
 def _free(colour: str, first: int, taken: Sequence[Style]) -> Style:

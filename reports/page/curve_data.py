@@ -11,7 +11,8 @@ import numpy as np
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import run_curve, seconds_at
 from reports.figures.palette import algorithm_styles
-from reports.runs.results import Results, Run, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results, Run
 
 Numbers = list[float | int]
 """Rounded for the page, whole ones without a decimal point."""
@@ -102,7 +103,7 @@ def _plain_bounds(results: Results, task: str) -> Numbers | None:
 def _shown_runs(analysis: Analysis, algorithm: str, task: str) -> list[Run]:
     """Returns the runs with evaluations that can be trusted, whatever they count as."""
     runs = analysis.results.runs_of(algorithm, task)
-    mode = analysis.mode_of(algorithm)
+    mode = analysis.scores.mode_of(algorithm)
     return [run for run in runs if mode in run.modes and run.state != "damaged"]
 
 
@@ -111,9 +112,11 @@ def _curve_group(
 ) -> CurveGroup:
     """Returns the curves of one algorithm (its number and label) on one task."""
     runs = _shown_runs(analysis, algorithm[1], task[1])
-    mode = analysis.mode_of(algorithm[1])
-    band = analysis.learning_curve(algorithm[1], task[1])
-    counted = [run for each in analysis.counted(algorithm[1], task[1]) if (run := each.evaluated)]
+    mode = analysis.scores.mode_of(algorithm[1])
+    band = analysis.estimates.learning_curve(algorithm[1], task[1])
+    counted = [
+        run for each in analysis.scores.counted(algorithm[1], task[1]) if (run := each.evaluated)
+    ]
     drawn = band is not None and np.isfinite(band.low).all()
     return {
         "algorithm": algorithm[0],
@@ -128,7 +131,7 @@ def _curve_group(
         "mean": [] if band is None else _rounded(band.value, 1),
         "low": _rounded(band.low, 1) if band is not None and drawn else None,
         "high": _rounded(band.high, 1) if band is not None and drawn else None,
-        "count": len(analysis.scores_of(algorithm[1], task[1])),
+        "count": len(analysis.scores.of(algorithm[1], task[1])),
         "runs": [_single_curve(run, mode) for run in runs],
     }
 

@@ -21,7 +21,8 @@ from reports.analysis.comparison import Analysis
 from reports.audit.verdict import Verdict
 from reports.figures.drawing import INK, Figure
 from reports.page.curve_data import curve_data
-from reports.runs.results import Results, display_name
+from reports.runs.names import display_name
+from reports.runs.results import Results
 from reports.tables.table import Entry, Table
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {

@@ -1,0 +1,1 @@
+"""Reads stored runs: what there is, called what, and amiss."""

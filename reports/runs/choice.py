@@ -7,12 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Self
 
-from reports.runs.results import (
-    METHODS,
-    Finding,
-    Run,
-    method_of,
-)
+from reports.runs.names import METHODS, Label
+from reports.runs.results import Finding, Run
 from suite.common.errors import UserError, unknown
 from suite.storage.records import Cell
 
@@ -49,7 +45,7 @@ class Choice:
 
     def takes_algorithm(self, algorithm: str) -> bool:
         """Returns whether runs of a label are chosen on some task."""
-        names = {algorithm, method_of(algorithm)}
+        names = {algorithm, Label(algorithm).method}
         return not self.algorithms or bool(names & {*self.algorithms})
 
     def within(self, cells: Collection[Cell]) -> Choice:
@@ -63,7 +59,7 @@ class Choice:
 
     def check(self, algorithms: Collection[str], tasks: Collection[str]) -> None:
         """Raises UserError if a name is not among labels and tasks; `all` may name more."""
-        labels = sorted({*algorithms, *map(method_of, algorithms)})
+        labels = sorted({*algorithms, *(Label(each).method for each in algorithms)})
         every = set(METHODS) <= {*self.algorithms}
         for name in self.algorithms:
             if name not in labels and not (every and name in METHODS):

@@ -8,12 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from reports.runs.bounds import bounds_of
-from reports.runs.results import (
-    Finding,
-    Results,
-    Run,
-    display_name,
-)
+from reports.runs.names import display_name
+from reports.runs.results import Finding, Results, Run
 
 
 def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]:

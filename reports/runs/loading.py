@@ -22,13 +22,8 @@ from reports.runs.cell_checks import (
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.cross_checks import compare_runs, expected_cells
 from reports.runs.merging import label_differing, without_duplicates
-from reports.runs.results import (
-    CURVE_COLUMNS,
-    Finding,
-    Results,
-    Run,
-    algorithm_order,
-)
+from reports.runs.names import Label, algorithm_order
+from reports.runs.results import CURVE_COLUMNS, Finding, Results, Run
 from reports.runs.variants import label_variants
 from suite.common.errors import UserError
 from suite.common.formatting import readable
@@ -177,7 +172,7 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
     run = Run(
         run_id=f"{cell}#{_digest(record, rows)}",
         directory=name,
-        algorithm=cell.algorithm,
+        algorithm=Label(cell.algorithm),
         task=cell.task,
         seed=cell.seed,
         state="damaged" if damage else status.state if status else "running",

@@ -11,8 +11,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.audit.check import listed
-from reports.runs.results import Finding, Run, with_change
+from reports.runs.names import Label, listed
+from reports.runs.results import Finding, Run
 
 _OUTCOME = ["env_steps", "mode", "return_mean", "return_std", "episodes"]
 """What of a curve is a result; seconds are not."""
@@ -33,7 +33,7 @@ def label_differing(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
         The runs in their order with their labels, and what differs: of the kind
         `contradiction` where nothing that is recorded explains it, else `rerun`.
     """
-    labels: dict[tuple[str, str], str] = {}
+    labels: dict[tuple[Label, str], Label] = {}
     findings: list[Finding] = []
     for label in dict.fromkeys(run.algorithm for run in runs):
         held: dict[str, dict[Cell, Run]] = {}
@@ -123,8 +123,8 @@ def _decoder(run: Run) -> str | None:
 
 
 def _names(
-    label: str, held: Mapping[str, Mapping[Cell, Run]], differing: Differing
-) -> dict[str, str]:
+    label: Label, held: Mapping[str, Mapping[Cell, Run]], differing: Differing
+) -> dict[str, Label]:
     """Returns a label for each directory, the same for those that hold copies."""
     parts = _parts(held, differing)
     sizes = [_size([held[directory] for directory in part]) for part in parts]
@@ -132,7 +132,7 @@ def _names(
     return {
         directory: label
         if alone and size == max(sizes)
-        else with_change(label, f"results of {part[0]}")
+        else label.with_change(f"results of {part[0]}")
         for part, size in zip(parts, sizes, strict=True)
         for directory in part
     }

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.analysis.arms import merge_arms
+from reports.runs.ablation_runs import merge_arms
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.loading import load_results
 from reports.runs.results import Results

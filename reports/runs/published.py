@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from reports.audit.check import listed
+from reports.runs.names import listed
 from reports.runs.results import Results
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import readable

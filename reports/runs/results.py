@@ -8,35 +8,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 import pandas as pd
 
 from reports.runs.bounds import UNKNOWN, Bounds, bounds_of
+from reports.runs.names import Label, algorithm_order
 from suite.configuration.protocol import Protocol
 from suite.storage.digests import Verdict
 from suite.storage.records import Configuration, CurveRow, RunRecord, Status
 
-DISPLAY_NAMES: Mapping[str, str] = {
-    "ppo": "PPO",
-    "fpo": "FPO",
-    "dppo": "DPPO",
-    "gorl-fm": "GoRL(FM)",
-    "gorl-diff": "GoRL(Diff)",
-    "gorl-identity": "GoRL, identity decoder",
-    "ppo-matched": "PPO matched",
-    "ppo-matched-reset": "PPO matched, reset",
-    "ppo-brax": "PPO, Brax's settings",
-}
-"""The five methods and their controls, in the order of every table and figure."""
-
-METHODS: tuple[str, ...] = tuple(DISPLAY_NAMES)[:5]
-"""The five methods without their controls."""
-
 CURVE_COLUMNS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(CurveRow))
 
 RunState = Literal["done", "diverged", "running", "damaged"]
+ENDINGS: Mapping[RunState, str] = {
+    "diverged": "diverged",
+    "running": "unfinished",
+    "damaged": "damaged",
+}
+"""What readers are told of runs that did not come to their end."""
+
 FindingKind = Literal[
     "missing",
     "diverged",
@@ -99,7 +91,7 @@ class Run:
 
     run_id: str
     directory: str
-    algorithm: str
+    algorithm: Label
     task: str
     seed: int
     state: RunState
@@ -116,13 +108,16 @@ class Run:
     @functools.cached_property
     def modes(self) -> tuple[str, ...]:
         """Modes it was evaluated in, by alphabet."""
-        return tuple(sorted(self.curve["mode"].unique()))
+        return tuple(self._curves)
 
-    @functools.cache  # noqa: B019 - runs live as long as the program
     def mode_curve(self, mode: str) -> pd.DataFrame:
         """Returns the rows of one mode in order of environment steps, indexed from 0."""
-        rows = self.curve[self.curve["mode"] == mode]
-        return rows.sort_values("env_steps", kind="stable").reset_index(drop=True)
+        return self._curves.get(mode, self.curve.iloc[:0])
+
+    @functools.cached_property
+    def _curves(self) -> dict[str, pd.DataFrame]:
+        rows = self.curve.sort_values("env_steps", kind="stable")
+        return {str(mode): part.reset_index(drop=True) for mode, part in rows.groupby("mode")}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +140,7 @@ class Results:
     expected: Mapping[str, frozenset[tuple[str, int]]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
-    def algorithms(self) -> tuple[str, ...]:
+    def algorithms(self) -> tuple[Label, ...]:
         """Labels: the five methods, their controls, then others by alphabet."""
         return tuple(sorted({run.algorithm for run in self.runs}, key=algorithm_order))
 
@@ -185,12 +180,37 @@ class Results:
         """Returns the runs of one algorithm on one task by seed, whatever their state."""
         return self._by_cell.get((algorithm, task), [])
 
-    @functools.cache  # noqa: B019 - results live as long as the program
     def bounds(self, task: str) -> Bounds:
         """Returns what returns on a task lie between, unknown where its runs do not agree."""
-        readable = [run for run in self.runs if run.task == task and run.state != "damaged"]
-        found = {bounds_of(run.configuration) for run in readable}
-        return found.pop() if len(found) == 1 else UNKNOWN if found else Bounds()
+        return self._bounds.get(task, Bounds())
+
+    @functools.cached_property
+    def _bounds(self) -> dict[str, Bounds]:
+        """Bounds of the tasks that any run can be read of."""
+        found: dict[str, set[Bounds]] = {}
+        for run in self.runs:
+            if run.state != "damaged":
+                found.setdefault(run.task, set()).add(bounds_of(run.configuration))
+        return {task: each.pop() if len(each) == 1 else UNKNOWN for task, each in found.items()}
+
+    def groups(self) -> Iterator[tuple[Label, str, list[Run]]]:
+        """Yields every algorithm and task that has runs, with them."""
+        for algorithm in self.algorithms:
+            for task in self.tasks:
+                group = self.runs_of(algorithm, task)
+                if group:
+                    yield algorithm, task, group
+
+    def settings_of(self, algorithm: str) -> Mapping[str, Any]:
+        """Returns the hyper-parameters of an algorithm's first run that is not damaged, if any."""
+        mine = [run for run in self.runs if run.algorithm == algorithm and run.configuration]
+        mine.sort(key=lambda run: run.state == "damaged")
+        return mine[0].configuration.hyperparameters if mine and mine[0].configuration else {}
+
+    def endings(self, algorithm: str, task: str) -> list[str]:
+        """Returns how many runs of an algorithm on a task did not end well, see `endings`."""
+        missing = len(self.missing_seeds(algorithm, task))
+        return endings(self.runs_of(algorithm, task), missing)
 
     def missing_seeds(self, algorithm: str, task: str) -> list[int]:
         """Returns the seeds that were to be run of an algorithm on a task and are not there."""
@@ -224,28 +244,16 @@ class Results:
         return pd.concat(filled, ignore_index=True)[columns]
 
 
-def method_of(label: str) -> str:
-    """Returns the method that a label `NAME [CHANGES]` is of."""
-    return label.partition(" [")[0]
+def endings(runs: Iterable[Run], missing: int) -> list[str]:
+    """Returns how many runs did not end well: `2 diverged`, `1 missing`."""
+    states = [run.state for run in runs]
+    counts = {words: states.count(state) for state, words in ENDINGS.items()}
+    return [f"{count} {words}" for words, count in {**counts, "missing": missing}.items() if count]
 
 
-def with_change(label: str, change: str) -> str:
-    """Returns a label with one more change in its brackets."""
-    name, bracket, changes = label.partition(" [")
-    return f"{name} [{changes.removesuffix(']')}, {change}]" if bracket else f"{name} [{change}]"
-
-
-def algorithm_order(label: str) -> tuple[int, str]:
-    """Returns a sort key: the five methods, their controls, then others by alphabet."""
-    name = method_of(label)
-    known = list(DISPLAY_NAMES)
-    return (known.index(name) if name in DISPLAY_NAMES else len(known), label)
-
-
-def display_name(label: str) -> str:
-    """Returns the name to show for an algorithm's label: `GoRL(FM) [clip=0.2]`."""
-    name, bracket, variant = label.partition(" [")
-    return DISPLAY_NAMES.get(name, name) + bracket + variant
+def run_name(run: Run) -> str:
+    """Returns task/algorithm/seed, without what tells equal ones in two directories apart."""
+    return run.run_id.partition("#")[0]
 
 
 def budget_of(protocol: Protocol) -> int:

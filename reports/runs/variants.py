@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.runs.results import Finding, Run, with_change
+from reports.runs.names import Label
+from reports.runs.results import Finding, Run
 from suite.storage.files import json_bytes
 from suite.storage.origin import completed
 
@@ -42,7 +43,7 @@ def label_variants(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
     Returns:
         The runs in their order with their labels, and a finding for each label but the names.
     """
-    labels: dict[int, str] = {}
+    labels: dict[int, Label] = {}
     findings: list[Finding] = []
     for algorithm in dict.fromkeys(run.algorithm for run in runs):
         variants = _variants([run for run in runs if run.algorithm == algorithm])
@@ -95,7 +96,7 @@ def _settings(run: Run) -> dict[str, Any] | None:
     return settings
 
 
-def _names(algorithm: str, variants: Sequence[_Variant]) -> Iterator[str]:
+def _names(algorithm: Label, variants: Sequence[_Variant]) -> Iterator[Label]:
     """Yields a label for each setting, no two alike."""
     if variants:
         yield algorithm
@@ -103,7 +104,7 @@ def _names(algorithm: str, variants: Sequence[_Variant]) -> Iterator[str]:
     for index, text in enumerate(short):
         if short.count(text) > 1:
             text = f"{text}, settings {short[: index + 1].count(text)}"
-        yield with_change(algorithm, text)
+        yield algorithm.with_change(text)
 
 
 def _short(base: Mapping[str, Any], variant: _Variant) -> str:

@@ -1,0 +1,1 @@
+"""Sets the numbers out in tables, one file a subject."""

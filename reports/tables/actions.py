@@ -15,7 +15,7 @@ from reports.analysis.action_findings import (
     samples_each,
 )
 from reports.analysis.action_shape import WIDE_BANDWIDTH, Shape
-from reports.runs.results import algorithm_order, display_name
+from reports.runs.names import algorithm_order, display_name
 from reports.tables.table import Entry, Table, number
 from suite.common.claim_floor import LEVEL
 from suite.storage.action_samples import ActionSamples

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.runs.results import Results, display_name
-from reports.tables.cells import make_table, settings_of, text_entries
+from reports.runs.names import Label, display_name
+from reports.runs.results import Results
+from reports.tables.entries import make_table, text_entries
 from reports.tables.table import NOT_RECORDED, Table
 from suite.catalog.deviations import (
     COMPARED,
@@ -15,7 +16,7 @@ from suite.catalog.deviations import (
     settings_text,
     stored,
 )
-from suite.common import formatting
+from suite.common.formatting import by_name, shown
 from suite.storage.origin import completed
 
 
@@ -24,7 +25,7 @@ def deviations(results: Results) -> Table:
     rows = [
         _row(deviation, results, labels)
         for deviation in load_deviations()
-        if (labels := [a for a in results.algorithms if deviation.concerns(_name(a))])
+        if (labels := [a for a in results.algorithms if deviation.concerns(a.method)])
     ]
     presets = [f"protocol {name}" for name in COMPARED]
     header = ("topic", "methods", "paper's text", "reference code", *presets, "here", "reason")
@@ -35,10 +36,10 @@ def deviations(results: Results) -> Table:
     return make_table("deviations", "Deviations", header, map(text_entries, rows), note)
 
 
-def _row(deviation: Deviation, results: Results, labels: Sequence[str]) -> tuple[str, ...]:
+def _row(deviation: Deviation, results: Results, labels: Sequence[Label]) -> tuple[str, ...]:
     known = stored(COMPARED[0]).hyperparameters
     # What concerns methods that are not built in concerns all of them alike.
-    names = [name for name in dict.fromkeys(map(_name, labels)) if name in known] or [*known][:1]
+    names = [n for n in dict.fromkeys(a.method for a in labels) if n in known] or [*known][:1]
     presets = [settings_text(stored(preset).shown(deviation, names)) for preset in COMPARED]
     methods = "all" if "all" in deviation.algorithms else ", ".join(map(display_name, labels))
     return (
@@ -52,19 +53,13 @@ def _row(deviation: Deviation, results: Results, labels: Sequence[str]) -> tuple
     )
 
 
-def _here(results: Results, labels: Sequence[str], field: str) -> str:
-    settings = {label: completed(settings_of(results, label)) for label in labels}
-    found = Resolved(results.protocol, settings)
-    return formatting.by_name({label: _value(found, label, field) for label in labels})
+def _here(results: Results, labels: Sequence[Label], field: str) -> str:
+    return by_name({label: _value(results, label, field) for label in labels})
 
 
-def _value(found: Resolved, label: str, field: str) -> str:
+def _value(results: Results, label: Label, field: str) -> str:
+    settings = {label.method: completed(results.settings_of(label))}
     try:
-        return formatting.typed(found.value(label, field))
+        return shown(Resolved(results.protocol, settings).value(label.method, field))
     except KeyError:
         return NOT_RECORDED
-
-
-def _name(label: str) -> str:
-    """Returns the algorithm that a label is of, without the changes of a variant."""
-    return label.partition(" [")[0]

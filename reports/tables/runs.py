@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 
 from reports.analysis.budgets import equal_budgets
-from reports.analysis.captions import score_words, unscored_text
 from reports.analysis.comparison import Analysis
-from reports.runs.results import Results, Run, display_name
-from reports.tables.cells import (
+from reports.analysis.sentences import mode_words, score_words, unscored_text
+from reports.runs.names import display_name
+from reports.runs.results import Results, Run
+from reports.tables.entries import (
     count_entry,
-    endings,
     make_table,
-    plain,
-    run_groups,
-    settings_of,
     text_entries,
 )
 from reports.tables.table import NOT_RECORDED, Entry, Table, number
+from suite.common.formatting import plain
 from suite.storage.records import Configuration
 
 _MEASURED = (
@@ -69,11 +67,11 @@ def comparability(analysis: Analysis) -> Table:
 def ledger(results: Results) -> Table:
     """Environment steps by purpose, and whether they are the budget."""
     rows = []
-    for algorithm, task, group in run_groups(results):
+    for algorithm, task, group in results.groups():
         found = [run for run in group if run.status and run.state != "damaged"]
         ids = tuple(run.run_id for run in found)
         ledgers = [run.status.ledger for run in found if run.status]
-        failed = endings(results, algorithm, task)
+        failed = results.endings(algorithm, task)
         purposes = ("train_steps", "warmup_steps", "decoder_data_steps", "env_steps", "eval_steps")
         counts = [_common([getattr(each, name) for each in ledgers], ids) for name in purposes]
         count, equal = count_entry(len(found), failed, ids), Entry(_equal(found, results.budget))
@@ -92,9 +90,9 @@ def cost(results: Results) -> Table:
     """Time, speed and size."""
     rows = []
     told = any(_gradient_steps(run) is not None for run in results.runs)
-    for algorithm, task, group in run_groups(results):
+    for algorithm, task, group in results.groups():
         whole = [run for run in group if run.state == "done" and len(run.curve)]
-        failed = endings(results, algorithm, task)
+        failed = results.endings(algorithm, task)
         count = count_entry(len(whole), failed, tuple(run.run_id for run in whole))
         measured = _measured(whole) if whole else [Entry("")] * len(_MEASURED)
         effort = _effort(whole, results.protocol.steps_per_update) if told else ()
@@ -128,7 +126,7 @@ def failures(analysis: Analysis) -> Table:
 
 def hyperparameters(results: Results) -> Table:
     """Every hyper-parameter of every algorithm."""
-    settings = {a: settings_of(results, a) for a in results.algorithms}
+    settings = {a: results.settings_of(a) for a in results.algorithms}
     fields = sorted({field for each in settings.values() for field in each})
     rows = [
         (Entry(field), *(Entry(plain(settings[a].get(field, ""))) for a in results.algorithms))
@@ -161,7 +159,7 @@ def runs(analysis: Analysis) -> Table:
     """Every run with its id and its scores."""
     rows = []
     for run in analysis.results.runs:
-        curve = run.mode_curve(analysis.mode_of(run.algorithm))["return_mean"]
+        curve = run.mode_curve(analysis.scores.mode_of(run.algorithm))["return_mean"]
         last = number(float(curve.iloc[-1]) if len(curve) else None, 1, (run.run_id,))
         best = number(float(curve.max()) if len(curve) else None, 1, (run.run_id,))
         steps = number(run.status.ledger.env_steps if run.status else None, 0)
@@ -171,7 +169,7 @@ def runs(analysis: Analysis) -> Table:
     header = ("method", "task", "seed", "state", "steps", "last", "best", "run id", "directory")
     note = (
         "Returns of the last and the best evaluation that are stored, whatever a run counts as; "
-        f"mode {analysis.mode_text}."
+        f"mode {mode_words(analysis)}."
     )
     return make_table("runs", "Runs", header, rows, note)
 
@@ -180,7 +178,7 @@ def _evaluation_rule(analysis: Analysis) -> str:
     protocol = analysis.results.protocol
     return (
         f"{protocol.eval_episodes} episodes every {protocol.eval_interval} updates from common "
-        f"start states, mode {analysis.mode_text}"
+        f"start states, mode {mode_words(analysis)}"
     )
 
 
@@ -190,7 +188,7 @@ def _counted(analysis: Analysis) -> int:
         run_id
         for algorithm in results.algorithms
         for task in results.tasks
-        for run_id in analysis.scores_of(algorithm, task).run_ids
+        for run_id in analysis.scores.of(algorithm, task).run_ids
     ]
     return sum(run_id != "missing" for run_id in ids)
 

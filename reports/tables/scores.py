@@ -5,21 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.analysis.bootstrap import METRICS, Estimate
-from reports.analysis.captions import shortage_text
+from reports.analysis.bootstrap import CONFIDENCE, METRICS, Estimate
 from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.scores import REDUCTIONS, Reduction, median_time
+from reports.analysis.sentences import interval_rule, left_out_note, score_rule, shortage_text
+from reports.runs.names import display_name
 from reports.runs.published import Reference
-from reports.runs.results import display_name
-from reports.tables.cells import (
-    estimate_entry,
-    final_return,
-    interval_rule,
-    left_out_note,
-    make_table,
-    p_value_entry,
-    score_rule,
-)
+from reports.tables.entries import estimate_entry, final_return, make_table, p_value_entry
 from reports.tables.table import Entry, Table, number
 from suite.common.claim_floor import ENUMERATED, LEVEL
 
@@ -51,14 +43,14 @@ def final_returns(analysis: Analysis, reference: Reference | None = None) -> Tab
 
 def task_intervals(analysis: Analysis) -> Table:
     """Mean score per task with intervals."""
-    results, scored = analysis.results, analysis.scored_tasks
+    results, scored = analysis.results, analysis.scores.scored_tasks
     rows = [
         (
             Entry(display_name(algorithm)),
             *(
                 estimate_entry(
-                    analysis.task_estimate(algorithm, task) if task in scored else None,
-                    analysis.scores_of(algorithm, task).run_ids,
+                    analysis.estimates.task_estimate(algorithm, task) if task in scored else None,
+                    analysis.scores.of(algorithm, task).run_ids,
                 )
                 for task in results.tasks
             ),
@@ -74,12 +66,14 @@ def aggregates(analysis: Analysis) -> Table:
     """Aggregate metrics with intervals and what these really cover."""
     rows = []
     for algorithm in analysis.algorithms:
-        estimates = [estimate_entry(analysis.aggregate(algorithm, metric)) for metric in METRICS]
-        low, high = analysis.runs_per_task(algorithm)
-        covered = analysis.coverage(algorithm)
+        estimates = [
+            estimate_entry(analysis.estimates.aggregate(algorithm, metric)) for metric in METRICS
+        ]
+        low, high = analysis.scores.runs_per_task(algorithm)
+        covered = analysis.estimates.coverage(algorithm)
         coverage = "" if math.isnan(covered[0]) else f"{covered[0]:.2f} / {covered[1]:.2f}"
         count = Entry(str(low) if low == high else f"{low}-{high}", low)
-        name = Entry(display_name(algorithm), None, analysis.run_ids(algorithm))
+        name = Entry(display_name(algorithm), None, analysis.scores.run_ids(algorithm))
         rows.append((name, count, *estimates, Entry(coverage)))
     note = (
         f"Final scores; number of tasks: {len(analysis.tasks)} [{interval_rule(analysis)}]. "
@@ -87,7 +81,7 @@ def aggregates(analysis: Analysis) -> Table:
         "scatter / with a fifth of the runs failing. "
         f"{score_rule(analysis)}{left_out_note(analysis)}"
     )
-    header = ("method", "runs per task", *METRICS, "coverage of 95%")
+    header = ("method", "runs per task", *METRICS, f"coverage of {CONFIDENCE:.0%}")
     return make_table("aggregates", "Aggregate scores", header, rows, note)
 
 
@@ -95,8 +89,8 @@ def pairwise(analysis: Analysis) -> Table:
     """All pairs: difference, probability of improvement, corrected p-values."""
     rows = [
         (
-            Entry(display_name(pair.first), None, analysis.run_ids(pair.first)),
-            Entry(display_name(pair.second), None, analysis.run_ids(pair.second)),
+            Entry(display_name(pair.first), None, analysis.scores.run_ids(pair.first)),
+            Entry(display_name(pair.second), None, analysis.scores.run_ids(pair.second)),
             estimate_entry(pair.difference),
             estimate_entry(pair.improvement),
             estimate_entry(pair.mean_difference),
@@ -104,7 +98,7 @@ def pairwise(analysis: Analysis) -> Table:
             p_value_entry(pair.p_holm),
             Entry(_verdict(analysis, pair)),
         )
-        for pair in analysis.pairs
+        for pair in analysis.differences.pairs
     ]
     note = (
         "Differences of the IQM of final scores, P(first > second) and differences of the mean "
@@ -130,16 +124,18 @@ def _verdict(analysis: Analysis, pair: Pair) -> str:
     """Returns whether two algorithms differ: `yes`, `no` or `too few runs`."""
     if pair.significant:
         return "yes"
-    lacking = analysis.shortage
+    lacking = analysis.differences.shortage
     return "no" if pair.reachable or not lacking else f"too few {lacking.of}"
 
 
 def leave_one_task_out(analysis: Analysis) -> Table:
     """How much the aggregate hangs on single tasks."""
     header = ("left out", *map(display_name, analysis.algorithms), "highest")
-    everything = {a: analysis.aggregate(a).value for a in analysis.algorithms}
-    shown = analysis.without_task and analysis.algorithms
-    lines = {"none": everything, **analysis.without_task} if shown else {}
+    estimates, algorithms = analysis.estimates, analysis.algorithms
+    lines: dict[str, dict[str, float]] = {}
+    if estimates.without_task and algorithms:
+        everything: dict[str, float] = {a: estimates.aggregate(a).value for a in algorithms}
+        lines = {"none": everything, **estimates.without_task}
     rows = [
         (
             Entry(task),
@@ -157,14 +153,14 @@ def reductions(analysis: Analysis) -> Table:
     columns: dict[Reduction, dict[str, Estimate]] = {
         reduction: {
             each.algorithm: each.estimate
-            for each in analysis.aggregates(reduction)
+            for each in analysis.estimates.aggregates(reduction)
             if each.metric == "IQM"
         }
         for reduction in REDUCTIONS
     }
     rows = [
         (
-            Entry(display_name(algorithm), None, analysis.run_ids(algorithm)),
+            Entry(display_name(algorithm), None, analysis.scores.run_ids(algorithm)),
             *(estimate_entry(column.get(algorithm)) for column in columns.values()),
         )
         for algorithm in analysis.algorithms
@@ -182,8 +178,8 @@ def times_to_threshold(analysis: Analysis) -> Table:
         for algorithm in results.algorithms:
             cells = [
                 _time(
-                    analysis.times_to_threshold(algorithm, task, threshold),
-                    tuple(each.run_id for each in analysis.counted(algorithm, task)),
+                    analysis.scores.times_to_threshold(algorithm, task, threshold),
+                    tuple(each.run_id for each in analysis.scores.counted(algorithm, task)),
                 )
                 for task in results.tasks
             ]
@@ -208,7 +204,7 @@ def _ids_without(analysis: Analysis, algorithm: str, left_out: str) -> tuple[str
         run_id
         for task in analysis.tasks
         if task != left_out
-        for run_id in analysis.scores_of(algorithm, task).run_ids
+        for run_id in analysis.scores.of(algorithm, task).run_ids
     )
 
 

@@ -9,18 +9,10 @@ import numpy as np
 
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import CountedRun, whole_curve
-from reports.runs.results import Results, display_name, method_of
-from reports.tables.cells import (
-    count_entry,
-    endings,
-    estimate_entry,
-    final_return,
-    interval_rule,
-    make_table,
-    score_rule,
-    settings_of,
-    spread,
-)
+from reports.analysis.sentences import interval_rule, score_rule
+from reports.runs.names import Label, display_name
+from reports.runs.results import Results
+from reports.tables.entries import count_entry, estimate_entry, final_return, make_table, spread
 from reports.tables.table import Entry, Table
 from suite.catalog.names import CONTROLS
 
@@ -60,11 +52,11 @@ def stages(analysis: Analysis) -> Table:
     rows = []
     for algorithm in results.algorithms:
         for task in results.tasks:
-            counted = analysis.counted(algorithm, task)
+            counted = analysis.scores.counted(algorithm, task)
             ends = _stage_ends(results, task, counted)
             if len(ends) > 1:
                 ids = tuple(each.run_id for each in counted)
-                count = count_entry(len(counted), endings(results, algorithm, task), ids)
+                count = count_entry(len(counted), results.endings(algorithm, task), ids)
                 cells = [spread(values, ids) for values in ends]
                 rows.append([Entry(display_name(algorithm)), Entry(task), count, *cells])
     width = max((len(row) for row in rows), default=3)
@@ -77,13 +69,13 @@ def stages(analysis: Analysis) -> Table:
     return make_table("stages", "Return after each stage", header, filled, note)
 
 
-def _variants(results: Results) -> dict[str, frozenset[str]]:
+def _variants(results: Results) -> dict[Label, frozenset[str]]:
     """Returns labels of variants with the hyper-parameters in which they differ from the base."""
     variants = {}
     for algorithm in results.algorithms:
-        base = method_of(algorithm)
+        base = algorithm.method
         if base != algorithm and base in results.algorithms:
-            mine, theirs = settings_of(results, algorithm), settings_of(results, base)
+            mine, theirs = results.settings_of(algorithm), results.settings_of(base)
             fields = {*mine, *theirs}
             changed = {field for field in fields if mine.get(field) != theirs.get(field)}
             variants[algorithm] = frozenset(changed)
@@ -98,14 +90,14 @@ def _variant_table(
     rows = []
     shown: set[str] = set()
     for algorithm in chosen:
-        origin = base or method_of(algorithm)
+        origin = base or Label(algorithm).method
         for each in (origin, algorithm):
             if each in results.algorithms and each not in shown:
                 shown.add(each)
                 varied = each != origin and origin in results.algorithms
-                difference = analysis.difference(each, origin) if varied else None
+                difference = analysis.differences.iqm(each, origin) if varied else None
                 cells = [final_return(analysis, each, task) for task in results.tasks]
-                shown_name = Entry(display_name(each), None, analysis.run_ids(each))
+                shown_name = Entry(display_name(each), None, analysis.scores.run_ids(each))
                 rows.append((shown_name, *cells, estimate_entry(difference)))
     note = (
         "Final return, mean ± sample standard deviation; IQM score less that of the method "

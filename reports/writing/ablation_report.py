@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from reports.analysis.arms import Arms, ablation_tables
-from reports.figures.ablation import ablation_curves
-from reports.figures.comparison import make_figures
+from reports.analysis.arms import Arms
+from reports.figures.all_figures import make_figures
+from reports.figures.arms import ablation_curves
 from reports.figures.drawing import Figure
 from reports.tables.all_tables import build_tables
+from reports.tables.arms import ablation_tables
 from reports.tables.runs import (
     cost,
     failures,

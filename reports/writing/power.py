@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from reports.analysis.claims import MAX_SEEDS
-from reports.runs.results import display_name
+from reports.runs.names import display_name
 from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import LEVEL
 from suite.common.formatting import table as text_table
@@ -48,9 +48,9 @@ def power_rows(request: ReportRequest, delta: float, power: float) -> list[Power
             "second": display_name(second),
             "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
             "seeds": found.seeds_needed(power),
-            "stored": min(analysis.runs_per_task(each)[0] for each in (first, second)),
+            "stored": min(analysis.scores.runs_per_task(each)[0] for each in (first, second)),
         }
-        for (first, second), found in analysis.powers(delta).items()
+        for (first, second), found in analysis.differences.powers(delta).items()
     ]
 
 

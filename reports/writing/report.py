@@ -8,11 +8,11 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reports.audit.check import listed
-from reports.figures.comparison import make_figures
+from reports.figures.all_figures import make_figures
 from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import Figure, render
 from reports.page.page import render_page
+from reports.runs.names import listed
 from reports.tables.all_tables import build_tables
 from reports.tables.table import FORMATS as TEXTS
 from reports.tables.table import Table

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports.analysis.arms import Arms, headline, scope
+from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import REPETITIONS
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
+from reports.analysis.sentences import arms_headline, headline, scope
 from reports.audit.verdict import Verdict, judge
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.opening import open_stored
@@ -64,7 +65,7 @@ class Subject:
     @property
     def headline(self) -> str:
         """The answer in one sentence."""
-        return headline(self.arms) if self.arms else self.analysis.headline()
+        return arms_headline(self.arms) if self.arms else headline(self.analysis)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.analysis.arms import ablation_tables
+from reports.tables.arms import ablation_tables
 from reports.tables.runs import failures
 from reports.tables.scores import aggregates, final_returns, pairwise
 from reports.tables.table import to_text

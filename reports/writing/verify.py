@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from reports.analysis.scores import ScorePolicy
-from reports.audit.check import Check, listed
+from reports.audit.check import Check
 from reports.audit.rliable_intervals import check_intervals
 from reports.runs.choice import Choice
+from reports.runs.names import listed
 from reports.writing.report import write_loaded
 from reports.writing.report_folder import (
     MAX_FILE,

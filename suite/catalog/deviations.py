@@ -67,14 +67,14 @@ class Resolved:
         """Returns the value of a field of an algorithm.
 
         Args:
-            algorithm: its name, or a report's label `NAME [CHANGES]`.
+            algorithm: its name.
             field: a hyper-parameter, or `protocol.FIELD`.
 
         Raises:
             KeyError: there is no such field.
         """
         if field == f"{_PROTOCOL}published_mode":
-            return self.protocol.published_mode_of(algorithm.partition(" [")[0])
+            return self.protocol.published_mode_of(algorithm)
         if field.startswith(_PROTOCOL):
             return self.protocol.to_dict()[field.removeprefix(_PROTOCOL)]
         return self.hyperparameters[algorithm][field]
@@ -86,7 +86,7 @@ class Resolved:
         """
         found = {
             field: {
-                name: formatting.typed(self.value(name, field))
+                name: formatting.shown(self.value(name, field))
                 for name in algorithms
                 if field.startswith(_PROTOCOL) or field in self.hyperparameters[name]
             }

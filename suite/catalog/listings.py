@@ -132,7 +132,7 @@ def _render_algorithm(algorithm: AlgorithmRow) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
         allowed = "; ".join(filter(None, (field["type"], field["range"])))
-        lines.append(f"  {field['name']} = {formatting.typed(field['default'])}  ({allowed})")
+        lines.append(f"  {field['name']} = {formatting.shown(field['default'])}  ({allowed})")
         lines += textwrap.wrap(
             field["description"], 96, initial_indent="      ", subsequent_indent="      "
         )

@@ -71,7 +71,7 @@ def _of_protocol() -> Iterator[Switch]:
                 f"--set protocol.{field}{entry}=VALUE",
                 _values(hint),
                 "every algorithm",
-                {name: formatting.typed(value) for name, value in names.items()},
+                {name: formatting.shown(value) for name, value in names.items()},
                 documents[field],
             )
 
@@ -101,7 +101,7 @@ def _of_algorithms() -> Iterator[Switch]:
 def _preset_value(preset: str, field: str, names: list[str]) -> str:
     resolved = resolve(preset)
     return formatting.by_name(
-        {name: formatting.typed(resolved.value(name, field)) for name in names}
+        {name: formatting.shown(resolved.value(name, field)) for name in names}
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -32,12 +32,30 @@ def number(value: float | None) -> str:
 
 
 def typed(value: Any) -> str:
-    """Returns a setting's value as it is typed after `--set NAME.FIELD=`."""
+    """Returns a setting's value, to the last digit, as it is typed after `--set NAME.FIELD=`."""
+    return _as_typed(value, str)
+
+
+def shown(value: Any) -> str:
+    """Returns a setting's value for readers: as it is typed, but in lists numbers of 6 digits."""
+    return _as_typed(value, "{:g}".format)
+
+
+def _as_typed(value: Any, in_list: Callable[[float], str]) -> str:
     if isinstance(value, Mapping):
-        return ",".join(f"{name}={typed(each)}" for name, each in value.items())
+        return ",".join(f"{name}={_as_typed(each, in_list)}" for name, each in value.items())
     if isinstance(value, tuple | list):
-        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
+        return ",".join(in_list(each) if isinstance(each, float) else typed(each) for each in value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
+def plain(value: Any) -> str:
+    """Returns a value of JSON in words: lists with spaces, `name = value`, floats of 6 digits."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {plain(each)}" for key, each in sorted(value.items()))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def readable(name: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.common.errors import UserError, unknown
+from suite.common.formatting import typed
 from suite.configuration.hyperparameters import EVERY_ALGORITHM
 
 PRESETS: tuple[str, ...] = ("kl", "stages", "normalizer", "controls")
@@ -106,7 +107,7 @@ class Axis:
         if not owners:
             listed = ", ".join(algorithms)
             raise UserError(f"axis {self.key}: concerns none of the algorithms {listed}")
-        return [f"{name}.{field}={value_text(value)}" for name in owners for field in self.fields]
+        return [f"{name}.{field}={typed(value)}" for name in owners for field in self.fields]
 
 
 def make_axis(key: str, values: Iterable[Value | list[Scalar]]) -> Axis:
@@ -240,16 +241,9 @@ def load_recipe(name_or_path: str) -> Recipe:
     return _parse(text, f"ablation {path}", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
 
 
-def value_text(value: Any) -> str:
-    """Returns a value as it is typed after `--set NAME.FIELD=`."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(value_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def value_name(value: Any) -> str:
     """Returns a value as a part of a file's name."""
-    text = f"{value:g}" if isinstance(value, float) else value_text(value)
+    text = f"{value:g}" if isinstance(value, float) else typed(value)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
 
 
@@ -294,7 +288,7 @@ def _check_kind(key: str, value: object) -> None:
 
 
 def _protocol_settings(table: Mapping[str, Any]) -> list[str]:
-    return [f"{PROTOCOL}.{field}={value_text(value)}" for field, value in table.items()]
+    return [f"{PROTOCOL}.{field}={typed(value)}" for field, value in table.items()]
 
 
 def _axis(key: str, values: object) -> Axis:

@@ -12,6 +12,7 @@ from pathlib import Path
 from algorithms.registry import entries
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.common.errors import UserError, unknown
+from suite.common.formatting import typed
 from suite.configuration.hyperparameters import hyperparameter_fields
 from suite.configuration.protocol_changes import is_protocol_change
 from suite.configuration.recipe import (
@@ -19,7 +20,6 @@ from suite.configuration.recipe import (
     SOURCE,
     Arm,
     Recipe,
-    value_text,
 )
 from suite.configuration.selection import format_seeds
 from suite.planning.decoders import Decoders
@@ -204,7 +204,7 @@ def _arm(
         if source is not None and axis.is_decoder and isinstance(value, int):
             _check_stage(source, value)
             decoders = Decoders(RunDirectory(source.out, source.protocol), value)
-            changes += [f"{name}.{_FROZEN}={value_text(False)}" for name in algorithms]
+            changes += [f"{name}.{_FROZEN}={typed(False)}" for name in algorithms]
     try:
         request = _request(recipe, engine, out / arm.name, changes, f"{recipe.name}-{arm.name}")
     except UserError as error:

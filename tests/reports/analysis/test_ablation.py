@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from generate import generated_protocol, write_cell
 
-from reports.analysis.arms import headline, results_table
+from reports.analysis.sentences import arms_headline
 from reports.audit import rliable_intervals
+from reports.tables.arms import results_table
 from reports.writing.report import write_report
 from reports.writing.report_request import ReportRequest
 from suite.cli import EXIT_USER_ERROR, run_command
@@ -131,7 +132,7 @@ def test_claims_rest_on_the_exact_permutation_test(tmp_path: Path) -> None:
     assert [each.p_holm for each in arms.comparisons.values()] == pytest.approx([0.2, 1.0])
     remedy = "needs 5 seeds or 2 tasks"  # 2 x 2/70 is above 5%, 2 x 2/252 is not
     lacking = f"too few runs to tell any of 2 arms from arm after: {remedy}"
-    assert headline(arms)[1:].startswith(lacking[1:])
+    assert arms_headline(arms)[1:].startswith(lacking[1:])
     assert f"There are too few runs to tell: {remedy}." in results_table(arms).note
 
 

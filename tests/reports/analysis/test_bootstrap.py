@@ -21,6 +21,11 @@ def counts(sizes: list[int], repetitions: int = 20_000, seed: int = 0) -> np.nda
     return bootstrap.bootstrap_counts(sizes, repetitions, np.random.default_rng(seed))
 
 
+def once(tasks: list[np.ndarray]) -> np.ndarray:
+    """Returns the counts of the one resample that is the scores themselves."""
+    return np.ones((sum(map(len, tasks)), 1), np.int16)
+
+
 DEFINITIONS = {
     "IQM": metrics.aggregate_iqm,
     "mean": metrics.aggregate_mean,
@@ -32,9 +37,11 @@ DEFINITIONS = {
 @pytest.mark.parametrize("name", DEFINITIONS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (2, 3), (5, 6), (7, 5)])
 def test_metrics_are_those_of_rliable(name: str, shape: tuple[int, int]) -> None:
+    """To the last bit as values; but for round-off, as what resamples are made of."""
     scores = 1.3 * matrix(3, *shape)  # some above 1, which the optimality gap clips
-    ours = bootstrap.point(bootstrap.METRICS[name], list(scores.T))
-    assert ours == pytest.approx(DEFINITIONS[name](scores), abs=1e-12)
+    metric, tasks, expected = bootstrap.METRICS[name], list(scores.T), DEFINITIONS[name](scores)
+    assert bootstrap.point(metric, tasks) == pytest.approx(expected, abs=1e-15)
+    assert metric(tasks, once(tasks)) == pytest.approx([expected], abs=1e-12)
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
@@ -97,11 +104,30 @@ def test_one_run_has_no_interval() -> None:
     assert str(Estimate(0.5, 0.4, 0.6)) == "0.500 [0.400, 0.600]"
 
 
-def test_unequal_numbers_of_runs() -> None:
-    scores = [np.array([0.2, 0.4]), np.array([0.5, 0.6, 1.0])]
-    assert bootstrap.point(bootstrap.mean, scores) == pytest.approx((0.3 + 0.7) / 2)
-    trimmed = scipy.stats.trim_mean(np.concatenate(scores), 0.25)
-    assert bootstrap.point(bootstrap.iqm, scores) == pytest.approx(trimmed)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("IQM", (0.4 + 0.5 + 0.6) / 3),  # of all five, less one at either end
+        ("mean", (0.3 + 0.8) / 2),
+        ("median", (0.3 + 0.8) / 2),
+        ("optimality gap", 1 - (0.3 + 0.7) / 2),  # 1.3 counts as 1
+    ],
+)
+def test_unequal_numbers_of_runs(name: str, expected: float) -> None:
+    scores = [np.array([0.2, 0.4]), np.array([0.5, 0.6, 1.3])]
+    metric = bootstrap.METRICS[name]
+    assert bootstrap.point(metric, scores) == pytest.approx(expected)
+    assert metric(scores, once(scores)) == pytest.approx([expected])
+
+
+def test_improvement_with_unequal_numbers_of_runs() -> None:
+    x, y = [np.array([0.1, 0.5]), np.array([0.9])], [np.array([0.5]), np.array([0.2, 0.9, 0.9])]
+    ours = bootstrap.improvement(x, y, once(x), once(y))
+    assert ours.value == pytest.approx((0.25 + 2 / 3) / 2)  # ties count half
+    wins = bootstrap.probability_of_improvement(x, y, once(x), once(y))
+    assert wins == pytest.approx([ours.value], abs=1e-7)  # single precision
+    same = [np.zeros(2)]
+    assert bootstrap.improvement(same, [np.zeros(3)], once(same), once([np.zeros(3)])).value == 0.5
 
 
 def test_performance_profile() -> None:

@@ -17,9 +17,10 @@ from generate import generate_runs, write_cell
 from reports.analysis.budgets import equal_budgets
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy, median_time
+from reports.analysis.sentences import headline
 from reports.audit.all_checks import audit
 from reports.audit.verdict import judge
-from reports.figures.comparison import make_figures
+from reports.figures.all_figures import make_figures
 from reports.page.curve_data import curve_data
 from reports.runs.loading import load_results
 from reports.tables.all_tables import build_tables
@@ -256,10 +257,10 @@ def test_best_and_area_of_a_diverged_run_are_those_of_the_curve_that_is_drawn(
     curves = [[*stored_returns(mixed, seed), *[0.0] * 6] for seed in JOB.seeds]
     scores = np.array(curves) / 1000
     area = [sum((a + b) / 2 for a, b in itertools.pairwise(y)) / 10 for y in scores]
-    assert analysis.scores_of("ppo", TASK).scores.tolist() == [0.0] * 4
-    assert analysis.scores_of("ppo", TASK, "best").scores == pytest.approx(scores.max(axis=1))
-    assert analysis.scores_of("ppo", TASK, "auc").scores == pytest.approx(area)
-    band = analysis.learning_curve("ppo", TASK)
+    assert analysis.scores.of("ppo", TASK).scores.tolist() == [0.0] * 4
+    assert analysis.scores.of("ppo", TASK, "best").scores == pytest.approx(scores.max(axis=1))
+    assert analysis.scores.of("ppo", TASK, "auc").scores == pytest.approx(area)
+    band = analysis.estimates.learning_curve("ppo", TASK)
     assert band is not None
     assert band.value == pytest.approx(1000 * scores.mean(axis=0))
     note = tables_of(analysis)["reductions"].note
@@ -269,8 +270,8 @@ def test_best_and_area_of_a_diverged_run_are_those_of_the_curve_that_is_drawn(
 def test_a_run_that_diverged_after_its_last_evaluation_ends_at_0(tmp_path: Path) -> None:
     run = generate_runs(tmp_path / "run", ("ppo",), (TASK,), (0,), 3, state="diverged")
     analysis = analysis_of(run.path)
-    assert analysis.scores_of("ppo", TASK).scores.tolist() == [0.0]
-    band = analysis.learning_curve("ppo", TASK)
+    assert analysis.scores.of("ppo", TASK).scores.tolist() == [0.0]
+    band = analysis.estimates.learning_curve("ppo", TASK)
     assert band is not None and band.value[-1] == 0.0
 
 
@@ -299,7 +300,7 @@ def test_one_impossible_return_costs_no_other_run_its_place(tmp_path: Path) -> N
     assert max(drawn_returns(analysis)) < 1000
     (mine,) = [each for each in curve_data([analysis])["curves"] if each["algorithm"] == 0]
     assert (mine["count"], len(mine["runs"])) == (2, 2)
-    assert analysis.pairs
+    assert analysis.differences.pairs
 
 
 def test_scores_lie_between_the_bounds_of_their_own_task(tmp_path: Path) -> None:
@@ -309,12 +310,12 @@ def test_scores_lie_between_the_bounds_of_their_own_task(tmp_path: Path) -> None
     assert analysis.results.findings == ()
     finals = np.array([stored_returns(run, seed)[-1] for seed in (0, 1)])
     assert finals.min() < 0
-    assert analysis.scores_of("ppo", TASK).scores == pytest.approx((finals + 400) / 500)
+    assert analysis.scores.of("ppo", TASK).scores == pytest.approx((finals + 400) / 500)
     tables = tables_of(analysis)
     assert first_row(tables["final_returns"])[TASK].startswith(f"{finals.mean():.2f} ± ")
-    others = analysis.scores_of("ppo", OTHER).scores
+    others = analysis.scores.of("ppo", OTHER).scores
     mean = np.mean([(finals + 400) / 500, others])
-    assert analysis.aggregate("ppo", "mean").value == pytest.approx(mean)
+    assert analysis.estimates.aggregate("ppo", "mean").value == pytest.approx(mean)
     assert curve_data([analysis])["bounds"] == [[-400, 100], [0, 1000]]
     stored = [stored_returns(run, seed, a) for a in ("ppo", "fpo") for seed in (0, 1)]
     assert min(drawn_returns(analysis)) == min(itertools.chain(*stored))
@@ -328,7 +329,7 @@ def test_without_bounds_there_are_returns_but_no_scores(tmp_path: Path) -> None:
     job = Job("ppo", TASK, (0, 1, 2))
     write_cell(run, job.cells[2], job, 4, "diverged", 2, bounds=None)
     analysis = analysis_of(run.path)
-    assert (analysis.tasks, analysis.left_out) == ((OTHER,), {})
+    assert (analysis.tasks, analysis.scores.left_out) == ((OTHER,), {})
     tables = tables_of(analysis)
     finals = [stored_returns(run, seed)[-1] for seed in (0, 1)]
     assert max(finals) < 0
@@ -347,10 +348,10 @@ def test_without_bounds_there_are_returns_but_no_scores(tmp_path: Path) -> None:
 def test_a_single_task_without_bounds(tmp_path: Path) -> None:
     run = generate_runs(tmp_path / "run", ("ppo", "fpo"), (TASK,), (0, 1), 4, bounds=None)
     analysis = analysis_of(run.path)
-    assert analysis.headline() == "No algorithm has a score that can be aggregated yet."
-    assert analysis.difference("ppo", "fpo") is None
+    assert headline(analysis) == "No algorithm has a score that can be aggregated yet."
+    assert analysis.differences.iqm("ppo", "fpo") is None
     with pytest.raises(UserError, match=f"there are no scores: .* on {TASK} are unknown"):
-        analysis.powers(0.1)
+        analysis.differences.powers(0.1)
     assert first_row(tables_of(analysis)["final_returns"])[TASK].startswith("-")
 
 

@@ -64,18 +64,18 @@ def test_every_mean_of_a_table_is_among_them(run_dir: Path) -> None:
         for each in shown
         for name, low, high in zip(each.names, each.low, each.high, strict=True)
     }
-    aggregate = subject.analysis.aggregate("gorl-fm", "median")
+    aggregate = subject.analysis.estimates.aggregate("gorl-fm", "median")
     assert ends["median of GoRL(FM) (final)"] == (aggregate.low, aggregate.high)
-    task = subject.analysis.task_estimate("ppo", "FishSwim")
+    task = subject.analysis.estimates.task_estimate("ppo", "FishSwim")
     assert task and ends["mean of PPO on FishSwim"] == (task.low, task.high)
 
 
 def test_one_wrong_interval_is_named(run_dir: Path) -> None:
     subject = load(run_dir)
-    (pair,) = subject.analysis.pairs
+    (pair,) = subject.analysis.differences.pairs
     value, low, high = pair.difference.value, pair.difference.low, pair.difference.high
     narrow = Estimate(value, value - 0.6 * (value - low), high)
-    vars(subject.analysis)["pairs"] = (dataclasses.replace(pair, difference=narrow),)
+    vars(subject.analysis.differences)["pairs"] = (dataclasses.replace(pair, difference=narrow),)
     check = checked(subject)
     assert check.verdict == "failed"
     name = "lower end of the IQM difference of PPO and GoRL(FM)"
@@ -85,9 +85,9 @@ def test_one_wrong_interval_is_named(run_dir: Path) -> None:
 
 def test_a_wrong_value_is_named(run_dir: Path) -> None:
     subject = load(run_dir)
-    (pair,) = subject.analysis.pairs
+    (pair,) = subject.analysis.differences.pairs
     off = dataclasses.replace(pair.improvement, value=pair.improvement.value + 1e-4)
-    vars(subject.analysis)["pairs"] = (dataclasses.replace(pair, improvement=off),)
+    vars(subject.analysis.differences)["pairs"] = (dataclasses.replace(pair, improvement=off),)
     assert checked(subject).text.startswith("value of the P(first > second) of PPO and GoRL(FM) is")
 
 

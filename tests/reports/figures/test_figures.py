@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase
 
 from reports.analysis.comparison import Analysis
-from reports.figures.comparison import PAIRS_PER_FIGURE, make_figures
+from reports.figures.all_figures import make_figures
 from reports.figures.cost import format_duration
 from reports.figures.drawing import (
     COLUMN_WIDTH,
@@ -30,9 +30,10 @@ from reports.figures.drawing import (
     render,
 )
 from reports.figures.labels import fold, text_width
+from reports.figures.pairs import PAIRS_PER_FIGURE
 from reports.figures.palette import DARK_BACKGROUND, METHOD_STYLES, algorithm_styles
 from reports.runs.loading import load_results
-from reports.runs.results import METHODS
+from reports.runs.names import METHODS
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
 
@@ -212,7 +213,8 @@ def test_rows_of_long_names_are_whole_and_distinct(tmp_path: Path) -> None:
 
 def test_many_pairs_fill_several_figures(run: RunDirectory) -> None:
     analysis = Analysis(load_results([run.path]), repetitions=REPETITIONS)
-    vars(analysis)["pairs"] = analysis.pairs * (PAIRS_PER_FIGURE + 1)
+    pairs = analysis.differences.pairs
+    vars(analysis.differences)["pairs"] = pairs * (PAIRS_PER_FIGURE + 1)
     figures = {figure.name: figure for figure in make_figures(analysis)}
     rows = [len(figures[f"comparisons-{i}"].draw().axes[0].get_yticks()) for i in (1, 2)]
     assert rows == [PAIRS_PER_FIGURE, 1]

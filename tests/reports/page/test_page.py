@@ -15,7 +15,8 @@ from browser import Browser, find_chromium, running_browser
 from generate import generate_runs
 
 from reports.audit.verdict import judge
-from reports.figures.comparison import PAIRS_PER_FIGURE, make_figures
+from reports.figures.all_figures import make_figures
+from reports.figures.pairs import PAIRS_PER_FIGURE
 from reports.figures.palette import DARK_BACKGROUND
 from reports.page.page import render_page
 from reports.tables.all_tables import build_tables
@@ -127,7 +128,7 @@ def test_every_number_of_the_main_tables_names_its_runs(page: Path) -> None:
 
 def test_figures_of_many_pairs_stand_with_the_comparisons(run: RunDirectory) -> None:
     analysis = ReportRequest((run.path,), repetitions=50).analyse()
-    vars(analysis)["pairs"] = analysis.pairs * PAIRS_PER_FIGURE
+    vars(analysis.differences)["pairs"] = analysis.differences.pairs * PAIRS_PER_FIGURE
     figures = [each for each in make_figures(analysis) if each.name.startswith("comparisons-")]
     drawings = {figure.name: b"<svg></svg>" for figure in figures}
     page = render_page([analysis], [], figures, drawings, judge(analysis.results), "")

@@ -32,6 +32,7 @@ from reports.audit.verdict import judge
 from reports.runs.choice import Choice
 from reports.runs.loading import load_results
 from reports.runs.merging import explanations
+from reports.runs.names import Label
 from reports.runs.results import CURVE_COLUMNS, Results, Run
 from reports.writing.report_request import ReportRequest
 from reports.writing.terminal import comparison_text
@@ -175,7 +176,7 @@ def a_run(edit: Edit) -> Run:
     edit(record)
     made = RunRecord(Configuration(**record["configuration"]), record["provenance"])
     table, files = pd.DataFrame(columns=CURVE_COLUMNS), Verdict(recorded=False)
-    return Run("", "", "ppo", "CheetahRun", 0, "done", made, None, table, files)
+    return Run("", "", Label("ppo"), "CheetahRun", 0, "done", made, None, table, files)
 
 
 def test_the_same_results_are_a_duplicate_also_at_another_pace(tmp_path: Path) -> None:

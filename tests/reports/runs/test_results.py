@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generate import METHODS, generate_runs, generated_protocol, write_cell
+from generate import generate_runs, generated_protocol, write_cell
 
 from reports.analysis.scores import (
     Axis,
@@ -21,7 +21,7 @@ from reports.analysis.scores import (
     time_to_threshold,
 )
 from reports.runs.loading import load_results
-from reports.runs.results import Results, algorithm_order, display_name
+from reports.runs.results import Results
 from suite.common.errors import UserError
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
@@ -80,16 +80,6 @@ def test_loading_is_repeatable_and_ids_follow_the_content(path: Path) -> None:
     write_cell(RunDirectory.open(path), CELL, Job("ppo", "CheetahRun", (0, 1)), 5, "running", 3)
     after = [run.run_id for run in load_results([path]).runs]
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
-
-
-def test_order_and_display_names() -> None:
-    labels = ["zoo", "ppo-matched", "gorl-diff", "abc", "ppo [clip=0.2]", "dppo", "ppo"]
-    expected = ["ppo", "ppo [clip=0.2]", "dppo", "gorl-diff", "ppo-matched", "abc", "zoo"]
-    assert sorted(labels, key=algorithm_order) == expected
-    assert display_name("gorl-diff") == "GoRL(Diff)"
-    assert display_name("gorl-fm [clip=0.2]") == "GoRL(FM) [clip=0.2]"
-    assert display_name("zoo") == "zoo"
-    assert sorted(METHODS, key=algorithm_order) == list(METHODS)
 
 
 def test_no_runs_at_all(tmp_path: Path) -> None:

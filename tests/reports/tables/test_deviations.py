@@ -11,6 +11,7 @@ import pytest
 from generate import SAMPLE_LOSS, generate_runs, generated_protocol
 
 from reports.analysis.comparison import Analysis
+from reports.analysis.sentences import mode_words
 from reports.runs.loading import load_results
 from reports.tables.deviations import NOT_RECORDED, deviations
 from reports.tables.table import Table
@@ -43,16 +44,16 @@ def test_published_is_the_mean_action_for_ppo_and_noise_for_fpo(path: Path) -> N
     published, noise_free, sampled = (
         analysis(path, mode) for mode in ("published", "deterministic", "sample")
     )
-    assert published.mode_of("fpo [clip=0.2]") == "sample"
+    assert published.scores.mode_of("fpo [clip=0.2]") == "sample"
     for algorithm, same_as in (("ppo", noise_free), ("fpo", sampled), ("gorl-fm", noise_free)):
-        scores = published.scores_of(algorithm, TASK[0]).scores
-        assert scores.tolist() == same_as.scores_of(algorithm, TASK[0]).scores.tolist()
+        scores = published.scores.of(algorithm, TASK[0]).scores
+        assert scores.tolist() == same_as.scores.of(algorithm, TASK[0]).scores.tolist()
     gap = (
-        noise_free.scores_of("fpo", TASK[0]).scores.mean()
-        - published.scores_of("fpo", TASK[0]).scores.mean()
+        noise_free.scores.of("fpo", TASK[0]).scores.mean()
+        - published.scores.of("fpo", TASK[0]).scores.mean()
     )
     assert gap == pytest.approx(SAMPLE_LOSS, abs=0.02)
-    assert published.mode_text == "published (deterministic: PPO and GoRL(FM); sample: FPO)"
+    assert mode_words(published) == "published (deterministic: PPO and GoRL(FM); sample: FPO)"
 
 
 def test_captions_and_page_say_which_mode_is_whose(path: Path, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from rliable import metrics
 from reports.analysis.bootstrap import Estimate
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import ScorePolicy
-from reports.figures.comparison import make_figures
+from reports.analysis.sentences import headline
+from reports.figures.all_figures import make_figures
 from reports.runs.loading import load_results
+from reports.runs.names import display_name
 from reports.runs.published import Reference, load_reference
-from reports.runs.results import display_name
 from reports.tables.all_tables import build_tables, write_tables
 from reports.tables.scores import final_returns, pairwise
 from reports.tables.table import (
@@ -94,7 +95,7 @@ def stored_scores(path: Path, algorithm: str) -> np.ndarray:
 def test_aggregates_of_the_known_model(full: Analysis, full_path: Path) -> None:
     for algorithm in METHODS:
         scores = stored_scores(full_path, algorithm)
-        iqm, mean = full.aggregate(algorithm), full.aggregate(algorithm, "mean")
+        iqm, mean = full.estimates.aggregate(algorithm), full.estimates.aggregate(algorithm, "mean")
         assert iqm.value == pytest.approx(metrics.aggregate_iqm(scores), abs=1e-9)
         assert mean.value == pytest.approx(scores.mean(), abs=1e-9)
         truth = np.mean([level(algorithm, task) for task in TASKS])
@@ -105,20 +106,20 @@ def test_aggregates_of_the_known_model(full: Analysis, full_path: Path) -> None:
 
 
 def test_claims_of_the_known_model(full: Analysis) -> None:
-    claimed = {(pair.first, pair.second) for pair in full.pairs if pair.significant}
+    claimed = {(pair.first, pair.second) for pair in full.differences.pairs if pair.significant}
     # The true levels are 0.50, 0.40, 0.42, 0.70 and 0.72 at a standard error of 0.0055.
     far = {
         pair
         for pair in itertools.combinations(METHODS, 2)
         if abs(level(pair[0], TASKS[0]) - level(pair[1], TASKS[0])) > 0.05
     }
-    assert len(full.pairs) == 10
+    assert len(full.differences.pairs) == 10
     assert far <= claimed
-    for pair in full.pairs:
+    for pair in full.differences.pairs:
         expected = level(pair.first, TASKS[0]) - level(pair.second, TASKS[0])
         assert pair.difference.value == pytest.approx(expected, abs=0.04)
-    assert full.headline().startswith("GoRL(Diff) has the highest IQM score, 0.7")
-    assert "significantly above PPO" in full.headline()
+    assert headline(full).startswith("GoRL(Diff) has the highest IQM score, 0.7")
+    assert "significantly above PPO" in headline(full)
 
 
 def test_leave_one_task_out(full: Analysis, full_path: Path) -> None:
@@ -126,15 +127,15 @@ def test_leave_one_task_out(full: Analysis, full_path: Path) -> None:
     for index, task in enumerate(TASKS):
         rest = np.delete(scores, index, axis=1)
         expected = metrics.aggregate_iqm(rest)
-        assert full.without_task[task]["fpo"] == pytest.approx(expected, abs=1e-9)
+        assert full.estimates.without_task[task]["fpo"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_sample_efficiency_ends_at_the_final_iqm(full: Analysis) -> None:
-    band = full.sample_efficiency("env_steps")["dppo"]
+    band = full.estimates.sample_efficiency("env_steps")["dppo"]
     assert band.x[0] == 0 and band.x[-1] == full.results.budget
     assert band.value[0] == 0
-    assert band.value[-1] == pytest.approx(full.aggregate("dppo").value)
-    evaluations = full.sample_efficiency("network_evaluations")["dppo"]
+    assert band.value[-1] == pytest.approx(full.estimates.aggregate("dppo").value)
+    evaluations = full.estimates.sample_efficiency("network_evaluations")["dppo"]
     assert evaluations.x[-1] == 10 * full.results.budget
 
 
@@ -145,7 +146,7 @@ def test_adding_an_algorithm_changes_no_interval_of_the_others(
     generate_runs(tmp_path / "b", ("fpo",), TASKS[:2], seeds=(0, 1), points=4)
     both = analysis_of(small_path, tmp_path / "b")
     assert both.algorithms == ("ppo", "fpo", "gorl-fm")
-    assert both.aggregate("gorl-fm") == alone.aggregate("gorl-fm")
+    assert both.estimates.aggregate("gorl-fm") == alone.estimates.aggregate("gorl-fm")
 
 
 def test_tasks_that_some_lack(small_path: Path, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_tasks_that_some_lack(small_path: Path, tmp_path: Path) -> None:
     analysis = analysis_of(small_path, tmp_path / "b")
     assert analysis.tasks == TASKS[:2]
     assert analysis.algorithms == ("ppo", "gorl-fm")
-    assert analysis.left_out == {"fpo": (TASKS[1],)}
+    assert analysis.scores.left_out == {"fpo": (TASKS[1],)}
     assert f"Not aggregated: FPO (no score on {TASKS[1]})" in tables_of(analysis)["aggregates"].note
     shutil.rmtree(small_path / TASKS[1] / "ppo")
     analysis = analysis_of(small_path, tmp_path / "b")
@@ -167,7 +168,7 @@ def test_nothing_finished_yet(small_path: Path) -> None:
         write_cell(run, cell, Job(cell.algorithm, cell.task, (0, 1)), 4, "running", 2)
     analysis = analysis_of(small_path)
     assert analysis.algorithms == ()
-    assert analysis.headline() == "No algorithm has a score that can be aggregated yet."
+    assert headline(analysis) == "No algorithm has a score that can be aggregated yet."
     tables = tables_of(analysis)
     assert "aggregates" not in tables
     assert len(tables["findings"].rows) == 8
@@ -178,11 +179,11 @@ def test_nothing_finished_yet(small_path: Path) -> None:
 def test_one_seed_has_no_interval_and_no_power(tmp_path: Path) -> None:
     generate_runs(tmp_path / "one", ("ppo", "fpo"), TASKS[:2], seeds=(3,), points=4)
     analysis = analysis_of(tmp_path / "one")
-    assert not analysis.aggregate("ppo").has_interval
-    assert not analysis.pairs[0].significant
+    assert not analysis.estimates.aggregate("ppo").has_interval
+    assert not analysis.differences.pairs[0].significant
     assert column(tables_of(analysis)["aggregates"], "coverage of 95%") == ["", ""]
     with pytest.raises(UserError, match="two runs on every task"):
-        analysis.powers(0.05)
+        analysis.differences.powers(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +196,9 @@ def five_seeds(full_path: Path) -> Analysis:
 
 def test_too_few_runs_are_not_called_indistinguishable(five_seeds: Analysis) -> None:
     lacking = "needs 6 seeds or 2 tasks"  # 10 x 2 / 252 is above 5%, 10 x 2 / 924 is not
-    assert "distinguishable" not in five_seeds.headline()
+    assert "distinguishable" not in headline(five_seeds)
     others = "GoRL(Diff), PPO, DPPO and FPO"
-    assert f", too few runs to tell it from {others}: {lacking} (" in five_seeds.headline()
+    assert f", too few runs to tell it from {others}: {lacking} (" in headline(five_seeds)
     table = pairwise(five_seeds)
     assert set(column(table, "differ")) == {"too few runs"}
     sentence = f"There are too few runs to tell the pairs apart: {lacking}."
@@ -207,36 +208,36 @@ def test_too_few_runs_are_not_called_indistinguishable(five_seeds: Analysis) -> 
 
 
 def test_enough_runs_are_not_called_too_few(full: Analysis) -> None:
-    assert full.shortage is None
+    assert full.differences.shortage is None
     assert {"yes"} <= set(column(pairwise(full), "differ")) <= {"yes", "no"}
     few = dataclasses.replace(full, repetitions=100)
-    assert few.shortage is not None and few.shortage.remedy == "--reps 200"
+    assert few.differences.shortage is not None and few.differences.shortage.remedy == "--reps 200"
     assert set(column(pairwise(few), "differ")) == {"too few permutations"}
 
 
 def test_the_mean_may_contradict_the_iqm(full: Analysis) -> None:
     """The test is of the mean: a lower one of the best by IQM is said, not turned round."""
-    best = max(full.algorithms, key=lambda a: full.aggregate(a).value)
+    best = max(full.algorithms, key=lambda a: full.estimates.aggregate(a).value)
     turned = [
         dataclasses.replace(pair, mean_difference=Estimate(-pair.mean_difference.value))
-        for pair in full.pairs
+        for pair in full.differences.pairs
     ]
     analysis = dataclasses.replace(full)
-    analysis.__dict__["pairs"] = tuple(turned)
-    assert "significantly above" not in analysis.headline()
-    assert "with a mean score significantly below that of" in analysis.headline()
-    assert analysis.headline().startswith(display_name(best))
+    vars(analysis.differences)["pairs"] = tuple(turned)
+    assert "significantly above" not in headline(analysis)
+    assert "with a mean score significantly below that of" in headline(analysis)
+    assert headline(analysis).startswith(display_name(best))
 
 
 def test_power_analysis(full: Analysis) -> None:
-    powers = full.powers(0.02)
+    powers = full.differences.powers(0.02)
     assert len(powers) == 10
     # 0.02 between means of six tasks with spread 0.03, at 5% / 10 and 80%: about 10 seeds.
     expected = 2 * SEED_SPREAD**2 / 6 * ((2.807 + 0.842) / 0.02) ** 2
     needed = [powers[pair].seeds_needed() for pair in [("ppo", "fpo"), ("ppo", "dppo")]]
     assert needed == pytest.approx([expected] * 2, rel=0.6)
     with pytest.raises(UserError, match=r"delta = 1\.5"):
-        full.powers(1.5)
+        full.differences.powers(1.5)
 
 
 def test_wrong_questions(small_path: Path) -> None:

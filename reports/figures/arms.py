@@ -9,18 +9,12 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from reports.analysis.arms import Arms
-from reports.analysis.captions import band_text, mode_text, run_counts
-from reports.figures.comparison import one_axis, return_limits
-from reports.figures.drawing import (
-    FULL_WIDTH,
-    Figure,
-    draw_band,
-    draw_legend,
-    make_canvas,
-)
+from reports.analysis.sentences import band_text, mode_text, run_counts
+from reports.figures.drawing import FULL_WIDTH, Figure, draw_band, draw_legend, make_canvas
 from reports.figures.labels import fold
+from reports.figures.learning_curves import one_axis, return_limits
 from reports.figures.palette import Style, algorithm_styles
-from reports.runs.results import display_name
+from reports.runs.names import display_name
 
 _PANEL_WIDTH = 2.85
 """Inches of the panels of one task and of two."""
@@ -59,7 +53,7 @@ def _draw_panel(axes: Axes, arms: Arms, method: str, task: str, styles: dict[str
     for arm in arms.ablation.arms:
         label = arms.label(method, arm)
         if arms.has_runs(label, task):
-            band = arms.analysis.learning_curve(label, task)
+            band = arms.analysis.estimates.learning_curve(label, task)
             if band is not None:
                 draw_band(axes, band, styles[arm.name])
     axes.set_title(fold(f"{display_name(method)}, {task}", 8, _PANEL_WIDTH * 72))

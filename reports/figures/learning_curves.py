@@ -1,0 +1,112 @@
+"""Learning curves: of each algorithm, and of every run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from reports.analysis.comparison import Analysis
+from reports.analysis.scores import run_curve
+from reports.analysis.sentences import band_text, mode_text, run_counts
+from reports.figures.drawing import (
+    COLUMN_WIDTH,
+    EDGE,
+    FULL_WIDTH,
+    Figure,
+    draw_band,
+    draw_legend,
+    draw_line,
+    make_canvas,
+    styles_of,
+)
+from reports.runs.results import Results
+
+
+def learning_curves(analysis: Analysis) -> Figure:
+    """The mean return of each algorithm, a panel for each task."""
+
+    def draw_task(axes: Axes, task: str) -> None:
+        for algorithm, style in styles_of(analysis.results).items():
+            band = analysis.estimates.learning_curve(algorithm, task)
+            if band is not None:
+                draw_band(axes, band, style)
+
+    caption = (
+        f"Mean return over seeds ({mode_text(analysis)}) against environment steps; every point is "
+        "the policy after exactly that many steps, unless the run had stopped before. "
+        f"{run_counts(analysis)} {band_text(analysis)}"
+    )
+    return Figure(
+        "learning-curves",
+        "Learning curves",
+        caption,
+        lambda: _task_panels(analysis.results, draw_task),
+    )
+
+
+def seed_curves(analysis: Analysis) -> Figure:
+    """The return of every single run, a panel for each task."""
+
+    def draw_task(axes: Axes, task: str) -> None:
+        for algorithm, style in styles_of(analysis.results).items():
+            for run in analysis.results.runs_of(algorithm, task):
+                mode = analysis.scores.mode_of(algorithm)
+                if mode in run.modes and run.state != "damaged":
+                    x, returns = run_curve(run, mode)
+                    draw_line(axes, x, returns, style, linewidth=0.7)
+                    if run.state != "done":
+                        axes.plot(x[-1], returns[-1], "x", color=style.colour)
+
+    caption = (
+        f"Return of every single run that is not damaged ({mode_text(analysis)}), without "
+        "smoothing or averaging. "
+        "A cross marks the last evaluation of a run that diverged or is not finished."
+    )
+    return Figure(
+        "learning-curves-seeds",
+        "Learning curves of single runs",
+        caption,
+        lambda: _task_panels(analysis.results, draw_task),
+    )
+
+
+def one_axis(results: Results) -> bool:
+    """Whether returns on all tasks lie between the same known bounds."""
+    bounds = {results.bounds(task) for task in results.tasks}
+    return len(bounds) == 1 and all(each.known for each in bounds)
+
+
+def return_limits(results: Results, task: str) -> tuple[float | None, float | None]:
+    """Returns the ends of an axis of returns on a task, None where what is drawn sets them."""
+    bounds = results.bounds(task)
+    if not bounds.known:
+        return (None, None)
+    room = EDGE * (bounds.high - bounds.low)
+    return (bounds.low - room, bounds.high + room)
+
+
+def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Canvas:
+    """Draws one panel a task, with common axes and one legend above."""
+    columns = min(3, len(results.tasks))
+    rows = math.ceil(len(results.tasks) / columns)
+    width = FULL_WIDTH if columns > 1 else COLUMN_WIDTH
+    height = 1.75 * rows if columns > 1 else 2.3
+    one = one_axis(results)
+    canvas, panels = make_canvas(width, height + 0.4, rows, columns, sharex=True, sharey=one)
+    for axes, task in zip(panels, results.tasks, strict=False):
+        draw_task(axes, task)
+        axes.set_title(task)
+        axes.set_ylim(*return_limits(results, task))
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    for axes in panels[len(results.tasks) :]:
+        axes.set_visible(False)
+    canvas.supxlabel("environment steps", fontsize=7.5)
+    canvas.supylabel("return", fontsize=7.5)
+    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3)
+    return canvas
