@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from docs.import_graph import circle, essential, room_graph
@@ -82,7 +83,7 @@ def _arrow(way: list[Node], x: Mapping[Node, float], y: Mapping[Node, float]) ->
     first = way[0]
     height = y[first] + _HEIGHT
     path = [f"M{x[first]:.0f} {height:.0f}"]
-    for one, other in zip(way, way[1:], strict=False):
+    for one, other in pairwise(way):
         end = y[other] - (1 if other == way[-1] else 0)
         bend = (end - height) / 2
         path.append(

@@ -29,9 +29,7 @@ def module_graph(root: Path) -> dict[str, frozenset[str]]:
         for package in PACKAGES
         for path in sorted((root / package).rglob("*.py"))
     }
-    return {
-        name: frozenset(_imported(path, paths.keys() - {name})) for name, path in paths.items()
-    }
+    return {name: frozenset(_imported(path, paths.keys() - {name})) for name, path in paths.items()}
 
 
 def room_of(module: str, root: Path) -> str:

@@ -8,6 +8,7 @@ that keep arrows straight.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from docs.import_graph import Graph, levels
 
@@ -34,7 +35,7 @@ def place(graph: Graph, widths: tuple[float, float]) -> tuple[Rows, dict[Node, f
     for name in sorted(graph):
         for below in sorted(graph[name]):
             way = bends(name, below, depth)
-            for one, other in zip(way, way[1:], strict=False):
+            for one, other in pairwise(way):
                 down.setdefault(one, []).append(other)
             for row, bend in enumerate(reversed(way[1:-1]), start=depth[below] + 1):
                 rows[row].append(bend)
@@ -81,7 +82,7 @@ def _ordered(rows: Rows, down: Links, up: Links) -> Rows:
 def crossings(rows: Rows, down: Links) -> int:
     """Returns how many pairs of arrows cross between one row and the next."""
     count = 0
-    for lower, upper in zip(rows, rows[1:], strict=False):
+    for lower, upper in pairwise(rows):
         at = {node: i for i, node in enumerate(lower)}
         ends = [(i, at[below]) for i, node in enumerate(upper) for below in down.get(node, ())]
         count += sum(a < c and b > d for a, b in ends for c, d in ends)
@@ -119,7 +120,7 @@ def _apart(wanted: Sequence[float], widths: Sequence[float]) -> Iterator[float]:
     would do so share their mean (isotonic regression).
     """
     offsets = [0.0]
-    for left, right in zip(widths, widths[1:], strict=False):
+    for left, right in pairwise(widths):
         offsets.append(offsets[-1] + (left + right) / 2)
     pools: list[list[float]] = []
     for place_, offset in zip(wanted, offsets, strict=False):
