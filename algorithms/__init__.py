@@ -1,0 +1,1 @@
+"""What learns: one method a file, and the list of them."""

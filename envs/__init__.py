@@ -1,0 +1,1 @@
+"""What is learned in: tasks, run as vectors, and probes."""

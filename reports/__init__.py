@@ -1,0 +1,1 @@
+"""What is read off stored runs: numbers, tables, pages."""

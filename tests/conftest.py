@@ -7,7 +7,10 @@ they are set before JAX is imported: its compilation cache ignores a later setti
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 
 def _cache_directory() -> Path:
@@ -23,3 +26,23 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_directory()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has the fast tests compile without optimization: that takes half of their time.
+
+    The slow tests compile as users do, and so do fast ones that use `optimized`.
+    """
+    if "not slow" in config.option.markexpr:
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """Compiles as users do, for what must hold to the bit however sums are reordered."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

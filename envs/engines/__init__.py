@@ -1,0 +1,1 @@
+"""Who computes the physics of a task, and on what device."""

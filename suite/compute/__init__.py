@@ -1,0 +1,1 @@
+"""One seed's computation, compiled for all seeds at once."""

@@ -1,0 +1,1 @@
+"""The loop: trains jobs, saves, resumes and stops in time."""

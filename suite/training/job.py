@@ -19,6 +19,7 @@ import numpy as np
 from algorithms.api import MODES, Stage
 from envs.api import Task, TaskState
 from envs.engines.choice import load_task
+from envs.vector import VectorEnv
 from suite.common import interrupt
 from suite.common.errors import UserError
 from suite.compute.build import build_algorithm, build_program
@@ -135,19 +136,10 @@ class Training:
             check_unfinished(self._context.run, self._job)
             self._files.forget_part()
             state = self._adopt(self.program.start(self._job.seeds))
-            self._check_start(state)
+            _check_start(self._job, self.program, state)
             self._identify(state, starts)
             self._describe()
         return state
-
-    def _check_start(self, state: SeedState) -> None:
-        """Refuses a state that would count as diverged before anything was learned."""
-        for leaf, finite in self.program.finite(state).items():
-            if not np.asarray(finite).all():
-                raise UserError(
-                    f"{self._job}: init returns state{leaf} with numbers that are not finite, by "
-                    "which a seed that diverged is told; start from finite ones"
-                )
 
     def _identify(self, state: SeedState, starts: Mapping[str, Any]) -> None:
         self._identity = identify(
@@ -215,7 +207,7 @@ class Training:
         with self._watch.training(), self._updates.cut(end - position.updates) as updates:
             state, chunk = self.program.train(state, updates, self.record.chunk, warm_up)
         self.record.chunk = chunk
-        state, counted = self._take_count(state)
+        state, counted = _take_count(self._envs, state)
         for record, steps in zip(self.record.seeds, counted, strict=True):
             record.count(Ledger(warmup_steps=steps) if warm_up else Ledger(train_steps=steps))
         position.updates += updates
@@ -248,7 +240,7 @@ class Training:
             state = self.program.restart_envs(state, _COLLECTION)
         with self._rollouts.cut(stage.extra_rollouts - position.collected) as rollouts:
             state = self.program.collect(state, rollouts, position.collected)
-        state, counted = self._take_count(state)
+        state, counted = _take_count(self._envs, state)
         for record, steps in zip(self.record.seeds, counted, strict=True):
             record.count(Ledger(decoder_data_steps=steps))
         position.collected += rollouts
@@ -273,11 +265,6 @@ class Training:
             return state
         scores = returns[:, MODES.index(mode)].mean(axis=-1, dtype=np.float64)
         return self.program.remember(state, scores)
-
-    def _take_count(self, state: SeedState) -> tuple[SeedState, list[int]]:
-        """Takes the steps [S] that the environments counted out of the state."""
-        counted, envs = self._envs.take_count(state.envs)
-        return state._replace(envs=envs), np.asarray(counted).tolist()
 
     def _freeze_diverged(self, state: SeedState) -> None:
         """Notes seeds whose state is no longer finite; they are computed on but not recorded."""
@@ -331,3 +318,19 @@ class Training:
         seeds = self.record.seeds
         returns = [record.rows[-1].return_mean if record.rows else None for record in seeds]
         line.update(steps, speed, returns, passing=self.record.is_between)
+
+
+def _check_start(job: Job, program: Compiled, state: SeedState) -> None:
+    """Refuses a state that would count as diverged before anything was learned."""
+    for leaf, finite in program.finite(state).items():
+        if not np.asarray(finite).all():
+            raise UserError(
+                f"{job}: init returns state{leaf} with numbers that are not finite, by which a "
+                "seed that diverged is told; start from finite ones"
+            )
+
+
+def _take_count(envs: VectorEnv, state: SeedState) -> tuple[SeedState, list[int]]:
+    """Takes the steps [S] that the environments counted out of the state."""
+    counted, left = envs.take_count(state.envs)
+    return state._replace(envs=left), np.asarray(counted).tolist()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quickly
 from references import conditional_mlp, float64
 from scipy import stats
 from tiny import SPEC, Sampled, sample
@@ -49,7 +50,7 @@ def test_likelihood_of_each_step(sampled: Sampled) -> None:
     policy = state.networks.policy
     changed = jax.tree.map(lambda x: x + 0.05, policy)
     path = float64(extras["path"][:6])
-    got = jax.jit(algorithm.log_likelihood)(changed, obs[:6], extras["path"][:6])
+    got = quickly(algorithm.log_likelihood)(changed, obs[:6], extras["path"][:6])
     left_out = -SPEC.action_size * np.log(SIGMA)
     for n, k in np.ndindex(6, 10):
         mean = landing(changed, float64(obs[n]), path[n], k)
@@ -60,7 +61,7 @@ def test_likelihood_of_each_step(sampled: Sampled) -> None:
 def test_ratio_is_one_for_unchanged_parameters(sampled: Sampled) -> None:
     algorithm, state, obs, _, extras = sampled
     policy = state.networks.policy
-    again = jax.jit(algorithm.log_likelihood)(policy, obs, extras["path"])
+    again = quickly(algorithm.log_likelihood)(policy, obs, extras["path"])
     # Rounding of states of size 4 (2e-7), in units of sigma, times residuals of 4 sigma.
     np.testing.assert_allclose(jnp.exp(again - extras["log_prob"]), 1.0, atol=1e-4)
 
@@ -72,7 +73,7 @@ def test_policy_loss_clips_each_step(sampled: Sampled) -> None:
     few = {name: x[:6].reshape(2, 3, *x.shape[1:]) for name, x in extras.items()}
     obs = obs[:6].reshape(2, 3, -1)
     advantage = jax.random.normal(jax.random.key(3), (2, 3))
-    loss, metrics = jax.jit(algorithm.policy_loss)(
+    loss, metrics = quickly(algorithm.policy_loss)(
         changed, obs, few, advantage, COEFFICIENTS, jax.random.key(0)
     )
     path, start = float64(few["path"]), float64(policy)

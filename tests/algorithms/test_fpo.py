@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quickly
 from references import Array, conditional_mlp, float64
 from tiny import SPEC, Sampled, make, sample
 
@@ -81,7 +82,7 @@ def test_policy_loss(sampled: Sampled, form: Literal["averaged", "per-pair"]) ->
     few = {name: x[:12].reshape(4, 3, *x.shape[1:]) for name, x in extras.items()}
     obs = obs[:12].reshape(4, 3, -1)
     advantage = jax.random.normal(jax.random.key(3), (4, 3))
-    loss, metrics = jax.jit(algorithm.policy_loss)(
+    loss, metrics = quickly(algorithm.policy_loss)(
         changed, obs, few, advantage, COEFFICIENTS, jax.random.key(0)
     )
     wide = float64(few)
@@ -110,7 +111,7 @@ def test_pairs_at_time_one_teach_nothing(
     algorithm: FPO = make("fpo", ratio=form)
     at_one = {**extras, "time": jnp.ones_like(extras["time"]), "loss": jnp.zeros((300, 8))}
 
-    @jax.jit
+    @quickly
     @jax.grad
     def slope(policy: object) -> jax.Array:
         key = jax.random.key(0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiling import quickly
 from references import (
     clipped_surrogate,
     float64,
@@ -40,7 +41,7 @@ def test_policy_loss_matches_a_loop() -> None:
     now = gaussian_log_prob(float64(drawn), mean, std)
     old = now + 0.3 * float64(jax.random.normal(keys[4], (4, 6)))
     extras = {"drawn": drawn, "log_prob": jnp.asarray(old, jnp.float32)}
-    loss, metrics = jax.jit(algorithm.policy_loss)(
+    loss, metrics = quickly(algorithm.policy_loss)(
         policy, obs, extras, advantage, coefficients(0.2, 0.7), keys[0]
     )
     ratio = np.exp(now - old)
@@ -71,7 +72,7 @@ def test_tanh_entropy_is_that_of_the_squashed_action() -> None:
     samples = 40_000
     obs = jnp.zeros((samples, 1, SPEC.obs_size))
     extras = {"drawn": jnp.zeros((samples, 1, 3)), "log_prob": jnp.zeros((samples, 1))}
-    _, metrics = jax.jit(algorithm.policy_loss)(
+    _, metrics = quickly(algorithm.policy_loss)(
         policy, obs, extras, jnp.zeros((samples, 1)), coefficients(0.2, 0.0), jax.random.key(1)
     )
     error = np.sqrt(variance / samples)
@@ -137,6 +138,6 @@ def test_where_entropy_and_penalty_balance(
         return (optax.apply_updates(output, change), moments), metrics
 
     start = jnp.full(2 * size, 0.5)
-    _, metrics = jax.jit(lambda c: jax.lax.scan(descend, c, None, 1500))((start, adam.init(start)))
+    _, metrics = quickly(lambda c: jax.lax.scan(descend, c, None, 1500))((start, adam.init(start)))
     np.testing.assert_allclose(metrics["std"][-1], std, rtol=2e-3)
     assert metrics["mean_abs"][-1] < 1e-2

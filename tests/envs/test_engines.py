@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
+from compiling import quickly
 from mujoco import mjx
 from mujoco.batch import Batch, SimulationError
 
@@ -109,7 +110,7 @@ def rollout(name: str, num_envs: int, steps: int) -> tuple[TaskState, np.ndarray
     shape = (steps, num_envs, task.action_size)
     actions = np.random.default_rng(7).uniform(-1, 1, shape).astype(np.float32)
 
-    @jax.jit
+    @quickly
     def run() -> Any:
         first = env.reset(jax.random.key(0))
 
@@ -160,7 +161,7 @@ def test_native_steps_equal_a_loop_over_mujoco(name: str) -> None:
 def test_native_resets_equal_mujoco(name: str) -> None:
     """The target is moved after the first observation: it shows the model's own."""
     task = native_task(name)
-    states = jax.jit(jax.vmap(task.reset))(jax.random.split(jax.random.key(2), 16))
+    states = quickly(jax.vmap(task.reset))(jax.random.split(jax.random.key(2), 16))
     data = mujoco.MjData(task.model)
     rows = np.asarray(states.physics)
     assert len(np.unique(rows, axis=0)) == 16
@@ -193,7 +194,7 @@ def differences(name: str, engine: str) -> tuple[np.ndarray, np.ndarray]:
     states, actions = rollout(name, 256, 50)
     before = jax.tree.map(lambda leaf: leaf[-2], states)
     other = load_task(name, engine, allow_slow_warp=True)
-    after = jax.jit(jax.vmap(other.step))(before, actions[-1])
+    after = quickly(jax.vmap(other.step))(before, actions[-1])
     obs, reward = states.obs[-1], states.reward[-1]
     obs_difference = np.abs(np.asarray(after.obs) - obs) / (1 + np.abs(obs))
     return obs_difference.max(axis=1), np.abs(np.asarray(after.reward) - reward)
@@ -288,9 +289,9 @@ def test_failed_simulations_become_nan_and_others_do_not(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", DMC6)
 def test_bad_controls_and_states_come_out_as_nan(name: str) -> None:
     task = native_task(name)
-    state = jax.jit(task.reset)(jax.random.key(0))
+    state = quickly(task.reset)(jax.random.key(0))
     action = jnp.zeros(task.action_size)
-    step = jax.jit(task.step)
+    step = quickly(task.step)
     assert np.isfinite(step(state, action).physics).all()
     assert np.isnan(step(state, action.at[0].set(jnp.nan)).physics).all()
     columns = task.layout.slices["qvel"]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quickly
 
 from envs.api import EnvError, Task, TaskState
 from envs.engines.choice import load_task
@@ -50,7 +51,7 @@ def run(
     env: VectorEnv, steps: int, seed: int = 0, actions: np.ndarray | None = None
 ) -> tuple[EnvState, EnvState, Transition, np.ndarray]:
     """Returns first and last state, and transitions and observations, [T, N, ...]."""
-    first = env.reset(jax.random.key(seed))
+    first = quickly(env.reset)(jax.random.key(seed))
     if actions is None:
         actions = np.zeros((steps, env.num_envs, env.task.action_size), np.float32)
 
@@ -59,7 +60,7 @@ def run(
         return next_state, (transition, state.obs)
 
     keys = jax.random.split(jax.random.key(seed + 1), steps)
-    last, (transitions, obs) = jax.jit(lambda s: jax.lax.scan(body, s, (actions, keys)))(first)
+    last, (transitions, obs) = quickly(lambda s: jax.lax.scan(body, s, (actions, keys)))(first)
     return first, last, jax.tree.map(np.asarray, transitions), np.asarray(obs)
 
 
@@ -192,6 +193,7 @@ def test_rewards_lie_between_0_and_1(name: str) -> None:
     assert not transitions.terminated.any()
 
 
+@pytest.mark.usefixtures("optimized")
 def test_seeds_under_vmap_equal_separate_runs() -> None:
     env = VectorEnv(load_task("HopperStand", "native"), 8, bank_size=8)
 
@@ -215,10 +217,10 @@ def test_seeds_under_vmap_equal_separate_runs() -> None:
 def test_nan_in_one_native_environment_leaves_the_others_alone() -> None:
     task = load_task("WalkerWalk", "native")
     env = VectorEnv(task, 6, bank_size=6, random_phase=False)
-    state = jax.jit(env.reset)(jax.random.key(0))
+    state = quickly(env.reset)(jax.random.key(0))
     rows = state.task.physics.at[2, 4].set(jnp.nan)
     hurt_state = state._replace(task=state.task._replace(physics=rows))
-    step = jax.jit(env.step)
+    step = quickly(env.step)
     action, key = jnp.full((6, 6), 0.3), jax.random.key(1)
     clean, _ = step(state, action, key)
     hurt, transition = step(hurt_state, action, key)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from compiling import quickly
 
 from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, PyTree, Rollout, State
 from algorithms.registry import lookup
@@ -43,10 +44,8 @@ def make(name: str, pipeline: Pipeline = PIPELINE, **changes: Any) -> Any:
     return entry.cls(env=SPEC, pipeline=pipeline, **{**entry.defaults, **small, **changes})
 
 
-# Compiling takes far longer than running: half the time goes without optimization.
-compiled = functools.partial(
-    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
-)
+compiled = functools.partial(quickly, static_argnums=0)
+"""`quickly`, for functions of an algorithm."""
 
 
 @compiled
@@ -108,6 +107,6 @@ def sample(name: str, count: int) -> Sampled:
     algorithm = make(name)
     state = init(algorithm, jax.random.key(0))
     obs = jax.random.normal(jax.random.key(1), (count, SPEC.obs_size))
-    act = jax.jit(lambda o, k: algorithm.act(state, o, k, "sample"))
+    act = quickly(lambda o, k: algorithm.act(state, o, k, "sample"))
     action, extras = act(obs, jax.random.key(2))
     return Sampled(algorithm, state, obs, action, dict(extras))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quickly
 from references import float64
 
 from algorithms.parts.decoder import (
@@ -172,7 +173,7 @@ def test_fit_recovers_a_known_distribution(model: Any, ideal: Any) -> None:
     ring = fit.empty(3, 5000)
     for part in range(2):
         ring = ring.add(obs[part], action[part])
-    decoder = jax.jit(fit.__call__)(ring, fit_key)
+    decoder = quickly(fit.__call__)(ring, fit_key)
 
     mean, std = ideal(2.0, 0.3)
     latent = jax.random.normal(latent_key, (4000, 1))
@@ -192,7 +193,7 @@ def test_validation_loss_is_that_of_the_returned_parameters() -> None:
     key = jax.random.key(0)
     obs, action = jax.random.normal(key, (50, 100, 2)), jnp.full((50, 100, 1), 3.0)
     ring = fit.empty(1, 5000).add(obs, action)
-    decoder = jax.jit(fit.__call__)(ring, key)
+    decoder = quickly(fit.__call__)(ring, key)
     normalized = (obs.reshape(-1, 2) - decoder.mean) / decoder.std
     expected = fit.model.loss(decoder.params, normalized, action.reshape(-1, 1), 4, key)
     np.testing.assert_allclose(decoder.validation_loss, expected, rtol=0.1)

@@ -154,7 +154,7 @@ def _cuts() -> dict[str, tuple[Pace, Callable[[], bool]]]:
     }
 
 
-@pytest.mark.usefixtures("compile_once")
+@pytest.mark.usefixtures("optimized", "compile_once")
 def test_no_bit_depends_on_where_chunks_are_cut(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,6 +460,7 @@ def test_no_chunk_after_the_first_compiles_anything(
     assert counts[1:] == [0] * 5
 
 
+@pytest.mark.usefixtures("optimized")
 def test_a_seed_does_not_depend_on_its_companions(tmp_path: Path, prepare: Prepare) -> None:
     job, together = prepare(tmp_path / "together", (0, 1, 2))
     run_job(job, together)
