@@ -17,7 +17,8 @@ from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.estimates import on_one_grid
 from reports.analysis.scores import AXES, REDUCTIONS, Axis, common_curves
 from reports.runs.names import Label, display_name
-from reports.tables.variants import CONTROLLED, CONTROLS
+from reports.tables.variants import CONTROLLED
+from suite.catalog.names import CONTROLS
 
 Part = tuple[Sequence[str], np.ndarray, int]
 """Names of intervals, their values and ends [3, K], and the resamples behind them."""
