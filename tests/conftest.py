@@ -7,6 +7,7 @@ they are set before JAX is imported: its compilation cache ignores a later setti
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,6 @@ def optimized() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+# Under nohup this signal is ignored, and by design a run then goes on; tests want it obeyed.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
