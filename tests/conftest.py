@@ -48,5 +48,6 @@ def optimized() -> Iterator[None]:
     yield
     jax.config.update("jax_disable_most_optimizations", before)
 
+
 # Under nohup this signal is ignored, and by design a run then goes on; tests want it obeyed.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
