@@ -5,10 +5,11 @@ Its intervals, which that makes as they were, are computed by another library to
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reports.analysis.scores import ScorePolicy
 from reports.audit.check import Check
@@ -24,6 +25,7 @@ from reports.writing.report_folder import (
     present_files,
 )
 from reports.writing.report_request import PARTS, Part, ReportRequest
+from suite.common.convert import convert, field_types
 from suite.common.errors import UserError
 from suite.storage.files import parse_json, read_bounded
 
@@ -75,31 +77,38 @@ def _read_request(path: Path) -> Mapping[str, Any]:
     return asked
 
 
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """A report's own account of what was asked for; an older version knew no choice."""
+
+    mode: str
+    diverged: Literal["zero", "last", "exclude"]
+    incomplete: Literal["zero", "last", "exclude"]
+    reference: str
+    repetitions: int
+    seed: int
+    parts: list[str]
+    tasks: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
+    common_tasks: bool = False
+
+
 def _request(
-    asked: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
+    plain: Mapping[str, Any], run_dirs: Sequence[Path], reference: str
 ) -> tuple[ReportRequest, list[Part]]:
-    if not isinstance(asked["reference"], str) or "/" in asked["reference"]:
+    asked = convert(_Asked, {name: plain[name] for name in field_types(_Asked) if name in plain})
+    if "/" in asked.reference:
         raise ValueError("reference must be a name")
-    tasks, algorithms = _texts(asked, "tasks"), _texts(asked, "algorithms")
-    choice = Choice(tasks, algorithms, bool(asked.get("common_tasks")))
     request = ReportRequest(
         tuple(run_dirs),
-        mode=asked["mode"],
-        policy=ScorePolicy(asked["diverged"], asked["incomplete"]),
-        reference=reference or asked["reference"],
-        repetitions=asked["repetitions"],
-        seed=asked["seed"],
-        choice=choice,
+        mode=asked.mode,
+        policy=ScorePolicy(asked.diverged, asked.incomplete),
+        reference=reference or asked.reference,
+        repetitions=asked.repetitions,
+        seed=asked.seed,
+        choice=Choice(asked.tasks, asked.algorithms, asked.common_tasks),
     )
-    return request, [part for part in PARTS if part in asked["parts"]]
-
-
-def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Returns a list of names, nothing where an older version did not know it."""
-    found = asked.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise ValueError(f"{name} must be a list of texts")
-    return tuple(found)
+    return request, [part for part in PARTS if part in asked.parts]
 
 
 def _compare(report: Path, again: Path) -> Check:

@@ -11,11 +11,13 @@ import itertools
 import math
 import re
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from suite.common.convert import STORED, TOML, Misfit, convert, field_types
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import typed
 from suite.configuration.hyperparameters import EVERY_ALGORITHM
@@ -35,10 +37,6 @@ _RESERVED = (SOURCE, "report")
 """Directories of an ablation that are no arms."""
 
 _MAX_ARMS = 1000
-
-_TEXTS = ("description", "protocol", "algos", "tasks", "seeds", "reference")
-_LISTS = ("set", "metrics")
-_TABLES = ("changes", "source", "axes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,33 +259,56 @@ def _parse(text: str, source: str, name: str) -> Recipe:
         raise UserError(f"{source}: {error}") from None
 
 
-def _recipe(data: Mapping[str, Any], name: str) -> Recipe:
-    for key, value in data.items():
-        if key not in (*_TEXTS, *_LISTS, *_TABLES):
-            raise unknown("key", key, [*_TEXTS, *_LISTS, *_TABLES])
-        _check_kind(key, value)
-    tables = {key: data.get(key, {}) for key in _TABLES}
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """The keys of an ablation's file, and what each holds."""
+
+    description: str = ""
+    protocol: str = "lite"
+    algos: str = "all"
+    tasks: str = "dmc6"
+    seeds: str = "5"
+    reference: str = ""
+    set: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    source: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    axes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+def _recipe(data: Mapping[str, object], name: str) -> Recipe:
+    try:
+        file = convert(_File, data, TOML)
+    except Misfit as misfit:
+        raise _mended(misfit.path[0], data) from None
     return Recipe(
         name=name,
-        **{key: data[key] for key in _TEXTS if key in data},
-        settings=(*_protocol_settings(tables["changes"]), *data.get("set", ())),
-        metrics=tuple(data.get("metrics", ())),
-        source_settings=tuple(_protocol_settings(tables["source"])),
-        axes=tuple(_axis(key, values) for key, values in tables["axes"].items()),
+        description=file.description,
+        protocol=file.protocol,
+        algos=file.algos,
+        tasks=file.tasks,
+        seeds=file.seeds,
+        settings=(*_protocol_settings(file.changes), *file.set),
+        metrics=file.metrics,
+        source_settings=tuple(_protocol_settings(file.source)),
+        axes=tuple(_axis(key, values) for key, values in file.axes.items()),
+        reference=file.reference,
     )
 
 
-def _check_kind(key: str, value: object) -> None:
-    if key in _TEXTS and not isinstance(value, str):
-        raise UserError(f"{key} = {value!r}: must be a text, in quotes")
-    texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    if key in _LISTS and not texts:
-        raise UserError(f"{key} = {value!r}: must be a list of texts")
-    if key in _TABLES and not isinstance(value, dict):
-        raise UserError(f"{key} = {value!r}: must be a table, [{key}]")
+def _mended(key: str, data: Mapping[str, object]) -> UserError:
+    """Says what a key of the file has to hold."""
+    kinds = field_types(_File)
+    if key not in kinds:
+        return unknown("key", key, list(kinds))
+    if kinds[key] is str:
+        return UserError(f"{key} = {data[key]!r}: must be a text, in quotes")
+    if typing.get_origin(kinds[key]) is tuple:
+        return UserError(f"{key} = {data[key]!r}: must be a list of texts")
+    return UserError(f"{key} = {data[key]!r}: must be a table, [{key}]")
 
 
-def _protocol_settings(table: Mapping[str, Any]) -> list[str]:
+def _protocol_settings(table: Mapping[str, object]) -> list[str]:
     return [f"{PROTOCOL}.{field}={typed(value)}" for field, value in table.items()]
 
 
@@ -296,11 +317,10 @@ def _axis(key: str, values: object) -> Axis:
         raise UserError(f'axis {key}: put its whole name in quotes, like "{key}.FIELD" = [...]')
     if not isinstance(values, list):
         raise UserError(f"axis {key} = {values!r}: must be a list of values, in brackets")
-    for value in values:
-        if not all(
-            isinstance(each, Scalar) for each in (value if type(value) is list else [value])
-        ):
-            raise UserError(
-                f"axis {key}: {value!r} is no number, text, true, false or list of them"
-            )
-    return make_axis(key, values)
+    try:
+        return make_axis(key, convert(list[Value], values, STORED))
+    except Misfit as misfit:
+        wrong = values[int(misfit.path[0])]
+        raise UserError(
+            f"axis {key}: {wrong!r} is no number, text, true, false or list of them"
+        ) from None
