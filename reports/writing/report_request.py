@@ -14,6 +14,9 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
 from reports.analysis.sentences import arms_headline, headline, scope
 from reports.audit.verdict import Verdict, judge
+from reports.judgement.margins import Judging
+from reports.judgement.verdicts import Judgement, judge_new
+from reports.judgement.wording import judgement_sentence
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.opening import open_stored
 from reports.runs.published import Reference, load_reference
@@ -41,10 +44,12 @@ class Subject:
     Attributes:
         analysis: of all runs together.
         arms: of the ablation that the runs are of, None for run directories.
+        judgement: of the new methods, None where that was not asked for or there are none.
     """
 
     analysis: Analysis
     arms: Arms | None = None
+    judgement: Judgement | None = None
 
     @functools.cached_property
     def verdict(self) -> Verdict:
@@ -64,8 +69,11 @@ class Subject:
 
     @property
     def headline(self) -> str:
-        """The answer in one sentence."""
-        return arms_headline(self.arms) if self.arms else headline(self.analysis)
+        """The answer in one sentence, and one on each new method."""
+        if self.arms:
+            return arms_headline(self.arms)
+        answer = headline(self.analysis)
+        return f"{answer} {judgement_sentence(self.judgement)}" if self.judgement else answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +88,7 @@ class ReportRequest:
         repetitions: of bootstrap and permutation test.
         seed: of both.
         choice: of tasks and algorithms.
+        judging: how new methods are judged, if they are.
 
     Raises:
         UserError: mode, policy, repetitions or seed is none that report_options.py allows.
@@ -92,6 +101,7 @@ class ReportRequest:
     repetitions: int = REPETITIONS
     seed: int = 0
     choice: Choice = EVERYTHING
+    judging: Judging | None = None
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES)
@@ -112,12 +122,13 @@ class ReportRequest:
         """Loads the runs, and the arms if they are an ablation's.
 
         Raises:
-            UserError: see `open_stored` and `Analysis`.
+            UserError: see `open_stored`, `Analysis` and `judge_new`.
         """
         opened = open_stored(self.directories, self.choice)
         analysis = Analysis(opened.results, self.mode, self.policy, self.repetitions, self.seed)
         if opened.ablation is None:
-            return Subject(analysis)
+            judgement = judge_new(analysis, self.judging) if self.judging else None
+            return Subject(analysis, judgement=judgement)
         return Subject(analysis, Arms(opened.ablation, opened.directory, analysis))
 
     def to_plain(self, parts: Sequence[Part]) -> dict[str, Any]:

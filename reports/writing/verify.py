@@ -13,6 +13,7 @@ from typing import Any
 from reports.analysis.scores import ScorePolicy
 from reports.audit.check import Check
 from reports.audit.rliable_intervals import check_intervals
+from reports.judgement.margins import Judging
 from reports.runs.choice import Choice
 from reports.runs.names import listed
 from reports.writing.report import write_loaded
@@ -90,8 +91,13 @@ def _request(
         repetitions=asked["repetitions"],
         seed=asked["seed"],
         choice=choice,
+        judging=_judging(asked),
     )
     return request, [part for part in PARTS if part in asked["parts"]]
+
+
+def _judging(asked: Mapping[str, Any]) -> Judging | None:
+    return Judging(_texts(asked, "new"), asked["margin"]) if "new" in asked else None
 
 
 def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
