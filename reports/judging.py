@@ -86,9 +86,8 @@ def compare(
     click.echo(comparison_text(request, subject))
     if out is not None:
         write_loaded_report(request, subject, out, PARTS)
-    elif reference := request.load_reference(subject.analysis.results):
-        if unused := reference.unused(subject.analysis.results):
-            note(unused)
+    elif unused := request.unused_reference(subject.analysis.results):
+        note(unused)
 
 
 @click.command()

@@ -37,7 +37,7 @@ class Checked:
     Attributes:
         algorithm: label in both.
         tasks: that both have scores on.
-        difference: mean score of the run's less that of the reference's.
+        difference: mean score of the run's less that of the reference's; 0 of identical ones.
         sizes: runs of both on each task, the checked ones first.
         identical: whether every run is one of the reference's, bit for bit.
         p_not_worse: of the test that it is lower by less than the margin.
@@ -88,10 +88,10 @@ class Regression:
                 "the reference's, or choose another reference"
             )
         for task in {*self.run.results.tasks} & {*self.reference.results.tasks}:
-            mine, theirs = (each.results.bounds(task) for each in (self.run, self.reference))
-            if mine != theirs:
+            bounds, older = (each.results.bounds(task) for each in (self.run, self.reference))
+            if bounds != older:
                 raise UserError(
-                    f"the bounds of the return on {task} differ, {mine} and {theirs}, so its "
+                    f"the bounds of the return on {task} differ, {bounds} and {older}, so its "
                     "scores cannot be compared; leave it out by --tasks"
                 )
 
@@ -162,21 +162,21 @@ class Regression:
         draws = self.run.draws
         counts = draws.counts(f"{label} checked", sizes_of(x)), draws.counts(label, sizes_of(y))
         generator = draws.generator(f"{label} against its reference")
+        identical = self._is_identical(label, tasks)
         return Checked(
             label,
             tasks,
-            bootstrap.difference(bootstrap.mean, x, y, *counts),
+            Estimate(0.0) if identical else bootstrap.difference(bootstrap.mean, x, y, *counts),
             claims.sizes_of(x, y),
-            self._is_identical(label, tasks),
+            identical,
             p_above(x, y, -self.margin, draws.repetitions, generator),
             p_above(y, x, self.margin, draws.repetitions, generator),
         )
 
     def _scores(self, label: Label, tasks: tuple[str, ...]) -> tuple[Scores, Scores]:
         mine, theirs = self.run.scores, self.reference.scores
-        return [mine.of(label, t).scores for t in tasks], [
-            theirs.of(label, t).scores for t in tasks
-        ]
+        x, y = ([of(label, task).scores for task in tasks] for of in (mine.of, theirs.of))
+        return x, y
 
     def _is_identical(self, label: Label, tasks: tuple[str, ...]) -> bool:
         """Returns whether every run came to its end as the reference's run of its cell did."""

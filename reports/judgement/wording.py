@@ -1,4 +1,4 @@
-"""A judgement in a sentence."""
+"""A judgement in sentences."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ JOINED = {
 """What a verdict is followed by the other method with."""
 
 
-def judgement_sentence(judgement: Judgement) -> str:
+def judgement_sentences(judgement: Judgement) -> tuple[str, ...]:
     """Returns what the new methods are against the stored ones, a sentence for each."""
     if not judgement.analysis.algorithms:
-        return f"{named(judgement.new)} cannot be judged: there are no scores."
+        return (f"{named(judgement.new)} cannot be judged: there are no scores.",)
     sentences = [_of_one(judgement, new) for new in judgement.new]
-    return " ".join(filter(None, (*sentences, _left_out(judgement))))
+    return tuple(filter(None, (*sentences, _left_out(judgement))))
 
 
 def verdict_words(judged: Judged, margin: float) -> str:
@@ -55,18 +55,19 @@ def _of_one(judgement: Judgement, new: str) -> str:
     ]
     listed = ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
     count = len(judgement.pairs)
+    lacking = judgement.shortage if "undecidable" in {pair.outcome for pair in pairs} else None
+    few = f" {lacking.sentence('').capitalize()}." if lacking else ""
     return (
         f"{display_name(new)}, which is new, is {listed}, by mean scores with a margin of "
         f"{judgement.margin:g} (permutation tests at {LEVEL:g}, Holm-corrected for {count} "
-        f"pair{'s' * (count != 1)} with a new method)."
+        f"pair{'s' * (count != 1)} with a new method).{few}"
     )
 
 
 def _grounds(judgement: Judgement, pair: Judged) -> str:
     """Returns the difference with what the verdict rests on, or what it would take."""
     if pair.outcome == "undecidable":
-        lacking = judgement.shortage
-        return f"{pair.difference}; {lacking.sentence('')}" if lacking else str(pair.difference)
+        return str(pair.difference)
     if pair.outcome == "undecided":
         seeds = seeds_words(judgement.seeds(pair))
         return f"{pair.difference}; seeds of each that would decide: {seeds}"

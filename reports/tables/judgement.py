@@ -56,21 +56,22 @@ def _seeds(judgement: Judgement, pair: Judged) -> Entry:
 
 
 def _note(judgement: Judgement) -> str:
-    margin, count = f"{judgement.margin:g}", len(judgement.pairs)
+    analysis, margin, count = judgement.analysis, f"{judgement.margin:g}", len(judgement.pairs)
     lacking = judgement.shortage
     unreachable = sum(not pair.can_differ for pair in judgement.pairs)
-    few = lacking.sentence(f" {unreachable} of {count} pairs apart") if lacking else ""
+    which = f" {unreachable} of {count} pairs apart"
+    few = f" There are {lacking.sentence(which)}." if lacking else ""
     return (
-        f"Mean score of the new method less that of the other [{interval_rule(judgement.analysis)}]. "
-        f"Better or worse: they differ, by the permutation test of the pairwise comparisons. "
+        f"Mean score of the new method less that of the other [{interval_rule(analysis)}]. "
+        "Better or worse: they differ, by the permutation test of the pairwise comparisons. "
         f"Equivalent: they differ by less than {margin}, by two one-sided permutation tests with "
-        f"the scores moved by {margin}; a difference that is shown though it is smaller is marked "
-        f"as within {margin}. All permutations, or {judgement.analysis.repetitions:,} of more than "
-        f"{ENUMERATED:,}. p: Holm-corrected for the {count} pair{'s' * (count != 1)} of this table, "
-        f"differences and equivalences apart, as nothing else was asked; claimed below {LEVEL:g}. "
-        f"The table of all pairs corrects for all, and may claim less. Seeds to decide: how many a "
-        f"task and method show either with probability {POWER:g}, in brackets how many more that is "
-        "of the new method and of the other; simulated as if the true difference were the observed "
-        "one on every task and runs scattered as the stored ones do, so a guess where these are few."
-        f"{f' There are {few}.' if few else ''} {score_rule(judgement.analysis)}"
+        f"the scores moved by {margin}. A difference that is shown, but also to be smaller, is "
+        f"marked as within {margin}. All permutations, or {analysis.repetitions:,} of more than "
+        f"{ENUMERATED:,}. p: Holm-corrected for the {count} pair{'s' * (count != 1)} of this "
+        "table, differences and equivalences apart; the table of all pairs corrects for all and "
+        f"may claim less. Claimed below {LEVEL:g}. Seeds to decide: of each method on each task, "
+        f"to show either with probability {POWER:g}, in brackets how many more that is of the new "
+        "method and of the other; simulated as if the true difference were the observed one on "
+        "every task and runs scattered as the stored ones do, so a guess where these are few."
+        f"{few} {score_rule(analysis)}"
     )

@@ -145,8 +145,8 @@ def regression_plain(found: Regression) -> dict[str, Any]:
                 "difference": each.difference.value,
                 "low": _finite(each.difference.low),
                 "high": _finite(each.difference.high),
-                "p_not_worse": each.p_not_worse,
-                "p_worse_holm": each.p_worse_holm,
+                "p_not_worse": None if each.identical else each.p_not_worse,
+                "p_worse_holm": None if each.identical else each.p_worse_holm,
                 "seeds_to_decide": _finite(found.seeds(each)) if _is_open(each) else None,
             }
             for each in found.checked
@@ -173,14 +173,15 @@ def _seeds(found: Regression, each: Checked) -> Entry:
 
 
 def _note(found: Regression) -> str:
-    margin = f"{found.margin:g}"
+    margin, count = f"{found.margin:g}", len(found.checked)
     return (
         "Mean final score of the run less that of the reference, over the tasks that both hold "
         f"[95% percentile interval, {found.run.repetitions:,} repetitions]. p: one-sided "
-        f"permutation tests with the run's scores raised by {margin}, claimed below {LEVEL:g}; not "
-        f"worse: lower by less than {margin}; worse: lower by more, Holm-corrected for "
-        f"{len(found.checked)} method{'s' * (len(found.checked) != 1)}. Runs of equal seeds are not "
-        "taken as pairs; identical: bit for bit the reference's. Seeds to decide: of both, with "
-        f"probability {POWER:g}, if the true difference is the observed one. "
+        f"permutation tests with the run's scores raised by {margin}, claimed below {LEVEL:g}. Not "
+        f"worse: lower by less than {margin}; worse: lower by more, Holm-corrected for {count} "
+        f"method{'s' * (count != 1)}. Runs of equal seeds are not taken as pairs; identical: bit "
+        "for bit the reference's, so not tested. Seeds to decide: of both, with probability "
+        f"{POWER:g}, if the true difference is the observed one and runs scatter as the stored "
+        "ones do. "
         f"{found.run.policy.describe()}"
     )

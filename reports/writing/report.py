@@ -85,7 +85,7 @@ def write_loaded(
         contents |= _files(drawings)
     if "html" in parts:
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
-        verdict, answer = subject.verdict, subject.headline
+        verdict, answer = subject.verdict, " ".join(subject.answers)
         page = render_page(subject.analyses, tables, figures, vectors, verdict, answer)
         contents[PAGE] = page.encode(errors="backslashreplace")
     judged = subject.judgement.to_plain() if subject.judgement else {}

@@ -16,7 +16,7 @@ from reports.analysis.sentences import arms_headline, headline, scope
 from reports.audit.verdict import Verdict, judge
 from reports.judgement.margins import Judging
 from reports.judgement.verdicts import Judgement, judge_new
-from reports.judgement.wording import judgement_sentence
+from reports.judgement.wording import judgement_sentences
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.opening import open_stored
 from reports.runs.published import Reference, load_reference
@@ -69,11 +69,13 @@ class Subject:
 
     @property
     def headline(self) -> str:
-        """The answer in one sentence, and one on each new method."""
-        if self.arms:
-            return arms_headline(self.arms)
-        answer = headline(self.analysis)
-        return f"{answer} {judgement_sentence(self.judgement)}" if self.judgement else answer
+        """The answer in one sentence."""
+        return arms_headline(self.arms) if self.arms else headline(self.analysis)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The answer, and a sentence on each new method."""
+        return (self.headline, *(judgement_sentences(self.judgement) if self.judgement else ()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +163,15 @@ class ReportRequest:
         reference = load_reference(self.reference)
         reference.check_use(results)
         return reference
+
+    def unused_reference(self, results: Results) -> str:
+        """Says which published results stand beside no run, nothing if all do or none are asked.
+
+        Raises:
+            UserError: see `load_reference`.
+        """
+        reference = self.load_reference(results)
+        return reference.unused(results) if reference else ""
 
 
 def parse_parts(text: str) -> tuple[Part, ...]:

@@ -15,10 +15,10 @@ from reports.writing.report_request import ReportRequest, Subject
 def summary(subject: Subject) -> str:
     """Returns whether the runs may be compared and the answer, in two lines.
 
-    Of an ablation the table of results follows.
+    A line on each new method follows, if they are judged, and of an ablation the table of results.
     """
     verdict = subject.verdict
-    lines = f"{verdict.word} {verdict.text}\n{subject.headline}"
+    lines = "\n".join([f"{verdict.word} {verdict.text}", *subject.answers])
     if subject.arms is None:
         return lines
     return f"{lines}\n\n{to_text(ablation_tables(subject.arms)[0])}".rstrip()
