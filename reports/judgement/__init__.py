@@ -1,1 +1,1 @@
-"""What a new method is against stored ones, within a margin, and how many seeds would tell."""
+"""New methods against stored ones, and runs, within a margin."""
