@@ -83,6 +83,8 @@ def compare(
     judging = Judging(tuple(names_in(new, "--new")), margin)
     request = make_request(run_dirs, scoring, common=True, judging=judging)
     subject = request.load()
+    if subject.judgement:
+        subject.judgement.simulate(_progress())
     click.echo(comparison_text(request, subject))
     if out is not None:
         write_loaded_report(request, subject, out, PARTS)

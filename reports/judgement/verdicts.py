@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from reports.analysis import bootstrap, claims
@@ -50,6 +50,11 @@ class Judged:
     def is_within(self) -> bool:
         """Whether equivalence is shown, be a smaller difference shown or not."""
         return self.p_equivalent_holm < LEVEL
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is shown."""
+        return self.outcome in ("undecided", "undecidable")
 
     @property
     def outcome(self) -> Outcome:
@@ -120,6 +125,17 @@ class Judgement:
         """Returns how many seeds of each would decide, see `seeds_to_decide`."""
         x, y = (self.analysis.scores.by_task(each) for each in (pair.new, pair.stored))
         return seeds_to_decide(x, y, self.margin, len(self.pairs))
+
+    def simulate(self, progress: Callable[[int, int], None]) -> None:
+        """Finds out for every undecided pair how many seeds would decide, which takes seconds.
+
+        Args:
+            progress: called with the numbers of pairs that are done and that there are.
+        """
+        undecided = [pair for pair in self.pairs if pair.is_open]
+        for done, pair in enumerate(undecided, start=1):
+            self.seeds(pair)
+            progress(done, len(undecided))
 
     def to_plain(self) -> dict[str, Any]:
         """Returns what a report was asked to judge, as plain data."""

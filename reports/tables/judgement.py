@@ -45,7 +45,7 @@ def judgement_table(judgement: Judgement) -> Table:
 
 def _seeds(judgement: Judgement, pair: Judged) -> Entry:
     """Returns `12 (+9, +7)`: seeds of each that would decide, and how many that is more."""
-    if not pair.outcome.startswith("undecid"):
+    if not pair.is_open:
         return Entry("")
     seeds = judgement.seeds(pair)
     if not math.isfinite(seeds):
