@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import generate
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 from generate import generate_runs, write_cell
 
 from reports.analysis import bootstrap
@@ -226,6 +228,29 @@ def test_a_run_that_is_worse_fails(
     assert regress(suite, worse, runs.stored, "--margin", 0.2).code == 0
     assert regress(suite, worse, runs.stored, "--algos", "fpo").code == 0
     assert regress(suite, runs.stored, worse).code == 0  # better is not worse
+
+
+def test_numbers_are_those_of_the_files(suite: Suite, runs: Stored) -> None:
+    def finals(path: Path) -> np.ndarray:
+        files = sorted((path / TASKS[0] / "ppo").glob("seed-*/curve.csv"))
+        curves = [pd.read_csv(file).query("mode == 'deterministic'") for file in files]
+        return np.array([curve["return_mean"].iloc[-1] for curve in curves]) / 1000
+
+    mine, theirs = finals(runs.again), finals(runs.stored)
+    arguments = ("--algos", "ppo", "--tasks", TASKS[0], "--margin", 0.03, "--json")
+    (found,) = json.loads(regress(suite, runs.again, runs.stored, *arguments).out)["methods"]
+    assert found["difference"] == pytest.approx(mine.mean() - theirs.mean())
+
+    def p_higher(x: np.ndarray, y: np.ndarray) -> float:
+        def t(a: np.ndarray, b: np.ndarray) -> float:
+            return float((a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) + b.var(ddof=1)))
+
+        alternative = {"permutation_type": "independent", "alternative": "greater"}
+        every = {"n_resamples": np.inf, "vectorized": False}
+        return float(scipy.stats.permutation_test((x, y), t, **alternative, **every).pvalue)
+
+    assert found["p_not_worse"] == pytest.approx(p_higher(mine + 0.03, theirs))
+    assert found["p_worse_holm"] == pytest.approx(p_higher(theirs, mine + 0.03))
 
 
 def test_a_run_that_may_be_either_passes_unless_strict(

@@ -113,6 +113,15 @@ def test_impossible_margins(margin: float) -> None:
         Judging((), margin)
 
 
+def test_equal_seeds_that_still_agree_do_not_make_it_rash() -> None:
+    """Runs of equal seeds that are correlated: the test errs towards undecided."""
+    generator = np.random.default_rng(7)
+    shared, *own = generator.normal(0.0, 0.1, (3, 600, 5))
+    x, y = shared + own[0] / 2 - 0.05, shared + own[1] / 2
+    p = claims.p_values([x + 0.05], [y], 999, generator, one_sided=True)
+    assert np.mean(p < LEVEL) < 0.03  # at 5%, with a standard error of 0.009
+
+
 # --- Claims without their p-values -------------------------------------------------------
 
 
