@@ -27,6 +27,7 @@ import numpy as np
 import scipy.stats
 
 from reports.analysis import bootstrap, claims
+from reports.judgement.power import simulated_power
 from suite.common.claim_floor import LEVEL
 
 Side = Sequence[np.ndarray]
@@ -130,7 +131,7 @@ def reported(tasks: int, seeds: int, trials: int) -> dict[str, Any]:
     stored = [scipy.stats.norm.ppf((np.arange(200) + 0.5) / 200, 0.5, SPREAD)] * tasks
 
     def power(delta: float, comparisons: int) -> float:
-        return claims.simulated_power(stored, stored, seeds, delta, comparisons, trials)
+        return simulated_power(stored, stored, seeds, delta, comparisons, trials)
 
     return {
         "tasks": tasks,

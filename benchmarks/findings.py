@@ -11,6 +11,7 @@ minute or two, and another kind of CPU may round its last digits differently.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import zlib
@@ -184,8 +185,10 @@ def write_figure() -> None:
 
 def main() -> None:
     """Rewrites the page, or with `--check` exits with 1 if it is not up to date."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    checking = parser.parse_args().check
     before = PAGE.read_text(encoding="utf-8")
-    checking = "--check" in sys.argv[1:]
     after = rebuilt(before, leave=UNCHECKED if checking else frozenset())
     if checking:
         sys.exit("docs/findings.md is stale; run this without --check" if after != before else 0)

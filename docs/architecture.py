@@ -7,6 +7,7 @@ way are left out.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import sys
 import textwrap
@@ -121,6 +122,7 @@ def purpose(room: str, root: Path = ROOT) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0]).parse_args()
     if found := circle(room_graph(ROOT)):
         sys.exit(f"nothing drawn: rooms import in a circle: {' -> '.join(found)}")
     PICTURE.write_text(draw(), encoding="utf-8")

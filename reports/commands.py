@@ -1,4 +1,4 @@
-"""The commands that read stored runs: report, compare, power, export, audit and actions.
+"""The commands that read stored runs: report, export, audit and actions; judging.py has more.
 
 Imported whenever `suite --help` lists the commands, so what is heavy is imported in the functions
 that need it.
@@ -26,13 +26,14 @@ from suite.commands.printing import note, to_json
 from suite.common.errors import UserError
 
 if TYPE_CHECKING:
-    from reports.writing.report_request import Part, ReportRequest
+    from reports.judgement.margins import Judging
+    from reports.writing.report_request import Part, ReportRequest, Subject
 
 Policy = Literal["zero", "last", "exclude"]
 
 
 class Scoring(TypedDict):
-    """What `_choice_options` and `_analysis_options` give."""
+    """What `choice_options`, `analysis_options` and `reference_option` give."""
 
     tasks: str | None
     algorithms: str | None
@@ -56,11 +57,11 @@ class Drawing(TypedDict):
     trust: bool
 
 
-_run_dirs_argument = click.argument(
+run_dirs_argument = click.argument(
     "run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 
-_choice_options = together(
+choice_options = together(
     click.option("--tasks", help="Names. [default: all stored]"),
     click.option(
         "--algos", "algorithms", help="Names, or labels as tables show them. [default: all stored]"
@@ -68,7 +69,7 @@ _choice_options = together(
 )
 """Which of the stored runs."""
 
-_analysis_options = together(
+analysis_options = together(
     click.option(
         "--mode",
         default="deterministic",
@@ -90,21 +91,25 @@ _analysis_options = together(
         type=click.Choice(POLICIES),
         help="The same for unfinished, damaged and missing runs.",
     ),
-    click.option("--reference", default="", help="Published results: gorl2025, or a .csv."),
     click.option("--reps", default=50_000, show_default=True, type=click.IntRange(*REPETITIONS)),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(*SEEDS)),
 )
 """How stored runs are scored."""
 
+reference_option = click.option(
+    "--reference", default="", help="Published results: gorl2025, or a .csv."
+)
+
 
 @click.command()
-@_run_dirs_argument
+@run_dirs_argument
 @out_option("Directory. [default: report in first RUN_DIR]")
 @click.option(
     "--format", "parts", default="html,tables,figures", show_default=True, help="Any of these."
 )
-@_choice_options
-@_analysis_options
+@choice_options
+@analysis_options
+@reference_option
 def report(
     run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Unpack[Scoring]
 ) -> None:
@@ -113,12 +118,12 @@ def report(
     from reports.writing.report_request import parse_parts
 
     chosen = parse_parts(parts)
-    request = _report_request(run_dirs, scoring)
-    click.echo(_write_report(request, out or run_dirs[0] / "report", chosen))
+    request = make_request(run_dirs, scoring)
+    click.echo(write_loaded_report(request, request.load(), out or run_dirs[0] / "report", chosen))
 
 
 @click.command()
-@_run_dirs_argument
+@run_dirs_argument
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -142,67 +147,7 @@ def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_js
 
 
 @click.command()
-@_run_dirs_argument
-@out_option("Write a full report there too.")
-@_choice_options
-@_analysis_options
-def compare(run_dirs: tuple[Path, ...], out: Path | None, **scoring: Unpack[Scoring]) -> None:
-    """Judge run directories together, as of a new baseline against stored results.
-
-    What is compared is the tasks that all of them hold. The arms of one ablation can be
-    compared too.
-    """
-    start_matplotlib()
-    from reports.runs.opening import lone_ablation
-    from reports.writing.report_request import PARTS
-    from reports.writing.terminal import comparison_text
-
-    if lone_ablation(run_dirs) is None and len(run_dirs) < 2:
-        raise UserError(
-            f"compare takes two run directories or more, or one ablation; `suite report "
-            f"{run_dirs[0]}` judges one"
-        )
-    request = _report_request(run_dirs, scoring, common=True)
-    click.echo(comparison_text(request))
-    if out is not None:
-        _write_report(request, out, PARTS)
-
-
-@click.command()
-@_run_dirs_argument
-@click.option("--delta", required=True, type=float, help="Difference of scores, in (0, 1).")
-@click.option(
-    "--power",
-    default=0.8,
-    show_default=True,
-    type=click.FloatRange(0.5, 0.999),
-    help="Probability to show the difference if it is there.",
-)
-@click.option("--mode", default="deterministic", show_default=True, type=click.Choice(MODES))
-@_choice_options
-@json_option
-def power(
-    run_dirs: tuple[Path, ...],
-    delta: float,
-    power: float,
-    mode: str,
-    tasks: str | None,
-    algorithms: str | None,
-    as_json: bool,
-) -> None:
-    """Simulate how many seeds would show a difference DELTA, from the stored spread."""
-    start_matplotlib()
-    from reports.runs.choice import Choice
-    from reports.writing.power import power_rows, power_text
-    from reports.writing.report_request import ReportRequest
-
-    request = ReportRequest(run_dirs, mode=mode, choice=Choice.parse(tasks, algorithms))
-    rows = power_rows(request, delta, power)
-    click.echo(to_json(rows) if as_json else power_text(rows, delta, power))
-
-
-@click.command()
-@_run_dirs_argument
+@run_dirs_argument
 @out_option("A .csv or .parquet file, or a tracker's directory. [default: CSV on standard output]")
 @click.option(
     "--to",
@@ -210,7 +155,7 @@ def power(
     type=click.Choice(["tensorboard", "wandb", "trackio"]),
     help="Write the files of an experiment tracker instead, offline.",
 )
-@_choice_options
+@choice_options
 def export(
     run_dirs: tuple[Path, ...],
     out: Path | None,
@@ -289,20 +234,32 @@ def start_matplotlib() -> None:
         ) from None
 
 
-def _write_report(request: ReportRequest, out: Path, parts: Sequence[Part]) -> str:
-    """Writes a report, says so, and returns its summary."""
-    from reports.writing.report import write_report
+def write_loaded_report(
+    request: ReportRequest, subject: Subject, out: Path, parts: Sequence[Part]
+) -> str:
+    """Writes a report of what a request has loaded, says so, and returns its summary."""
+    from reports.writing.report import write_loaded
 
-    written = write_report(request, out, parts)
+    written = write_loaded(request, subject, out, parts)
     for notice in (*written.notices, f"{len(written.files)} files in {out}"):
         note(notice)
     return written.summary
 
 
-def _report_request(
-    run_dirs: tuple[Path, ...], scoring: Scoring, common: bool = False
+def make_request(
+    run_dirs: tuple[Path, ...],
+    scoring: Scoring,
+    common: bool = False,
+    judging: Judging | None = None,
 ) -> ReportRequest:
-    """Returns the request that options come to; `common` leaves the tasks that all hold."""
+    """Returns the request that options come to.
+
+    Args:
+        run_dirs: directories.
+        scoring: the options.
+        common: whether only the tasks count that all directories hold.
+        judging: how new methods are judged, if they are.
+    """
     from reports.analysis.scores import ScorePolicy
     from reports.runs.choice import Choice
     from reports.writing.report_request import ReportRequest
@@ -315,4 +272,5 @@ def _report_request(
         repetitions=scoring["reps"],
         seed=scoring["seed"],
         choice=Choice.parse(scoring["tasks"], scoring["algorithms"], common),
+        judging=judging,
     )

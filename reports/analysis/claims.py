@@ -1,4 +1,4 @@
-"""The test that claims rest on, and by simulation of it how many runs a claim takes.
+"""The test that claims rest on.
 
 Runs are exchanged between two algorithms within each task. The statistic is the difference of
 their mean scores over its standard error (Welch's, summed over the tasks): unlike that of a
@@ -10,30 +10,26 @@ generalized Behrens-Fisher problem"). benchmarks/claims.py compares it with othe
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from reports.analysis.bootstrap import holm
 from reports.analysis.point_estimates import Scores
-from reports.runs.remembered import remembered
 from suite.common.claim_floor import ENUMERATED, LEVEL, Sizes, arrangements, smallest_p
 
-MAX_SEEDS = 100
-"""Most seeds that are considered."""
-
-TRIALS = 1000
-"""Simulated comparisons; the standard error of a power is at most 0.016."""
-
-_BATCH = 50
+BATCH = 50
 """Comparisons that share their random permutations, whose luck would be all of theirs."""
 
 _AT_ONCE = 25_000, 250_000
 """Statistics, and products of which they are sums, that are computed at once: few enough to stay
 in a core's cache, and for the linear algebra to stay on one core, which is quicker here."""
+
+_COLUMNS = 1000
+"""Permutations that are looked at before what can no longer be claimed is left alone."""
 
 _SAME = 1e-9
 """Statistics, which lie between 0 and 1, that are as close as this are equal but for rounding."""
@@ -65,6 +61,7 @@ def p_values(
     repetitions: int,
     generator: np.random.Generator,
     enumerated: int = ENUMERATED,
+    one_sided: bool = False,
 ) -> np.ndarray:
     """Tests K comparisons of equally many runs.
 
@@ -73,34 +70,70 @@ def p_values(
         repetitions: random permutations where there are more than `enumerated` in all.
         generator: source of randomness.
         enumerated: most permutations that are all looked at.
+        one_sided: whether only x scoring higher counts as far, instead of either.
 
     Returns:
-        [K] two-sided p-values.
+        [K] p-values.
     """
-    pooled = [np.concatenate(pair, axis=1) for pair in zip(x, y, strict=True)]
     sizes = [(a.shape[1], b.shape[1]) for a, b in zip(x, y, strict=True)]
     every = arrangements(sizes) <= enumerated
-    at_least = []
-    for start in range(0, len(pooled[0]), _BATCH):
-        dealt = [
-            _every_membership(a, a + b) if every else _memberships(a, a + b, repetitions, generator)
-            for a, b in sizes
-        ]
-        batch = [scores[start : start + _BATCH] for scores in pooled]
-        at_least.append(_count_as_far(batch, dealt, sizes, crossed=every))
-    counted = np.concatenate(at_least)
-    # Random permutations might all miss the one that was observed, which counts as well.
-    return counted / arrangements(sizes) if every else (counted + 1) / (repetitions + 1)
+    at_least = [
+        _count_as_far(batch, _observed(batch, sizes, one_sided), dealt, sizes, every, one_sided)
+        for batch, dealt in _batches(x, y, None if every else repetitions, generator)
+    ]
+    return _p_value(np.concatenate(at_least), sizes, None if every else repetitions)
 
 
-def reachable(pairs: Sequence[Sizes], repetitions: int) -> list[bool]:
+def claimed(
+    x: Sequence[np.ndarray],
+    y: Sequence[np.ndarray],
+    comparisons: int,
+    permutations: int,
+    generator: np.random.Generator,
+    one_sided: bool = False,
+) -> Iterator[np.ndarray]:
+    """Tells which of K comparisons become claims, a batch of them at a time.
+
+    What it says is `p_values(...) * comparisons < LEVEL`, but no comparison is permuted any
+    further once that is out of reach, and whoever has seen enough need not ask for more.
+
+    Args:
+        x, y, generator, one_sided: see `p_values`.
+        comparisons: number that Holm's correction starts from.
+        permutations: that are drawn, or the most that are all looked at.
+
+    Yields:
+        [at most `BATCH`] booleans.
+    """
+    sizes = [(a.shape[1], b.shape[1]) for a, b in zip(x, y, strict=True)]
+    drawn = None if arrangements(sizes) <= permutations else permutations
+    limit = int(LEVEL / comparisons * (permutations + 1)) + 2
+    within = _p_value(np.arange(limit), sizes, drawn) * comparisons < LEVEL
+    most = np.count_nonzero(within) - 1  # that may be as far without the claim being lost
+    for batch, dealt in _batches(x, y, drawn, generator):
+        counts, left = np.zeros(len(batch[0]), int), np.arange(len(batch[0]))
+        least = _observed(batch, sizes, one_sided)
+        for columns in _parts(dealt, crossed=drawn is None):
+            part = [scores[left] for scores in batch]
+            counts[left] += _count_as_far(
+                part, least[left], columns, sizes, drawn is None, one_sided
+            )
+            left = left[counts[left] <= most]
+            if not len(left):
+                break
+        yield counts <= most
+
+
+def reachable(pairs: Sequence[Sizes], repetitions: int, one_sided: bool = False) -> list[bool]:
     """Returns which comparisons could become claims if the scores were as far apart as can be.
 
     Args:
         pairs: runs of both sides on each task, of all comparisons that are corrected together.
         repetitions: as of `permutation_test`.
+        one_sided: as of `p_values`.
     """
-    return [p < LEVEL for p in holm([smallest_p(sizes, repetitions) for sizes in pairs])]
+    smallest = [smallest_p(sizes, repetitions, one_sided) for sizes in pairs]
+    return [p < LEVEL for p in holm(smallest)]
 
 
 def sizes_of(x: Scores, y: Scores) -> Sizes:
@@ -108,94 +141,87 @@ def sizes_of(x: Scores, y: Scores) -> Sizes:
     return tuple((len(task_x), len(task_y)) for task_x, task_y in zip(x, y, strict=True))
 
 
-def simulated_power(
-    x: Scores,
-    y: Scores,
-    runs: int,
-    delta: float,
-    comparisons: int = 1,
-    trials: int = TRIALS,
-) -> float:
-    """Simulates how often so many runs show that one algorithm scores higher by `delta`.
-
-    Simulated runs scatter around their algorithm's mean on the task as the stored ones do.
-    Whatever the other comparisons of the report show, this one is claimed if its p-value is
-    below the level divided by their number, which is Holm's first step: where others differ
-    clearly, the power is higher.
+def _batches(
+    x: Sequence[np.ndarray],
+    y: Sequence[np.ndarray],
+    drawn: int | None,
+    generator: np.random.Generator,
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """Yields comparisons that share their permutations, and these.
 
     Args:
-        x, y: stored scores of two algorithms, at least two runs a task.
-        runs: simulated per task and algorithm.
-        delta: by which every score of `x` is raised above those of `y`; at 0 this is the size.
-        comparisons: number of the report's comparisons.
-        trials: simulated comparisons.
+        x, y: scores [K, N] of each task.
+        drawn: permutations that are drawn; all are looked at if None.
+        generator: source of randomness.
+
+    Yields:
+        Scores [at most `BATCH`, N] of both sides, the first side's first, and [N, R] ones where
+        a run is the first side's, of each task.
     """
-    if smallest_p([(runs, runs)] * len(x)) * comparisons >= LEVEL:
-        return 0.0
-    generator = np.random.default_rng([runs, len(x)])
-    raised = [delta + _like(task, trials, runs, generator) for task in x]
-    others = [_like(task, trials, runs, generator) for task in y]
-    # Five of them may be as extreme as what is claimed; with more the power is 0.01 higher.
-    permutations = max(1000, math.ceil(5 * comparisons / LEVEL))
-    p = p_values(raised, others, permutations, generator, enumerated=permutations)
-    return float(np.mean(p * comparisons < LEVEL))
+    pooled = [np.concatenate(pair, axis=1) for pair in zip(x, y, strict=True)]
+    sizes = [(a.shape[1], b.shape[1]) for a, b in zip(x, y, strict=True)]
+    for start in range(0, len(pooled[0]), BATCH):
+        dealt = [
+            _every_membership(a, a + b)
+            if drawn is None
+            else _memberships(a, a + b, drawn, generator)
+            for a, b in sizes
+        ]
+        yield [scores[start : start + BATCH] for scores in pooled], dealt
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Power:
-    """Simulated power to show a difference of two algorithms, by the number of seeds.
+def _parts(dealt: Sequence[np.ndarray], crossed: bool) -> Iterator[Sequence[np.ndarray]]:
+    """Yields permutations some columns at a time, but all at once where tasks are crossed."""
+    if crossed and len(dealt) > 1:
+        yield dealt
+        return
+    for start in range(0, dealt[0].shape[1], _COLUMNS):
+        yield [members[:, start : start + _COLUMNS] for members in dealt]
 
-    Attributes:
-        x, y, delta, comparisons: see `simulated_power`.
-    """
 
-    x: Scores
-    y: Scores
-    delta: float
-    comparisons: int = 1
-
-    @remembered
-    def at(self, runs: int) -> float:
-        """Returns the power of so many runs a task."""
-        return simulated_power(self.x, self.y, runs, self.delta, self.comparisons)
-
-    def seeds_needed(self, power: float = 0.8) -> int | None:
-        """Returns the fewest seeds that show the difference so often, None if `MAX_SEEDS` do not.
-
-        Args:
-            power: probability to show the difference if it is there.
-        """
-        low, high = 1, 2  # up by doubling, then by halving; a single run is never simulated
-        while self.at(high) < power:
-            if high == MAX_SEEDS:
-                return None
-            low, high = high, min(2 * high, MAX_SEEDS)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.at(middle) >= power else (middle, high)
-        return high
+def _p_value(counts: np.ndarray, sizes: Sizes, drawn: int | None) -> np.ndarray:
+    """Returns the p-values of so many permutations as far apart as what was observed."""
+    if drawn is None:
+        return counts / arrangements(sizes)
+    # Random permutations might all miss the one that was observed, which counts as well.
+    return (counts + 1) / (drawn + 1)
 
 
 def _count_as_far(
     pooled: Sequence[np.ndarray],
+    least: np.ndarray,
     dealt: Sequence[np.ndarray],
     sizes: Sequence[tuple[int, int]],
     crossed: bool,
+    signed: bool,
 ) -> np.ndarray:
     """Counts [K] permutations in which the sides are as far apart as observed, or farther.
 
     Args:
-        pooled, dealt, sizes, crossed: see `_separation`; the first runs are the first side's.
+        least: see `_observed`.
+        pooled, dealt, sizes, crossed, signed: see `_separation`.
     """
-    observed = [(np.arange(a + b) < a).astype(float)[:, None] for a, b in sizes]
-    columns = arrangements(sizes) if crossed else dealt[0].shape[1]
+    columns = math.prod(members.shape[1] for members in dealt) if crossed else dealt[0].shape[1]
     step = max(1, min(_AT_ONCE[0] // columns, _AT_ONCE[1] // (columns * max(map(sum, sizes)))))
     counts = []
     for start in range(0, len(pooled[0]), step):
         part = [scores[start : start + step] for scores in pooled]
-        least = _separation(part, observed, sizes) - _SAME
-        counts.append(np.count_nonzero(_separation(part, dealt, sizes, crossed) >= least, axis=1))
+        apart = _separation(part, dealt, sizes, crossed, signed)
+        counts.append(np.count_nonzero(apart >= least[start : start + step], axis=1))
     return np.concatenate(counts)
+
+
+def _observed(
+    pooled: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], signed: bool
+) -> np.ndarray:
+    """Returns [K, 1] from which separation on the sides are as far apart as observed.
+
+    Args:
+        pooled: scores [K, N] of each task, the first side's first.
+        sizes, signed: see `_separation`.
+    """
+    members = [(np.arange(a + b) < a).astype(float)[:, None] for a, b in sizes]
+    return _separation(pooled, members, sizes, signed=signed) - _SAME
 
 
 def _separation(
@@ -203,6 +229,7 @@ def _separation(
     dealt: Sequence[np.ndarray],
     sizes: Sequence[tuple[int, int]],
     crossed: bool = False,
+    signed: bool = False,
 ) -> np.ndarray:
     """Returns how far apart two algorithms are: t²/(1 + t²) of the studentised difference t.
 
@@ -214,6 +241,7 @@ def _separation(
         sizes: runs of both sides of each task.
         crossed: whether every column of a task goes with every one of the others, instead of
             with that of the same number.
+        signed: whether to give it the sign of the difference.
     """
     difference = variance = total = np.zeros((len(pooled[0]), 1))
     for scores, members, (a, b) in zip(pooled, dealt, sizes, strict=True):
@@ -231,6 +259,8 @@ def _separation(
         variance = total  # no spread within a side is known, so the difference stands alone
     square, variance = difference**2, np.maximum(variance, 0)
     whole = square + variance
+    if signed:
+        square = np.copysign(square, difference)
     known = whole > 1e-12 * total
     return np.divide(square, whole, out=np.zeros_like(whole), where=known)
 
@@ -243,6 +273,7 @@ def _combined(sums: np.ndarray, task: np.ndarray, crossed: bool) -> np.ndarray:
     return added.reshape(len(task), -1)
 
 
+@functools.lru_cache(maxsize=8)
 def _every_membership(chosen: int, size: int) -> np.ndarray:
     """Returns every choice of `chosen` out of `size` as a column [size, R] of 0 and 1."""
     choices = np.array(list(itertools.combinations(range(size), chosen)))
@@ -261,15 +292,3 @@ def _memberships(
         members[index] = generator.random(repetitions) * (size - index) < wanted
         wanted = wanted - members[index]
     return members
-
-
-def _like(scores: np.ndarray, trials: int, runs: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws [trials, runs] of scores like the stored ones [N], around 0.
-
-    A stored run is drawn and moved by normal noise of so much variance as drawing from few
-    runs takes away, so that the spread is the sample standard deviation: two stored runs say
-    little more than that, while of many the shape is kept, such as a share that fails.
-    """
-    centred = scores - scores.mean()
-    noise = scores.std(ddof=1) / math.sqrt(len(scores))
-    return generator.choice(centred, (trials, runs)) + generator.normal(0, noise, (trials, runs))

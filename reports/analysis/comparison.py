@@ -94,33 +94,6 @@ class Differences:
         number = len(self.pairs) if comparisons is None else comparisons
         return shortage(unreachable, number, self.draws.repetitions)
 
-    def powers(self, delta: float) -> dict[tuple[str, str], claims.Power]:
-        """Returns the power to show that an algorithm's scores are higher by `delta`, of each pair.
-
-        All pairs of the report are corrected for, those whose spread is unknown included.
-
-        Raises:
-            UserError: `delta` is not between 0 and 1, there are no scores, or no two algorithms
-                have two runs a task.
-        """
-        if not 0 < delta < 1:
-            raise UserError(f"delta = {delta}: must be a score between 0 and 1, such as 0.05")
-        if not self.scores.scored_tasks:
-            tasks = ", ".join(self.scores.results.tasks)
-            raise UserError(f"there are no scores: the bounds of the return on {tasks} are unknown")
-        enough = [a for a in self.scores.algorithms if self.scores.runs_per_task(a)[0] >= 2]
-        pairs = list(itertools.combinations(enough, 2))
-        if not pairs:
-            raise UserError(
-                "no two algorithms have two runs on every task, so their spread is unknown; "
-                "run more seeds with `suite run --seeds`"
-            )
-        comparisons = math.comb(len(self.scores.algorithms), 2)
-        return {
-            (a, b): claims.Power(self.scores.by_task(a), self.scores.by_task(b), delta, comparisons)
-            for a, b in pairs
-        }
-
     def iqm(self, first: str, second: str) -> Estimate | None:
         """Returns IQM(first) - IQM(second) of final scores on the tasks that both have."""
         x, y = self.scores.common(first, second)

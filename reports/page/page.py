@@ -37,7 +37,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "figures/profiles",
         "tables/reductions",
     ),
-    "Comparisons": ("figures/comparisons", "tables/pairwise", "tables/leave_one_task_out"),
+    "Comparisons": (
+        "tables/judgement",
+        "figures/comparisons",
+        "tables/pairwise",
+        "tables/leave_one_task_out",
+    ),
     "Cost": (
         "figures/sample-efficiency",
         "figures/trade-off",

@@ -35,9 +35,9 @@ class Choice:
         Raises:
             UserError: an item is empty.
         """
-        names = _items(algorithms, "--algos")
+        names = names_in(algorithms, "--algos")
         every = [each for name in names for each in (METHODS if name == "all" else (name,))]
-        return cls(tuple(_items(tasks, "--tasks")), tuple(dict.fromkeys(every)), common)
+        return cls(tuple(names_in(tasks, "--tasks")), tuple(dict.fromkeys(every)), common)
 
     def takes(self, algorithm: str, task: str) -> bool:
         """Returns whether runs of a label on a task are chosen."""
@@ -110,8 +110,12 @@ def _on_common_tasks(runs: Sequence[Run]) -> tuple[list[Run], list[Finding]]:
     return [run for run in runs if run.task in common], [Finding("fewer tasks", "all", text)]
 
 
-def _items(text: str | None, option: str) -> list[str]:
-    """Splits at the commas outside of brackets, as labels hold some."""
+def names_in(text: str | None, option: str) -> list[str]:
+    """Splits a text of the command line at the commas outside of brackets, as labels hold some.
+
+    Raises:
+        UserError: an item is empty.
+    """
     if text is None:
         return []
     items = [item.strip() for item in re.split(r",(?![^\[]*\])", text)]

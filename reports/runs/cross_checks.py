@@ -20,19 +20,25 @@ def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]
     Args:
         runs: all that are compared, copies included.
     """
-    labels: dict[str, set[str]] = {}
     tasks: dict[str, set[str]] = {}
     seeds: dict[str, set[int]] = {}
     for run in runs:
-        labels.setdefault(run.algorithm, set()).add(run.directory)
         tasks.setdefault(run.directory, set()).add(run.task)
         seeds.setdefault(run.directory, set()).add(run.seed)
     return {
         label: frozenset(
             cell for name in directories for cell in itertools.product(tasks[name], seeds[name])
         )
-        for label, directories in labels.items()
+        for label, directories in holders(runs).items()
     }
+
+
+def holders(runs: Sequence[Run]) -> dict[str, frozenset[str]]:
+    """Returns the names of the directories that hold runs of each label, copies included."""
+    labels: dict[str, set[str]] = {}
+    for run in runs:
+        labels.setdefault(run.algorithm, set()).add(run.directory)
+    return {label: frozenset(directories) for label, directories in labels.items()}
 
 
 def compare_runs(results: Results) -> Iterator[Finding]:

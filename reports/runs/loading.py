@@ -20,7 +20,7 @@ from reports.runs.cell_checks import (
     state_findings,
 )
 from reports.runs.choice import EVERYTHING, Choice
-from reports.runs.cross_checks import compare_runs, expected_cells
+from reports.runs.cross_checks import compare_runs, expected_cells, holders
 from reports.runs.merging import label_differing, without_duplicates
 from reports.runs.names import Label, algorithm_order
 from reports.runs.results import CURVE_COLUMNS, Finding, Results, Run
@@ -54,8 +54,10 @@ def load_results(
     """
     if not paths:
         raise UserError("no run directory given; name at least one")
-    directories = sorted((RunDirectory.open(path) for path in paths), key=_order)
+    opened = [RunDirectory.open(path) for path in paths]
+    directories = sorted(opened, key=_order)
     names = _directory_names([directory.path for directory in directories])
+    first = names[directories.index(opened[0])]
     differing = list(_protocol_findings(directories, names))
     stored = [
         stored
@@ -67,10 +69,26 @@ def load_results(
         raise UserError(f"{listed}: no runs in it; start some with `suite run --out`")
     for finding in itertools.chain(differing, *(found for _, found in stored)):
         if refuse and finding.kind == "protocol":
-            raise UserError(f"{finding.text}; report them one by one")
+            raise UserError(f"{finding.text}; {_MEND}")
     results = _merge(directories[0].protocol, tuple(names), stored, choice)
     unique = sorted({*results.findings, *differing}, key=lambda f: (f.kind, f.where, f.text))
-    return dataclasses.replace(results, findings=tuple(unique))
+    return dataclasses.replace(results, findings=tuple(unique), first=first)
+
+
+def check_comparable(paths: Sequence[Path]) -> None:
+    """Checks that run directories follow one protocol, without reading their runs.
+
+    Raises:
+        UserError: one is no run directory, or their protocols are not comparable; the message
+            names the fields that differ.
+    """
+    directories = [RunDirectory.open(path) for path in paths]
+    names = _directory_names([directory.path for directory in directories])
+    for finding in _protocol_findings(directories, names):
+        raise UserError(f"{finding.text}; {_MEND}")
+
+
+_MEND = "run one of them again under the other's protocol, or report them one by one"
 
 
 def _merge(
@@ -83,7 +101,7 @@ def _merge(
     expected = expected_cells(chosen)
     kept, duplicates = without_duplicates(chosen)
     kept.sort(key=lambda run: (algorithm_order(run.algorithm), run.task, run.seed))
-    results = Results(protocol, names, tuple(kept), (), expected)
+    results = Results(protocol, names, tuple(kept), (), expected, holders(chosen))
     labels = {*results.algorithms}
     findings = [each for each in (*variants, *differing) if each.where in labels]
     findings += left_out + duplicates + list(compare_runs(results))

@@ -131,6 +131,8 @@ class Results:
         findings: sorted; everything that is missing, broken or different.
         expected: tasks and seeds that each label should have, which are those of the
             directories that hold it; where a label is not in it, all of any run.
+        holders: names of the directories that hold runs of each label, copies included.
+        first: name of the directory that was named first.
     """
 
     protocol: Protocol
@@ -138,6 +140,8 @@ class Results:
     runs: tuple[Run, ...]
     findings: tuple[Finding, ...]
     expected: Mapping[str, frozenset[tuple[str, int]]] = dataclasses.field(default_factory=dict)
+    holders: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    first: str = ""
 
     @functools.cached_property
     def algorithms(self) -> tuple[Label, ...]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reports.analysis.comparison import Analysis
+from reports.judgement.verdicts import Judgement
 from reports.runs.published import Reference
 from reports.tables.deviations import deviations
+from reports.tables.judgement import judgement_table
 from reports.tables.runs import (
     comparability,
     cost,
@@ -39,13 +41,16 @@ from reports.tables.variants import (
 from suite.storage.files import atomic_write, make_directory
 
 
-def build_tables(analysis: Analysis, reference: Reference | None = None) -> list[Table]:
+def build_tables(
+    analysis: Analysis, reference: Reference | None = None, judgement: Judgement | None = None
+) -> list[Table]:
     """Returns every table that there are runs for, in the order of a report."""
     tables = [
         comparability(analysis),
         final_returns(analysis, reference),
         task_intervals(analysis),
         aggregates(analysis),
+        *([judgement_table(judgement)] if judgement else []),
         pairwise(analysis),
         leave_one_task_out(analysis),
         reductions(analysis),

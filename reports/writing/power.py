@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from reports.analysis.claims import MAX_SEEDS
+from reports.judgement.power import MAX_SEEDS, powers
 from reports.runs.names import display_name
 from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import LEVEL
@@ -35,23 +35,38 @@ class PowerRow(TypedDict):
     stored: int
 
 
-def power_rows(request: ReportRequest, delta: float, power: float) -> list[PowerRow]:
+def power_rows(
+    request: ReportRequest,
+    delta: float,
+    power: float,
+    progress: Callable[[int, int], None] = lambda done, pairs: None,
+) -> list[PowerRow]:
     """Returns for each pair of algorithms how many seeds show a difference of `delta`.
 
+    Args:
+        request: which runs.
+        delta: difference of mean scores.
+        power: probability to show it.
+        progress: called with the numbers of pairs that are done and that there are.
+
     Raises:
-        UserError: as `Analysis.powers` and `open_stored`.
+        UserError: as `powers` and `open_stored`.
     """
-    analysis = request.analyse()
-    return [
-        {
-            "first": display_name(first),
-            "second": display_name(second),
-            "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
-            "seeds": found.seeds_needed(power),
-            "stored": min(analysis.scores.runs_per_task(each)[0] for each in (first, second)),
-        }
-        for (first, second), found in analysis.differences.powers(delta).items()
-    ]
+    scores = request.analyse().scores
+    pairs = powers(scores, delta)
+    rows: list[PowerRow] = []
+    for (first, second), found in pairs.items():
+        rows.append(
+            {
+                "first": display_name(first),
+                "second": display_name(second),
+                "power": {str(seeds): found.at(seeds) for seeds in POWER_SEEDS},
+                "seeds": found.seeds_needed(power),
+                "stored": min(scores.runs_per_task(each)[0] for each in (first, second)),
+            }
+        )
+        progress(len(rows), len(pairs))
+    return rows
 
 
 def power_text(rows: Sequence[PowerRow], delta: float, power: float) -> str:

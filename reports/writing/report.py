@@ -13,6 +13,7 @@ from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import Figure, render
 from reports.page.page import render_page
 from reports.runs.names import listed
+from reports.runs.published import Reference
 from reports.tables.all_tables import build_tables
 from reports.tables.table import FORMATS as TEXTS
 from reports.tables.table import Table
@@ -75,7 +76,7 @@ def write_loaded(
     """Writes a report of what its request has loaded; see `write_report`."""
     analysis = subject.analysis
     reference = request.load_reference(analysis.results)
-    tables = every_table(subject.arms) if subject.arms else build_tables(analysis, reference)
+    tables = _tables(subject, reference)
     contents = _texts(tables) if "tables" in parts else {}
     figures = _figures(subject) if {"html", "figures"} & {*parts} else []
     formats = DRAWINGS if "figures" in parts else ("svg",)
@@ -84,13 +85,20 @@ def write_loaded(
         contents |= _files(drawings)
     if "html" in parts:
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
-        verdict, answer = subject.verdict, subject.headline
+        verdict, answer = subject.verdict, " ".join(subject.answers)
         page = render_page(subject.analyses, tables, figures, vectors, verdict, answer)
         contents[PAGE] = page.encode(errors="backslashreplace")
-    written = replace_report(out, contents, request.to_plain(parts))
+    judged = subject.judgement.to_plain() if subject.judgement else {}
+    written = replace_report(out, contents, request.to_plain(parts) | judged)
     notices = [reference.unused(analysis.results)] if reference else []
     notices.append(_left(written.others, out))
     return Written(written.files, summary(subject), tuple(filter(None, notices)))
+
+
+def _tables(subject: Subject, reference: Reference | None) -> list[Table]:
+    if subject.arms:
+        return every_table(subject.arms)
+    return build_tables(subject.analysis, reference, subject.judgement)
 
 
 def _figures(subject: Subject) -> list[Figure]:

@@ -11,6 +11,9 @@ from suite.common.errors import UserError
 
 MODES = ("deterministic", "sample", "published")
 POLICIES = ("zero", "last", "exclude")
+MARGIN = 0.05
+"""Of scores between 0 and 1: differences that do not matter are smaller."""
+
 REPETITIONS = (1, 1_000_000)
 """Fewest and most; each takes memory."""
 

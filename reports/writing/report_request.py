@@ -14,6 +14,9 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
 from reports.analysis.sentences import arms_headline, headline, scope
 from reports.audit.verdict import Verdict, judge
+from reports.judgement.margins import Judging
+from reports.judgement.verdicts import Judgement, judge_new
+from reports.judgement.wording import judgement_sentences
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.opening import open_stored
 from reports.runs.published import Reference, load_reference
@@ -41,10 +44,12 @@ class Subject:
     Attributes:
         analysis: of all runs together.
         arms: of the ablation that the runs are of, None for run directories.
+        judgement: of the new methods, None where that was not asked for or there are none.
     """
 
     analysis: Analysis
     arms: Arms | None = None
+    judgement: Judgement | None = None
 
     @functools.cached_property
     def verdict(self) -> Verdict:
@@ -67,6 +72,11 @@ class Subject:
         """The answer in one sentence."""
         return arms_headline(self.arms) if self.arms else headline(self.analysis)
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The answer, and a sentence on each new method."""
+        return (self.headline, *(judgement_sentences(self.judgement) if self.judgement else ()))
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportRequest:
@@ -80,6 +90,7 @@ class ReportRequest:
         repetitions: of bootstrap and permutation test.
         seed: of both.
         choice: of tasks and algorithms.
+        judging: how new methods are judged, if they are.
 
     Raises:
         UserError: mode, policy, repetitions or seed is none that report_options.py allows.
@@ -92,6 +103,7 @@ class ReportRequest:
     repetitions: int = REPETITIONS
     seed: int = 0
     choice: Choice = EVERYTHING
+    judging: Judging | None = None
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES)
@@ -112,12 +124,13 @@ class ReportRequest:
         """Loads the runs, and the arms if they are an ablation's.
 
         Raises:
-            UserError: see `open_stored` and `Analysis`.
+            UserError: see `open_stored`, `Analysis` and `judge_new`.
         """
         opened = open_stored(self.directories, self.choice)
         analysis = Analysis(opened.results, self.mode, self.policy, self.repetitions, self.seed)
         if opened.ablation is None:
-            return Subject(analysis)
+            judgement = judge_new(analysis, self.judging) if self.judging else None
+            return Subject(analysis, judgement=judgement)
         return Subject(analysis, Arms(opened.ablation, opened.directory, analysis))
 
     def to_plain(self, parts: Sequence[Part]) -> dict[str, Any]:
@@ -150,6 +163,15 @@ class ReportRequest:
         reference = load_reference(self.reference)
         reference.check_use(results)
         return reference
+
+    def unused_reference(self, results: Results) -> str:
+        """Says which published results stand beside no run, nothing if all do or none are asked.
+
+        Raises:
+            UserError: see `load_reference`.
+        """
+        reference = self.load_reference(results)
+        return reference.unused(results) if reference else ""
 
 
 def parse_parts(text: str) -> tuple[Part, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from reports.tables.arms import ablation_tables
+from reports.tables.judgement import judgement_table
 from reports.tables.runs import failures
 from reports.tables.scores import aggregates, final_returns, pairwise
 from reports.tables.table import to_text
@@ -12,30 +15,35 @@ from reports.writing.report_request import ReportRequest, Subject
 def summary(subject: Subject) -> str:
     """Returns whether the runs may be compared and the answer, in two lines.
 
-    Of an ablation the table of results follows.
+    A line on each new method follows, if they are judged, and of an ablation the table of results.
     """
     verdict = subject.verdict
-    lines = f"{verdict.word} {verdict.text}\n{subject.headline}"
+    lines = "\n".join([f"{verdict.word} {verdict.text}", *subject.answers])
     if subject.arms is None:
         return lines
     return f"{lines}\n\n{to_text(ablation_tables(subject.arms)[0])}".rstrip()
 
 
-def comparison_text(request: ReportRequest) -> str:
-    """Returns the comparison for a terminal: summary, final returns, pairs and findings.
+def comparison_text(request: ReportRequest, subject: Subject | None = None) -> str:
+    """Returns the comparison for a terminal: summary, final returns, verdicts, pairs, findings.
+
+    Args:
+        request: what to compare.
+        subject: what the request has loaded, if it has.
 
     Raises:
         UserError: as `write_report`.
     """
-    subject = request.load()
-    analysis = subject.analysis
+    subject = subject or request.load()
+    analysis, reference = subject.analysis, request.load_reference(subject.analysis.results)
     if subject.arms and subject.arms.ablation.axes:
         return f"{summary(subject)}\n\n{to_text(failures(analysis))}".rstrip()
     tables = [
-        final_returns(analysis, request.load_reference(analysis.results)),
+        final_returns(analysis, reference),
         aggregates(analysis),
+        *([judgement_table(subject.judgement)] if subject.judgement else []),
         pairwise(analysis),
         failures(analysis),
     ]
     shown = [to_text(table) for table in tables if table.rows]
-    return "\n".join([summary(Subject(analysis)), "", *shown]).rstrip()
+    return "\n".join([summary(dataclasses.replace(subject, arms=None)), "", *shown]).rstrip()

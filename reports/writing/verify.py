@@ -14,6 +14,7 @@ from typing import Any, Literal
 from reports.analysis.scores import ScorePolicy
 from reports.audit.check import Check
 from reports.audit.rliable_intervals import check_intervals
+from reports.judgement.margins import Judging
 from reports.runs.choice import Choice
 from reports.runs.names import listed
 from reports.writing.report import write_loaded
@@ -91,6 +92,8 @@ class _Asked:
     tasks: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
     common_tasks: bool = False
+    new: tuple[str, ...] | None = None
+    margin: float = 0.0
 
 
 def _request(
@@ -107,6 +110,7 @@ def _request(
         repetitions=asked.repetitions,
         seed=asked.seed,
         choice=Choice(asked.tasks, asked.algorithms, asked.common_tasks),
+        judging=None if asked.new is None else Judging(asked.new, asked.margin),
     )
     return request, [part for part in PARTS if part in asked.parts]
 

@@ -61,58 +61,67 @@ def sizes_of(runs: Runs, first: str, second: str) -> Sizes:
     return [pair for pair in counts if all(pair)]
 
 
-def smallest_p(sizes: Sizes, permutations: int = PERMUTATIONS) -> float:
+def smallest_p(sizes: Sizes, permutations: int = PERMUTATIONS, one_sided: bool = False) -> float:
     """Returns the smallest p-value that any scores of so many runs can have.
 
     Where both algorithms have as many runs on every task, each way to deal them out has a
-    mirror image that is as extreme, so the most extreme one is never alone.
+    mirror image that is as extreme, so the most extreme one is never alone unless the side
+    counts.
 
     Args:
         sizes: runs of both algorithms on each task; no task, no evidence.
         permutations: that are drawn where there are more than `ENUMERATED` ways.
+        one_sided: whether only one of the two scoring higher is evidence.
     """
-    alike = 2 if all(first == second for first, second in sizes) else 1
+    mirrored = not one_sided and all(first == second for first, second in sizes)
+    alike = 2 if mirrored else 1
     ways = arrangements(sizes)
     exact = min(1.0, alike / ways)
     return exact if ways <= ENUMERATED else max(exact, 1 / (permutations + 1))
 
 
-def seeds_to_tell(tasks: int, comparisons: int) -> int:
+def seeds_to_tell(tasks: int, comparisons: int, one_sided: bool = False) -> int:
     """Returns the fewest seeds of each algorithm with which a claim is possible at all.
 
     Args:
         tasks: at least 1.
         comparisons: number of claims that Holm's correction starts from.
+        one_sided: as of `smallest_p`.
     """
-    return next(n for n in itertools.count(1) if _exact(n, tasks) * comparisons < LEVEL)
+    possible = (n for n in itertools.count(1) if _exact(n, tasks, one_sided) * comparisons < LEVEL)
+    return next(possible)
 
 
-def tasks_to_tell(seeds: int, comparisons: int) -> int:
+def tasks_to_tell(seeds: int, comparisons: int, one_sided: bool = False) -> int:
     """Returns the fewest tasks with which a claim is possible at all, given seeds of each."""
-    return next(m for m in itertools.count(1) if _exact(seeds, m) * comparisons < LEVEL)
+    possible = (m for m in itertools.count(1) if _exact(seeds, m, one_sided) * comparisons < LEVEL)
+    return next(possible)
 
 
 def shortage(
-    pairs: Iterable[Sizes], comparisons: int, permutations: int = PERMUTATIONS
+    pairs: Iterable[Sizes],
+    comparisons: int,
+    permutations: int = PERMUTATIONS,
+    one_sided: bool = False,
 ) -> Shortage | None:
     """Returns what the comparisons lack of which none can become a claim, None without any.
 
     Args:
         pairs: runs of those that are out of reach.
         comparisons: number of all comparisons, which Holm's correction starts from.
-        permutations: as of `smallest_p`.
+        permutations, one_sided: as of `smallest_p`.
     """
     sizes = [list(pair) for pair in pairs]
     if not sizes:
         return None
     tasks = max(1, min(map(len, sizes)))
     seeds = min((n for pair in sizes for counts in pair for n in counts), default=0)
-    enough = seeds_to_tell(tasks, comparisons)
+    enough = seeds_to_tell(tasks, comparisons, one_sided)
     if seeds >= enough:
         return Shortage("permutations", f"--reps {_permutations_to_tell(comparisons)}")
     remedy = f"{enough} seeds"
     if seeds:
-        remedy += f" or {tasks_to_tell(seeds, comparisons)} tasks"
+        remedy += f" or {tasks_to_tell(seeds, comparisons, one_sided)} tasks"
     return Shortage("runs", remedy)
 
 
@@ -127,10 +136,10 @@ def shortage_of_all(pairs: Sequence[Sizes], permutations: int = PERMUTATIONS) ->
     return shortage(pairs, len(pairs), permutations) if smallest * len(pairs) >= LEVEL else None
 
 
-def _exact(seeds: int, tasks: int) -> float:
+def _exact(seeds: int, tasks: int, one_sided: bool) -> float:
     """Returns the smallest p-value of equally many runs if all ways were looked at."""
     ways: int = math.comb(2 * seeds, seeds) ** tasks
-    return 2 / ways
+    return (1 if one_sided else 2) / ways
 
 
 def _permutations_to_tell(comparisons: int) -> int:

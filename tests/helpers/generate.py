@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -215,4 +215,6 @@ def provenance() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    generate_runs(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("directory", type=Path)
+    generate_runs(parser.parse_args().directory)

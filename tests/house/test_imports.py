@@ -35,6 +35,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("",),
         ("writing",),
         ("page", "figures", "tables", "export", "audit"),
+        ("judgement",),
         ("analysis",),
         ("runs",),
     ),

@@ -11,6 +11,7 @@ import scipy.stats
 
 from benchmarks.claims import compared, family_wise_size, reported
 from reports.analysis import claims
+from reports.judgement import power as simulation
 from suite.common import claim_floor
 from suite.common.claim_floor import LEVEL, Shortage
 
@@ -190,7 +191,7 @@ def test_power_is_that_of_a_slow_loop() -> None:
         a = [generator.normal(0.15, task.std(ddof=1), 4) for task in x]
         b = [generator.normal(0.0, task.std(ddof=1), 4) for task in y]
         shown.append(p_of(a, b, 399) < LEVEL / 3)
-    power = claims.simulated_power(x, y, 4, 0.15, comparisons=3)
+    power = simulation.simulated_power(x, y, 4, 0.15, comparisons=3)
     assert 0.3 < power < 0.9
     # Standard errors of 0.028 and 0.022.
     assert power == pytest.approx(np.mean(shown), abs=0.1)
@@ -198,14 +199,14 @@ def test_power_is_that_of_a_slow_loop() -> None:
 
 def test_no_power_below_the_floor() -> None:
     x, y = draw(1, [(5, 5)])
-    assert claims.simulated_power(x, y, 5, 0.9, comparisons=10) == 0.0
-    assert claims.simulated_power(x, y, 6, 0.9, comparisons=10) == 1.0
-    assert claims.Power(x, y, 0.9, 10).seeds_needed() == 6
+    assert simulation.simulated_power(x, y, 5, 0.9, comparisons=10) == 0.0
+    assert simulation.simulated_power(x, y, 6, 0.9, comparisons=10) == 1.0
+    assert simulation.Power(x, y, 0.9, 10).seeds_needed() == 6
 
 
 def test_seeds_needed_are_the_fewest_with_the_power() -> None:
     x, y = draw(2, [(5, 5)] * 2)
-    power = claims.Power(x, y, 0.1)
+    power = simulation.Power(x, y, 0.1)
     seeds = power.seeds_needed()
     assert seeds is not None
     assert power.at(seeds) >= 0.8 > power.at(seeds - 1)
@@ -213,13 +214,13 @@ def test_seeds_needed_are_the_fewest_with_the_power() -> None:
 
 def test_no_number_of_seeds_is_made_up() -> None:
     x, y = draw(2, [(5, 5)])
-    assert claims.simulated_power(x, y, claims.MAX_SEEDS, 0.001) < 0.2
-    assert claims.Power(x, y, 0.001).seeds_needed() is None
+    assert simulation.simulated_power(x, y, simulation.MAX_SEEDS, 0.001) < 0.2
+    assert simulation.Power(x, y, 0.001).seeds_needed() is None
 
 
 def test_simulated_runs_spread_like_the_stored_ones() -> None:
     generator = np.random.default_rng(0)
     for stored in (np.array([0.2, 0.4]), np.array([0.0, 0.7, 0.72, 0.69, 0.71])):
-        drawn = claims._like(stored, 4000, 20, generator)
+        drawn = simulation._like(stored, 4000, 20, generator)
         assert drawn.mean() == pytest.approx(0.0, abs=0.005)
         assert drawn.std() == pytest.approx(stored.std(ddof=1), rel=0.02)

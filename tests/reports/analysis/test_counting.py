@@ -21,6 +21,7 @@ from reports.analysis.sentences import headline
 from reports.audit.all_checks import audit
 from reports.audit.verdict import judge
 from reports.figures.all_figures import make_figures
+from reports.judgement.power import powers
 from reports.page.curve_data import curve_data
 from reports.runs.loading import load_results
 from reports.tables.all_tables import build_tables
@@ -351,7 +352,7 @@ def test_a_single_task_without_bounds(tmp_path: Path) -> None:
     assert headline(analysis) == "No algorithm has a score that can be aggregated yet."
     assert analysis.differences.iqm("ppo", "fpo") is None
     with pytest.raises(UserError, match=f"there are no scores: .* on {TASK} are unknown"):
-        analysis.differences.powers(0.1)
+        powers(analysis.scores, 0.1)
     assert first_row(tables_of(analysis)["final_returns"])[TASK].startswith("-")
 
 

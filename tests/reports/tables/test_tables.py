@@ -21,6 +21,7 @@ from reports.analysis.comparison import Analysis
 from reports.analysis.scores import ScorePolicy
 from reports.analysis.sentences import headline
 from reports.figures.all_figures import make_figures
+from reports.judgement.power import powers
 from reports.runs.loading import load_results
 from reports.runs.names import display_name
 from reports.runs.published import Reference, load_reference
@@ -183,7 +184,7 @@ def test_one_seed_has_no_interval_and_no_power(tmp_path: Path) -> None:
     assert not analysis.differences.pairs[0].significant
     assert column(tables_of(analysis)["aggregates"], "coverage of 95%") == ["", ""]
     with pytest.raises(UserError, match="two runs on every task"):
-        analysis.differences.powers(0.05)
+        powers(analysis.scores, 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -230,14 +231,14 @@ def test_the_mean_may_contradict_the_iqm(full: Analysis) -> None:
 
 
 def test_power_analysis(full: Analysis) -> None:
-    powers = full.differences.powers(0.02)
-    assert len(powers) == 10
+    found = powers(full.scores, 0.02)
+    assert len(found) == 10
     # 0.02 between means of six tasks with spread 0.03, at 5% / 10 and 80%: about 10 seeds.
     expected = 2 * SEED_SPREAD**2 / 6 * ((2.807 + 0.842) / 0.02) ** 2
-    needed = [powers[pair].seeds_needed() for pair in [("ppo", "fpo"), ("ppo", "dppo")]]
+    needed = [found[pair].seeds_needed() for pair in [("ppo", "fpo"), ("ppo", "dppo")]]
     assert needed == pytest.approx([expected] * 2, rel=0.6)
     with pytest.raises(UserError, match=r"delta = 1\.5"):
-        full.differences.powers(1.5)
+        powers(full.scores, 1.5)
 
 
 def test_wrong_questions(small_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 from generate import generate_runs
 
+from reports import judging
 from suite import cli
 from suite.storage.run_directory import RunDirectory
 
@@ -160,6 +161,17 @@ def test_power_says_where_no_number_of_seeds_is_enough(suite: Suite, run: RunDir
     (row,) = json.loads(suite("power", run.path, "--delta", "0.001", "--json").out)
     assert row["seeds"] is None
     assert set(row["power"]) == {"2", "3", "5", "10"} and max(row["power"].values()) < 0.2
+
+
+def test_power_says_how_far_it_is(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "_PROGRESS_SECONDS", 0.0)
+    three = generate_runs(tmp_path / "run", ("ppo", "fpo", "dppo"), TASKS, range(3), points=2)
+    result = suite("power", three.path, "--delta", "0.1")
+    said = [line.partition(" simulated")[0] for line in result.err.splitlines()]
+    assert said == ["suite: 1 of 3 pairs", "suite: 2 of 3 pairs"]
+    assert "pairs" not in suite("power", three.path, "--delta", "0.1", "--algos", "ppo,fpo").err
 
 
 def test_power_refuses_an_impossible_difference(suite: Suite, run: RunDirectory) -> None:

@@ -1,0 +1,1 @@
+"""New methods against stored ones, and runs, within a margin."""
