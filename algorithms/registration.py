@@ -31,10 +31,11 @@ def fault(entry: Any, taken: Collection[str] = ()) -> str:
     parts = ("name", "cls", "description", "defaults", "distribution")
     if not all(hasattr(entry, part) for part in parts):
         return f"it is {_shown(entry)}, not an Entry of algorithms.registry"
-    return _name_fault(entry.name, taken) or class_fault(entry.cls, entry.defaults)
+    return name_fault(entry.name, taken) or class_fault(entry.cls, entry.defaults)
 
 
-def _name_fault(name: Any, taken: Collection[str]) -> str:
+def name_fault(name: Any, taken: Collection[str]) -> str:
+    """Returns what keeps a method from being called so, a clause about it; "" if nothing."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"its name {name!r} is not one of at most 64 letters, digits, '_' and '-'"
     if name.lower() in RESERVED:
