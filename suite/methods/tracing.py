@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import sys
-import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +12,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from algorithms.api import PyTree
+from suite.methods.places import innermost
 
 
 class Trace(NamedTuple):
@@ -25,25 +23,33 @@ class Trace(NamedTuple):
         shapes: of what it returns.
         draws: whether two traces of it differ in a constant, or moved the generators of Python or
             NumPy: it draws random numbers outside of JAX.
+        foreign: what of the returned is NumPy's and not JAX's, `['weights']`, say.
     """
 
     jaxpr: ClosedJaxpr
     shapes: PyTree
     draws: bool
+    foreign: str = ""
 
 
 def trace(function: Callable[..., PyTree], *arguments: PyTree) -> Trace:
     """Traces a function twice, and compares."""
     before = _generators()
+    foreign: list[str] = []
 
     def once() -> tuple[ClosedJaxpr, PyTree]:
         # A new function each time, or the second trace would come out of a cache.
-        return jax.make_jaxpr(lambda *each: function(*each), return_shape=True)(*arguments)
+        def call(*each: PyTree) -> PyTree:
+            result = function(*each)
+            foreign.extend(_of_numpy(result))
+            return result
+
+        return jax.make_jaxpr(call, return_shape=True)(*arguments)
 
     jaxpr, shapes = once()
     again, _ = once()
     differs = _generators() != before or list(_constants(jaxpr)) != list(_constants(again))
-    return Trace(jaxpr, shapes, differs)
+    return Trace(jaxpr, shapes, differs, next(iter(foreign), ""))
 
 
 def equations(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[JaxprEqn]:
@@ -56,19 +62,22 @@ def equations(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[JaxprEqn]:
 
 
 def told(error: Exception, owner: type) -> str:
-    """Returns an error in one line, with the innermost place in the files of a class's bases.
+    """Returns an error in one line, with its place (suite/methods/places.py).
 
     Args:
         error: what its code raised.
         owner: the class.
     """
-    modules = {sys.modules.get(base.__module__) for base in owner.__mro__}
-    files = {getattr(module, "__file__", None) for module in modules}
-    frames = traceback.extract_tb(error.__traceback__)
-    place = [*frames[-1:], *(frame for frame in frames if frame.filename in files)][-1]
     reason = " ".join(str(error).split())
     reason = reason if len(reason) <= 200 else f"{reason[:200]}..."
-    return f"{type(error).__name__}: {reason} ({Path(place.filename).name}:{place.lineno})"
+    return f"{type(error).__name__}: {reason} ({innermost(error, owner)})"
+
+
+def _of_numpy(tree: PyTree) -> Iterator[str]:
+    """Yields where in a pytree NumPy's arrays and numbers are, and of which type."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, np.ndarray | np.generic):
+            yield f"{leaf.dtype} at {jax.tree_util.keystr(path)}" if path else str(leaf.dtype)
 
 
 def _generators() -> str:

@@ -21,6 +21,8 @@ import numpy as np
 
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
 from suite.common.errors import UserError
+from suite.common.jax_settings import check_imported
+from suite.methods.places import place_of
 from suite.methods.soundness import EXCESS
 from suite.methods.tracing import Trace, told, trace
 
@@ -31,6 +33,7 @@ _ROWS = 8
 _SCALES = (0.0, 1.0, 10.0, 100.0)
 """Of the made-up observations that a fresh policy acts on."""
 
+_DOUBLES = ("float64", "complex128")
 _RESERVED_METRICS = ("", "env_steps", EXCESS)
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
@@ -84,11 +87,16 @@ class Wiring:
         self._key = jax.random.key(0)
 
     def error(self, place: str, text: str) -> UserError:
-        """Returns the error that `place` is at fault for."""
-        return UserError(f"algorithm {self.name}: {place} {text}")
+        """Returns the error that `place` is at fault for, `act in mode sample`, say."""
+        found = place_of(type(self.algorithm), place.partition(" ")[0])
+        return UserError(f"algorithm {self.name}: {place} {text}{found and f' ({found})'}")
 
     def check_settings(self) -> None:
-        """Asks for hyper-parameters that tell two instances apart."""
+        """Asks for hyper-parameters that tell two instances apart, and for JAX as it was."""
+        try:
+            check_imported()
+        except UserError as changed:
+            raise self.error("its module", f"changes JAX for all methods: {changed}") from None
         try:
             hash(self.algorithm)
         except TypeError:
@@ -217,13 +225,31 @@ class Wiring:
         try:
             return function()
         except Exception as error:  # it is the user's code: it may fail in any way
-            raise self.error(place, f"fails: {told(error, type(self.algorithm))}") from error
+            reason = told(error, type(self.algorithm))
+            raise UserError(f"algorithm {self.name}: {place} fails: {reason}") from error
 
     def traced(self, place: str, function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
         """Returns the shapes of what a function returns, and keeps its trace."""
         found = self.called(place, lambda: trace(function, *arguments))
         self.traces[place] = found
+        self._check_types(place, found)
         return found.shapes
+
+    def _check_types(self, place: str, found: Trace) -> None:
+        """Refuses what other libraries have computed, and doubles: no program would have them."""
+        if found.foreign:
+            raise self.error(
+                place,
+                f"returns NumPy's {found.foreign}; it is computed once, when the function is "
+                "compiled; use jax.numpy",
+            )
+        for path, leaf in jax.tree_util.tree_leaves_with_path(found.shapes):
+            if str(leaf.dtype) in _DOUBLES:
+                raise self.error(
+                    place,
+                    f"returns {leaf.dtype} at {jax.tree_util.keystr(path)}; everything is computed "
+                    "in float32",
+                )
 
     def _act(self, state: Any, mode: Mode | None, rows: int) -> Mapping[str, Any]:
         """Returns the extras, traced for `rows` observations; without a mode, of `explore`."""
