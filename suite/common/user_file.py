@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from suite.common.errors import UserError, unknown
+from suite.common.shadowing import say_what_is_hidden
 
 T = TypeVar("T")
 
@@ -100,6 +101,7 @@ def load_module(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None:
         return known
+    say_what_is_hidden(path.resolve().parent)
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)

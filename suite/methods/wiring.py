@@ -232,24 +232,9 @@ class Wiring:
         """Returns the shapes of what a function returns, and keeps its trace."""
         found = self.called(place, lambda: trace(function, *arguments))
         self.traces[place] = found
-        self._check_types(place, found)
+        if fault := _type_fault(found):
+            raise self.error(place, fault)
         return found.shapes
-
-    def _check_types(self, place: str, found: Trace) -> None:
-        """Refuses what other libraries have computed, and doubles: no program would have them."""
-        if found.foreign:
-            raise self.error(
-                place,
-                f"returns NumPy's {found.foreign}; it is computed once, when the function is "
-                "compiled; use jax.numpy",
-            )
-        for path, leaf in jax.tree_util.tree_leaves_with_path(found.shapes):
-            if str(leaf.dtype) in _DOUBLES:
-                raise self.error(
-                    place,
-                    f"returns {leaf.dtype} at {jax.tree_util.keystr(path)}; everything is computed "
-                    "in float32",
-                )
 
     def _act(self, state: Any, mode: Mode | None, rows: int) -> Mapping[str, Any]:
         """Returns the extras, traced for `rows` observations; without a mode, of `explore`."""
@@ -373,6 +358,20 @@ def acts_alone(algorithm: Algorithm[PyTree]) -> bool:
     except Exception:  # it is the user's code, which meets None where an array was
         return False
     return True
+
+
+def _type_fault(found: Trace) -> str:
+    """Returns what is wrong with the types of what a function returns, "" if nothing."""
+    if found.foreign:
+        return (
+            f"returns NumPy's {found.foreign}; it is computed once, when the function is compiled; "
+            "use jax.numpy"
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found.shapes):
+        if str(leaf.dtype) in _DOUBLES:
+            where = jax.tree_util.keystr(path)
+            return f"returns {leaf.dtype} at {where}; everything is computed in float32"
+    return ""
 
 
 def _floats(*shape: int) -> PyTree:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Stage
+from algorithms.api import MODES, Algorithm, Stage
 from envs.api import Task, TaskState
 from envs.engines.choice import load_task
 from envs.vector import VectorEnv
@@ -137,7 +137,7 @@ class Training:
             check_unfinished(self._context.run, self._job)
             self._files.forget_part()
             state = self._adopt(self.program.start(self._job.seeds))
-            _check_start(self._where(self._job, "init"), self.program, state)
+            _check_start(_where(self._job, self.algorithm, "init"), self.program, state)
             self._identify(state, starts)
             self._describe()
         return state
@@ -215,7 +215,7 @@ class Training:
         if position.updates == end:
             self._freeze_diverged(state)
             self._watch_actions(chunk.means[EXCESS])
-            update = [self._where(cell, "update") for cell in self._job.cells]
+            update = [_where(cell, self.algorithm, "update") for cell in self._job.cells]
             self.record.end_chunk(update, warm_up)
         return state
 
@@ -288,13 +288,9 @@ class Training:
         """
         for index, record in self.record.live():
             cell = self._job.cells[index]
-            if not acts_finitely(float(excess[index]), self._where(cell, "act")):
+            if not acts_finitely(float(excess[index]), _where(cell, self.algorithm, "act")):
                 record.divergence = Divergence(record.ledger.env_steps, ACTIONS)
                 self._files.keep_last_good(cell)
-
-    def _where(self, subject: Cell | Job, function: str) -> str:
-        """Returns what a message on a function of the method begins with."""
-        return f"{subject} ({place_of(type(self.algorithm), function)})"
 
     def _save(self, state: SeedState) -> None:
         """Saves where the protocol has a point of its own, and in between when it is time."""
@@ -324,6 +320,11 @@ class Training:
         seeds = self.record.seeds
         returns = [record.rows[-1].return_mean if record.rows else None for record in seeds]
         line.update(steps, speed, returns, passing=self.record.is_between)
+
+
+def _where(subject: Cell | Job, algorithm: Algorithm[Any], function: str) -> str:
+    """Returns what a message on a function of the method begins with."""
+    return f"{subject} ({place_of(type(algorithm), function)})"
 
 
 def _check_start(where: str, program: Compiled, state: SeedState) -> None:

@@ -28,7 +28,7 @@ from suite.methods.wiring import check_method
 
 
 def load(path: Path) -> Any:
-    return load_class(parse_user_file(str(path)), Algorithm, "method")  # type: ignore[type-abstract]
+    return load_class(parse_user_file(str(path)), Algorithm, "method")
 
 
 def test_the_template_is_what_is_written_under_its_own_name(tmp_path: Path) -> None:
