@@ -98,10 +98,10 @@ def load_module(path: Path) -> ModuleType:
     """
     source = _read(path)
     name = _module_name(path)
+    say_what_is_hidden(path.resolve().parent)
     known = sys.modules.get(name)
     if known is not None:
         return known
-    say_what_is_hidden(path.resolve().parent)
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
