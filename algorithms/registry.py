@@ -6,7 +6,8 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from algorithms import registration
 from algorithms.api import Algorithm
@@ -38,6 +39,19 @@ OURS = "gorl-suite"
 
 _log = logging.getLogger("suite.algorithms")
 _told: set[str] = set()
+_of_files: dict[str, Entry] = {}
+
+
+class MethodFile(NamedTuple):
+    """A user's file that a method came out of.
+
+    Attributes:
+        path: where it is.
+        content: what of it was executed; it may have been edited since.
+    """
+
+    path: Path
+    content: bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Entry:
         description: one line.
         defaults: hyper-parameters over the class's own.
         distribution: the installed package that names it; found out, not given.
+        file: that it came out of, if it belongs to no package.
     """
 
     name: str
@@ -57,6 +72,7 @@ class Entry:
     description: str
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     distribution: str = OURS
+    file: MethodFile | None = None
 
 
 _ENTRIES = (
@@ -110,7 +126,7 @@ _ENTRIES = (
 
 
 def entries() -> dict[str, Entry]:
-    """All algorithms by name: ours first, then those of installed packages.
+    """All algorithms by name: ours first, then those of installed packages and of files.
 
     One that cannot be used is left out, and a logged warning says why.
     """
@@ -123,7 +139,26 @@ def entries() -> dict[str, Entry]:
         elif f"{where} {why}" not in _told:
             _told.add(f"{where} {why}")
             _log.warning("the algorithm of %s is left out: %s", where, why)
-    return known
+    return {**known, **_of_files}
+
+
+def add(entry: Entry) -> None:
+    """Makes a method out of a user's file known for as long as this process lives.
+
+    One of the same name out of such a file is replaced by it.
+
+    Raises:
+        ValueError: nothing can be trained with it, or a package's method has its name.
+    """
+    taken = [name for name in entries() if name not in _of_files]
+    if why := registration.fault(entry, taken):
+        raise ValueError(why)
+    _of_files[entry.name] = entry
+
+
+def forget(name: str) -> None:
+    """Undoes `add`."""
+    del _of_files[name]
 
 
 def _installed() -> Iterator[tuple[str, Any, str]]:

@@ -20,6 +20,7 @@ from suite.commands.options import (
     out_option,
     run_dir_argument,
     together,
+    trust_option,
 )
 from suite.commands.printing import note, to_json
 from suite.common.errors import UserError
@@ -52,6 +53,7 @@ class Drawing(TypedDict):
     states: int
     samples: int
     seed: int
+    trust: bool
 
 
 _run_dirs_argument = click.argument(
@@ -244,6 +246,7 @@ def export(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @out_option("Directory. [default: actions/TASK in RUN_DIR]")
 @cache_option
+@trust_option
 @json_option
 def actions(
     run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawing: Unpack[Drawing]

@@ -64,6 +64,8 @@ COMMANDS: Mapping[str, str] = {
 }
 """Where each command is: `module:function`."""
 
+TRACEBACK = "--traceback"
+
 SHOW_FAULTS = "SUITE_TRACEBACK"
 """Environment variable: if set, a fault's traceback goes to standard error, not into a file."""
 
@@ -95,14 +97,18 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     from envs.api import EnvError
 
     output = sys.stdout
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = [word for word in given if word != TRACEBACK]  # wherever it stands
     try:
-        result = cli.main(arguments, prog_name="suite", standalone_mode=False)
+        result = cli.main(words, prog_name="suite", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         return _complain(error.format_message())
     except click.ClickException as error:
         return _complain(f"suite: error: {error.format_message()}")
     except (UserError, EnvError) as error:
+        if TRACEBACK in given and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
         return _complain(f"suite: error: {error}")
     except (KeyboardInterrupt, click.Abort):
         return _complain("suite: interrupted", EXIT_INTERRUPTED)
@@ -136,6 +142,12 @@ class _LazyGroup(click.Group):
     epilog=EXIT_CODES,
 )
 @click.version_option(package_name="gorl-suite", message="suite %(version)s")
+@click.option(
+    TRACEBACK,
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error in a file of yours; also after a command.",
+)
 def cli() -> None:
     """Train generative and Gaussian policies under identical budgets, and compare them."""
 

@@ -56,7 +56,12 @@ engine_option = click.option(
 )
 
 selection_options = together(
-    click.option("--algos", default="all", show_default=True, help="All, or names."),
+    click.option(
+        "--algos",
+        default="all",
+        show_default=True,
+        help="All, names, or files: ./my_method.py[:CLASS].",
+    ),
     click.option("--tasks", default="dmc6", show_default=True, help="Task sets or tasks."),
     click.option(
         "--seeds", default="5", show_default=True, help="5 (means 0 to 4), 5-9, or 0,3,5-7."
@@ -73,6 +78,9 @@ selection_options = together(
 )
 """What to run."""
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Execute the methods' files that RUN_DIR keeps; read them first."
+)
 cache_option = click.option(
     "--cache/--no-cache", default=True, help="Keep compiled programs for later runs."
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from suite.commands.options import cache_option, json_option, run_dir_argument
+from suite.commands.options import cache_option, json_option, run_dir_argument, trust_option
 from suite.commands.printing import to_json
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--eval-seed", type=click.IntRange(min=0), help="[default: the protocol's]")
 @cache_option
+@trust_option
 @json_option
 def evaluate(
     run_dir: Path,
@@ -38,6 +39,7 @@ def evaluate(
     mode: Mode,
     eval_seed: int | None,
     cache: bool,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Evaluate a stored policy of RUN_DIR again."""
@@ -46,9 +48,14 @@ def evaluate(
     from suite.storage.run_directory import RunDirectory
 
     stored = RunDirectory.open(run_dir)
-    cell = stored.require_cell(Cell(algo, task, seed))
     jax_settings.prepare(cache)
+    from suite.methods.select_methods import method_name
+    from suite.methods.stored_methods import trust_methods
     from suite.training.stored_policies import evaluate_stored
+
+    cell = stored.require_cell(Cell(method_name(algo), task, seed))
+    if trust:
+        trust_methods(stored, [cell])
 
     chosen_seed = stored.protocol.eval_seed if eval_seed is None else eval_seed
     returns = [float(each) for each in evaluate_stored(stored, cell, episodes, mode, chosen_seed)]

@@ -1,18 +1,19 @@
 """Classes out of a user's own Python file, `PATH.py` or `PATH.py:CLASS`; the one place that loads.
 
 A file is imported once, under a name of its own, so that it hides no module and none hides it.
-Its folder joins the end of the search path, so it can import its neighbours unless something that
-is installed has their name. Whatever goes wrong is told in one line with the place in the file.
+It stands alone: a run keeps that file and no other, so it may import what is installed, and not its
+neighbours. Whatever goes wrong is told in one line with the place in the file.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
@@ -21,6 +22,9 @@ from suite.common.errors import UserError, unknown
 from suite.common.shadowing import say_what_is_hidden
 
 T = TypeVar("T")
+
+_contents: dict[str, bytes] = {}
+"""Of every file that was imported, by the name of its module."""
 
 ENDING = ".py"
 
@@ -102,19 +106,34 @@ def load_module(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None:
         return known
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    _check_alone(path, source)
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their own module up
+    _contents[name] = source
     try:
         exec(compile(source, str(path.resolve()), "exec"), vars(module))
     except (Exception, SystemExit) as error:  # it is the user's code: it may fail in any way
         del sys.modules[name]
         raise UserError(f"{place_in(path, error)}: cannot be imported: {reason(error)}") from error
     return module
+
+
+def content_of(cls: type) -> bytes:
+    """Returns what was executed of the file that a class was loaded out of.
+
+    Raises:
+        KeyError: it came out of no user's file.
+    """
+    return _contents[cls.__module__]
+
+
+def place_of(file: UserFile, cls: type) -> str:
+    """Returns `FILE:LINE` of the class in its file, `FILE` alone if it stands elsewhere."""
+    tree = ast.parse(_contents.get(cls.__module__, b""))
+    lines = [n.lineno for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__]
+    return f"{file.path}:{lines[-1]}" if lines else str(file.path)
 
 
 def place_in(path: Path, error: BaseException) -> str:
@@ -149,6 +168,43 @@ def _read(path: Path) -> bytes:
     if b"\0" in content:
         raise UserError(f"{path}: holds a zero byte; it is no Python")
     return content
+
+
+def _check_alone(path: Path, source: bytes) -> None:
+    """Refuses a file that imports its neighbours, which no run would keep."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return  # importing it says that better
+    for line, name in _imports(tree):
+        if name.startswith(".") or _is_neighbour(path, name.partition(".")[0]):
+            raise UserError(
+                f"{path}:{line}: imports its neighbour {name}, which a run would not keep; put all "
+                "into the one file, or make it a package with an entry point (CONTRIBUTING.md)"
+            )
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yields the line and the name of every module that is imported; with a dot if relative."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "." * node.level + (node.module or "")
+
+
+def _is_neighbour(path: Path, name: str) -> bool:
+    folder = path.resolve().parent
+    if not any((folder / each).exists() for each in (f"{name}.py", name)):
+        return False
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return True
+    if spec is None:
+        return True
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else [])]
+    return any(Path(place).parent == folder for place in places)
 
 
 def _module_name(path: Path) -> str:

@@ -22,9 +22,10 @@ from suite.configuration.hyperparameters import (
 )
 from suite.configuration.protocol import TUNING, Protocol, load_protocol
 from suite.configuration.protocol_changes import changed, is_protocol_change
-from suite.configuration.selection import parse_algorithms, parse_seeds
+from suite.configuration.selection import parse_seeds
 from suite.methods.build_method import build_method
 from suite.methods.method_record import method_facts
+from suite.methods.select_methods import select_methods
 from suite.methods.wiring import check_method
 from suite.planning.decoders import Decoders
 from suite.planning.plan import Plan, make_plan
@@ -128,7 +129,7 @@ def make_request(
     """Checks what the user typed.
 
     Args:
-        algos: as in `parse_algorithms`.
+        algos: as in `select_methods`, which executes files that it names.
         tasks: as in `envs.tasks.resolve_tasks`.
         seeds: as in `parse_seeds`.
         protocol: name or path; by default `fair` with a GPU and `lite` without.
@@ -141,11 +142,12 @@ def make_request(
         EnvError: a task or an engine is unknown or does not suit this machine.
     """
     notice = None if protocol else _default_notice()
+    selected = select_methods(algos)  # first: a protocol may have settings for a file's method
     of_protocol = [change for change in changes if is_protocol_change(change)]
     of_algorithms = [change for change in changes if not is_protocol_change(change)]
     chosen = changed(load_protocol(protocol or _default_protocol()), of_protocol)
     _check_names(chosen)
-    values = _hyperparameters(parse_algorithms(algos, tuple(entries())), chosen, of_algorithms)
+    values = _hyperparameters(selected, chosen, of_algorithms)
     return RunRequest(
         protocol=chosen,
         out=out or Path("runs") / chosen.name,

@@ -7,6 +7,7 @@
          states.npz    some observations of the newest evaluation
          metrics.csv   training metrics, a row per chunk
          policy-0.npz  what acts at the end of stage 0, and so on
+         method.py     the user's file that the method is from, if it is from one
          digests.json  of all of these (suite/storage/digests.py)
 
 All but the policies are written in batches: what the body of `CellFiles.batch` puts is written
@@ -55,6 +56,7 @@ _MODES = typing.get_args(Mode)
 _MAY_BE_ANYTHING = ("mode", "return_mean", "return_std")
 _LARGEST_COUNT = 2**63 - 1
 _STATES = "states.npz"
+METHOD = "method.py"
 
 
 class Batch:
@@ -70,6 +72,10 @@ class Batch:
     def put_run(self, record: RunRecord) -> None:
         """Replaces run.json."""
         self.contents["run.json"] = json_bytes(dataclasses.asdict(record))
+
+    def put_method(self, source: bytes) -> None:
+        """Replaces method.py."""
+        self.contents[METHOD] = source
 
     def put_status(self, status: Status) -> None:
         """Replaces status.json."""
@@ -243,6 +249,18 @@ class CellFiles:
         if not fits or not np.isfinite(obs).all():
             raise damaged(path, ValueError("its arrays do not fit each other, or are not finite"))
         return int(env_steps), steps, obs
+
+    def method_path(self) -> Path | None:
+        """Returns the user's file that the method is from, None where it is a package's.
+
+        Raises:
+            UserError: it is a link that leads out of the run directory.
+        """
+        path = self.path / METHOD
+        if not path.is_file():
+            return None
+        check_inside(path, self._run_path)
+        return path
 
     def policy_path(self, stage: int) -> Path:
         """Returns the file of the policy that the cell had at the end of a stage."""

@@ -238,8 +238,18 @@ class RunDirectory:
         lease.forget(path)
         return aside
 
-    def write_run(self, configuration: Configuration, provenance: Mapping[str, object]) -> None:
+    def write_run(
+        self,
+        configuration: Configuration,
+        provenance: Mapping[str, object],
+        method: bytes | None = None,
+    ) -> None:
         """Writes run.json; on a further start of the same cell adds its provenance.
+
+        Args:
+            configuration: of the cell.
+            provenance: of this start.
+            method: the user's file that the method is from, which is kept with the cell.
 
         Raises:
             UserError: it was started with another model or from other start states.
@@ -257,6 +267,8 @@ class RunDirectory:
                 )
         starts = before.provenance if before else ()
         with files.batch() as batch:
+            if method is not None:
+                batch.put_method(method)
             batch.put_run(RunRecord(configuration, starts).started(provenance))
 
 

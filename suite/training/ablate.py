@@ -22,6 +22,7 @@ from suite.configuration.recipe import (
     Recipe,
 )
 from suite.configuration.selection import format_seeds
+from suite.methods.select_methods import select_methods
 from suite.planning.decoders import Decoders
 from suite.planning.plan import Plan
 from suite.planning.run_request import RunRequest, make_request
@@ -88,6 +89,7 @@ def prepare_ablation(recipe: Recipe, engine: str, out: Path | None) -> Prepared:
         UserError: something is unknown, ill-typed or impossible.
         EnvError: a task or an engine is unknown or does not suit this machine.
     """
+    select_methods(recipe.algos)  # first: an axis may be one of a file's method
     _check_owners(recipe)
     out = out or Path("runs") / f"ablate-{recipe.name}"
     base = _request(recipe, engine, out, recipe.settings, recipe.name)

@@ -26,7 +26,7 @@ from suite.compute.build import build_algorithm, build_program
 from suite.compute.compiled import Array, Compiled
 from suite.compute.evaluation import describe_starts, kept_steps, start_states
 from suite.compute.program import SeedState
-from suite.methods.method_record import method_facts
+from suite.methods.method_record import method_facts, method_source
 from suite.methods.places import place_of
 from suite.methods.soundness import ACTIONS, EXCESS, acts_finitely
 from suite.storage.leases import Lease
@@ -187,9 +187,10 @@ class Training:
             facts["gradient_steps"] = each * self.algorithm.gradient_steps
         if self._lease is not None:
             facts["worker"] = self._lease.token
+        source = method_source(self._job.algorithm)
         with self._files.saving():
             for configuration in self._identity.configurations:
-                self._context.run.write_run(configuration, facts)
+                self._context.run.write_run(configuration, facts, source)
 
     def _work(self, state: SeedState, starts: TaskState) -> SeedState:
         """Does what is due: an evaluation, a piece of a change of stage, a piece of a chunk."""

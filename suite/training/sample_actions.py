@@ -28,6 +28,8 @@ from suite.compute.evaluation import (
     start_states,
 )
 from suite.configuration.selection import format_seeds, parse_algorithms, parse_seeds
+from suite.methods.select_methods import method_name
+from suite.methods.stored_methods import trust_methods
 from suite.storage import checkpoint
 from suite.storage.action_samples import ActionSamples, PolicyActions, SampledState
 from suite.storage.records import Cell
@@ -79,13 +81,14 @@ def sample_actions(
     states: int = 4,
     samples: int = 10_000,
     seed: int = 0,
+    trust: bool = False,
 ) -> ActionSamples:
     """Draws actions of every stored policy of a task, in the same states.
 
     Args:
         run: where the policies are.
         task: its name.
-        algorithms: as in `parse_algorithms`; all that were run by default.
+        algorithms: as in `select_methods`; all that were run by default.
         seeds: as in `parse_seeds`; likewise.
         states: K. They are drawn without replacement from what the selected runs' evaluations
             saw, every run and episode alike, at the start of an episode, at a quarter, a half
@@ -93,6 +96,7 @@ def sample_actions(
         samples: N actions of each policy in each state, in mode `sample`.
         seed: draws the states and the actions. What a policy does depends on this, the
             states and the policy alone, not on what else is selected.
+        trust: whether methods' files that the run keeps may be executed.
 
     Raises:
         UserError: nothing stored is selected, a number is out of range, or a file is damaged.
@@ -100,6 +104,8 @@ def sample_actions(
     if not MIN_SAMPLES <= samples <= MAX_SAMPLES:
         raise UserError(f"--samples {samples}: choose from {MIN_SAMPLES} to {MAX_SAMPLES}")
     cells = _select(run, task, algorithms, seeds)
+    if trust:
+        trust_methods(run, cells)
     stored = {cell: _stored_policies(run, cell) for cell in cells}
     notes = [f"{cell} has no stored policy." for cell in cells if not stored[cell]]
     if len(notes) == len(cells):
@@ -223,7 +229,8 @@ def _select(
         raise unknown(f"task of {run.path}", task, tasks)
     there = [cell for cell in there if cell.task == task]
     if algorithms is not None:
-        names = parse_algorithms(algorithms, tuple(dict.fromkeys(c.algorithm for c in there)))
+        listed = ",".join(method_name(each.strip()) for each in algorithms.split(","))
+        names = parse_algorithms(listed, tuple(dict.fromkeys(c.algorithm for c in there)))
         there = [cell for cell in there if cell.algorithm in names]
     known = sorted({cell.seed for cell in there})
     if seeds is not None:

@@ -18,6 +18,7 @@ from suite.compute.build import acting_part, build_algorithm, build_program
 from suite.compute.compiled import Compiled
 from suite.compute.evaluation import run_episodes, start_states
 from suite.configuration.hyperparameters import hyperparameter_fields
+from suite.methods.stored_methods import how_to_trust
 from suite.storage import checkpoint
 from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory
@@ -121,9 +122,8 @@ def _check_installed(run: RunDirectory, cell: Cell, values: Mapping[str, object]
     try:
         fields = hyperparameter_fields(registry.lookup(cell.algorithm).cls)
     except KeyError:
-        raise UserError(
-            f"{where}, which is not installed here; install {_package(run, cell)}"
-        ) from None
+        advice = how_to_trust(run, cell) or f"install {_package(run, cell)}"
+        raise UserError(f"{where}, which is not installed here; {advice}") from None
     if strange := sorted(set(values) - set(fields)):
         raise UserError(
             f"{where} with {', '.join(strange)}, which the version installed here does not have; "

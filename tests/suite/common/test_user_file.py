@@ -48,11 +48,20 @@ def test_a_base_class_in_the_file_is_not_meant(tmp_path: Path) -> None:
     assert load(written(tmp_path, text)).__name__ == "Better"
 
 
-def test_neighbours_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path])
+@pytest.mark.parametrize("found", [False, True])
+def test_neighbours_are_refused_as_no_run_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)] if found else [*sys.path])
     written(tmp_path, "VALUE = 3\n", "a_neighbour_of_mine.py")
-    path = written(tmp_path, "import a_neighbour_of_mine\n" + ONE)
-    assert load(path).__name__ == "Mine"
+    path = written(tmp_path, ONE + "import a_neighbour_of_mine\n")
+    with pytest.raises(UserError, match=r"my_method\.py:4: imports its neighbour a_neighbour_of"):
+        load(path)
+
+
+def test_a_folder_of_an_installed_package_s_name_is_no_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "envs").mkdir()
+    assert load(written(tmp_path, "import envs.api\n" + ONE)).__name__ == "Mine"
 
 
 @pytest.mark.parametrize(
