@@ -23,7 +23,7 @@ class Trace(NamedTuple):
         shapes: of what it returns.
         draws: whether two traces of it differ in a constant, or moved the generators of Python or
             NumPy: it draws random numbers outside of JAX.
-        foreign: what of the returned is NumPy's and not JAX's, `['weights']`, say.
+        foreign: what of the returned is NumPy's and not JAX's, `float64 in result[0]`, say.
     """
 
     jaxpr: ClosedJaxpr
@@ -77,7 +77,7 @@ def _of_numpy(tree: PyTree) -> Iterator[str]:
     """Yields where in a pytree NumPy's arrays and numbers are, and of which type."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, np.ndarray | np.generic):
-            yield f"{leaf.dtype} at {jax.tree_util.keystr(path)}" if path else str(leaf.dtype)
+            yield f"{leaf.dtype} in result{jax.tree_util.keystr(path)}"
 
 
 def _generators() -> str:

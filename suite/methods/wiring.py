@@ -370,7 +370,7 @@ def _type_fault(found: Trace) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(found.shapes):
         if str(leaf.dtype) in _DOUBLES:
             where = jax.tree_util.keystr(path)
-            return f"returns {leaf.dtype} at {where}; everything is computed in float32"
+            return f"returns {leaf.dtype} in result{where}; everything is computed in float32"
     return ""
 
 

@@ -103,7 +103,7 @@ def doubled(array: jax.Array) -> jax.Array:
         return array.astype(jnp.float64)
 
 
-DOUBLE = "returns float64 at "
+DOUBLE = "returns float64 in result"
 SAMPLE, QUIET = "act in mode sample ", "act in mode deterministic "
 
 
@@ -176,11 +176,11 @@ SAMPLE, QUIET = "act in mode sample ", "act in mode deterministic "
         ),
         (
             lambda action, extras, obs, key, mode: (np.zeros(action.shape), {}),
-            SAMPLE + "returns NumPy's float64 at [0]; it is computed once",
+            SAMPLE + "returns NumPy's float64 in result[0]; it is computed once",
         ),
         (
             lambda action, extras, obs, key, mode: (action, {**extras, "one": np.ones(8)}),
-            SAMPLE + "returns NumPy's float64 at [1]['one']; it is computed once",
+            SAMPLE + "returns NumPy's float64 in result[1]['one']; it is computed once",
         ),
         (
             lambda action, extras, obs, key, mode: (action.astype(jnp.float16), extras),
@@ -237,11 +237,11 @@ def with_one_more(state: State, metrics: Metrics) -> Any:
         ),
         (
             lambda state, metrics: ({**state, "critic": np.ones(11, np.float32)}, metrics),
-            "returns NumPy's float32 at [0]['critic']; it is computed once",
+            "returns NumPy's float32 in result[0]['critic']; it is computed once",
         ),
         (
             lambda state, metrics: (state, {"loss": np.float32(0.0)}),
-            "returns NumPy's float32 at [1]['loss']; it is computed once",
+            "returns NumPy's float32 in result[1]['loss']; it is computed once",
         ),
         (
             lambda state, metrics: ({**state, "critic": doubled(state["critic"])}, metrics),
