@@ -31,10 +31,11 @@ def fault(entry: Any, taken: Collection[str] = ()) -> str:
     parts = ("name", "cls", "description", "defaults", "distribution")
     if not all(hasattr(entry, part) for part in parts):
         return f"it is {_shown(entry)}, not an Entry of algorithms.registry"
-    return _name_fault(entry.name, taken) or class_fault(entry.cls, entry.defaults)
+    return name_fault(entry.name, taken) or class_fault(entry.cls, entry.defaults)
 
 
-def _name_fault(name: Any, taken: Collection[str]) -> str:
+def name_fault(name: Any, taken: Collection[str]) -> str:
+    """Returns what keeps a method from being called so, a clause about it; "" if nothing."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"its name {name!r} is not one of at most 64 letters, digits, '_' and '-'"
     if name.lower() in RESERVED:
@@ -60,6 +61,11 @@ def class_fault(cls: Any, defaults: Mapping[str, Any]) -> str:
     if undeclared:
         listed = ", ".join(undeclared)
         return f"{cls.__name__} lacks @dataclasses.dataclass(frozen=True), so {listed} is no field"
+    if untyped := [name for name in fields if _is_untyped(cls, name)]:
+        return (
+            f"{cls.__name__}.{untyped[0]} is set without a type, so the field keeps the value that "
+            f"it inherits; write {untyped[0]}: {_hint(hints[untyped[0]])} = ..."
+        )
     return _fields_fault(cls.__name__, fields, hints, defaults)
 
 
@@ -107,6 +113,20 @@ def _annotated(cls: type) -> list[str]:
         for name, hint in inspect.get_annotations(cls).items()
         if "ClassVar" not in str(hint) and not name.startswith("__")
     ]
+
+
+def _is_untyped(cls: type, field: str) -> bool:
+    """Returns whether a class sets a field that it inherits as what is no field to dataclasses."""
+    for base in cls.__mro__:
+        if field in inspect.get_annotations(base):
+            return False
+        if field in vars(base):
+            return not hasattr(vars(base)[field], "__get__")  # a property fails by itself
+    return False
+
+
+def _hint(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def _shown(value: Any) -> str:

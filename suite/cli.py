@@ -29,6 +29,7 @@ from suite.commands.exit_codes import (
     EXIT_USER_ERROR,
 )
 from suite.common.errors import UserError, describe_os_error
+from suite.common.shadowing import hidden
 
 __all__ = [
     "COMMANDS",
@@ -52,6 +53,7 @@ COMMANDS: Mapping[str, str] = {
     "ablate": "suite.commands.ablate:ablate",
     "status": "suite.commands.look:status",
     "list": "suite.commands.look:list_",
+    "new-algo": "suite.commands.contribute:new_algo",
     "eval": "suite.commands.policies:evaluate",
     "report": "reports.commands:report",
     "compare": "reports.judging:compare",
@@ -91,6 +93,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     Returns:
         One of `EXIT_CODES`. What was wrong, with 2 or 70, is told in one line on standard error.
     """
+    if fault := hidden():
+        return _complain(f"suite: error: {fault}")
     from envs.api import EnvError
 
     output = sys.stdout

@@ -26,8 +26,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 
-from envs.api import nearest
-
 _OS_ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -48,6 +46,8 @@ class UserError(Exception):
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Returns the error for a name that does not exist, with the nearest that does."""
+    from envs.api import nearest  # not before suite/cli.py knows whose package `envs` is
+
     known = list(choices)
     meant, listed = nearest(name, known), ", ".join(known)
     if meant is not None:

@@ -89,10 +89,15 @@ def _require() -> None:
                 "%s=%s is passed over: the suite computes with %s", name, found, value
             )
     if "jax" in sys.modules:
-        _check_imported()
+        check_imported()
 
 
-def _check_imported() -> None:
+def check_imported() -> None:
+    """Holds the settings of JAX, which is imported, to what the programs here are for.
+
+    Raises:
+        UserError: one is another.
+    """
     import jax
 
     for name, value in _NEEDED.items():

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from suite.common.errors import UserError, unknown
+from suite.common.shadowing import say_what_is_hidden
 
 T = TypeVar("T")
 
@@ -101,6 +102,7 @@ def load_module(path: Path) -> ModuleType:
     """
     source = _read(path)
     name = _module_name(path)
+    say_what_is_hidden(path.resolve().parent)
     known = sys.modules.get(name)
     if known is not None:
         return known

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Stage
+from algorithms.api import MODES, Algorithm, Stage
 from envs.api import Task, TaskState
 from envs.engines.choice import load_task
 from envs.vector import VectorEnv
@@ -27,10 +27,11 @@ from suite.compute.compiled import Array, Compiled
 from suite.compute.evaluation import describe_starts, kept_steps, start_states
 from suite.compute.program import SeedState
 from suite.methods.method_record import method_facts, method_source
+from suite.methods.places import place_of
 from suite.methods.soundness import ACTIONS, EXCESS, acts_finitely
 from suite.storage.leases import Lease
 from suite.storage.provenance import provenance
-from suite.storage.records import Divergence, Job, Ledger
+from suite.storage.records import Cell, Divergence, Job, Ledger
 from suite.training.clock import Clock, Pieces, Stopwatch
 from suite.training.context import JobResult, RunContext
 from suite.training.job_files import JobFiles
@@ -136,7 +137,7 @@ class Training:
             check_unfinished(self._context.run, self._job)
             self._files.forget_part()
             state = self._adopt(self.program.start(self._job.seeds))
-            _check_start(self._job, self.program, state)
+            _check_start(_where(self._job, self.algorithm, "init"), self.program, state)
             self._identify(state, starts)
             self._describe()
         return state
@@ -215,7 +216,8 @@ class Training:
         if position.updates == end:
             self._freeze_diverged(state)
             self._watch_actions(chunk.means[EXCESS])
-            self.record.end_chunk(self._job.cells, warm_up)
+            update = [_where(cell, self.algorithm, "update") for cell in self._job.cells]
+            self.record.end_chunk(update, warm_up)
         return state
 
     def _change_stage(self, state: SeedState) -> SeedState:
@@ -287,7 +289,7 @@ class Training:
         """
         for index, record in self.record.live():
             cell = self._job.cells[index]
-            if not acts_finitely(float(excess[index]), str(cell)):
+            if not acts_finitely(float(excess[index]), _where(cell, self.algorithm, "act")):
                 record.divergence = Divergence(record.ledger.env_steps, ACTIONS)
                 self._files.keep_last_good(cell)
 
@@ -321,12 +323,17 @@ class Training:
         line.update(steps, speed, returns, passing=self.record.is_between)
 
 
-def _check_start(job: Job, program: Compiled, state: SeedState) -> None:
+def _where(subject: Cell | Job, algorithm: Algorithm[Any], function: str) -> str:
+    """Returns what a message on a function of the method begins with."""
+    return f"{subject} ({place_of(type(algorithm), function)})"
+
+
+def _check_start(where: str, program: Compiled, state: SeedState) -> None:
     """Refuses a state that would count as diverged before anything was learned."""
     for leaf, finite in program.finite(state).items():
         if not np.asarray(finite).all():
             raise UserError(
-                f"{job}: init returns state{leaf} with numbers that are not finite, by which a "
+                f"{where}: init returns state{leaf} with numbers that are not finite, by which a "
                 "seed that diverged is told; start from finite ones"
             )
 

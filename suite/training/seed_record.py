@@ -12,7 +12,7 @@ from algorithms.api import MODES
 from suite.common.convert import STORED, convert
 from suite.compute.compiled import Chunk
 from suite.methods.soundness import EXCESS, check_metrics
-from suite.storage.records import Cell, CurveRow, Divergence, Ledger
+from suite.storage.records import CurveRow, Divergence, Ledger
 from suite.training.clock import Clock
 from suite.training.schedule import Position
 
@@ -118,11 +118,11 @@ class JobRecord:
             if not record.divergence:
                 yield index, record
 
-    def end_chunk(self, cells: Sequence[Cell], warm_up: bool = False) -> None:
+    def end_chunk(self, seeds: Sequence[str], warm_up: bool = False) -> None:
         """Enters the mean metrics of the chunk that was under way; a warm-up's has none.
 
         Args:
-            cells: of the seeds.
+            seeds: what they are called in messages.
             warm_up: whether it was one's.
 
         Raises:
@@ -134,7 +134,7 @@ class JobRecord:
         first = not any(record.metrics for record in self.seeds)
         for index, record in () if warm_up else self.live():
             row = {name: float(values[index]) for name, values in means.items()}
-            check_metrics(row, str(cells[index]), first)
+            check_metrics(row, seeds[index], first)
             record.metrics.append({"env_steps": record.ledger.env_steps, **row})
         self.chunk = None
 

@@ -147,6 +147,13 @@ class Undecorated(PPO):
 
 
 @dataclasses.dataclass(frozen=True)
+class Untyped(PPO):
+    """Its default would be passed over in silence."""
+
+    learning_rate = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Partial(Algorithm):
     """Lacks most of the contract."""
 
@@ -194,6 +201,11 @@ class Required(PPO):
         (mine(cls="PPO"), "its class of type str does not extend Algorithm"),
         (mine(cls=Partial), "its class Partial lacks act, parameters, update"),
         (mine(cls=Undecorated), "frozen=True), so temperature is no field"),
+        (
+            mine(cls=Untyped),
+            "Untyped.learning_rate is set without a type, so the field keeps the value that it "
+            "inherits; write learning_rate: float = ...",
+        ),
         (mine(cls=Table), "Table.table is of type dict[str, int]"),
         (mine(cls=Unreadable), "the types of Unreadable's fields cannot be read (name 'Missing'"),
         (mine(cls=Required), "Required.temperature has no default"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -92,10 +93,17 @@ def test_a_sound_method_passes_and_is_not_checked_twice(
 ) -> None:
     check_method("mine", Sound(SPEC, PIPELINE))
     assert not caplog.records
-    monkeypatch.setattr(wiring._Probe, "check_shapes", lambda self: pytest.fail("checked again"))
+    monkeypatch.setattr(wiring.Wiring, "check_shapes", lambda self: pytest.fail("checked again"))
     check_method("mine", Sound(SPEC, PIPELINE))
 
 
+def doubled(array: jax.Array) -> jax.Array:
+    """Returns an array as float64, which JAX has only where it is asked to."""
+    with jax.enable_x64(True):
+        return array.astype(jnp.float64)
+
+
+DOUBLE = "returns float64 in result"
 SAMPLE, QUIET = "act in mode sample ", "act in mode deterministic "
 
 
@@ -113,6 +121,10 @@ SAMPLE, QUIET = "act in mode sample ", "act in mode deterministic "
         (
             lambda action, extras, obs, key, mode: (action > 0, extras),
             SAMPLE + "returns actions of type bool, expected float32",
+        ),
+        (
+            lambda action, extras, obs, key, mode: (action.astype(jnp.float16), extras),
+            SAMPLE + "returns actions of type float16, expected float32",
         ),
         (
             lambda action, extras, obs, key, mode: action,
@@ -162,6 +174,23 @@ SAMPLE, QUIET = "act in mode sample ", "act in mode deterministic "
             ),
             SAMPLE + "draws random numbers outside of JAX",
         ),
+        (
+            lambda action, extras, obs, key, mode: (np.zeros(action.shape), {}),
+            SAMPLE + "returns NumPy's float64 in result[0]; it is computed once",
+        ),
+        (
+            lambda action, extras, obs, key, mode: (action, {**extras, "one": np.ones(8)}),
+            SAMPLE + "returns NumPy's float64 in result[1]['one']; it is computed once",
+        ),
+        (
+            lambda action, extras, obs, key, mode: (action.astype(jnp.float16), extras),
+            SAMPLE + "returns actions of type float16, expected float32",
+        ),
+        (lambda action, extras, obs, key, mode: (doubled(action), {}), SAMPLE + DOUBLE + "[0]"),
+        (
+            lambda action, extras, obs, key, mode: (action, {"mean": doubled(extras["mean"])}),
+            SAMPLE + DOUBLE + "[1]['mean']",
+        ),
     ],
 )
 def test_wrong_actions(change: Any, expected: str) -> None:
@@ -205,6 +234,18 @@ def with_one_more(state: State, metrics: Metrics) -> Any:
         (
             lambda state, metrics: (state, {"loss": jnp.float32(random.random())}),
             "draws random numbers outside of JAX",
+        ),
+        (
+            lambda state, metrics: ({**state, "critic": np.ones(11, np.float32)}, metrics),
+            "returns NumPy's float32 in result[0]['critic']; it is computed once",
+        ),
+        (
+            lambda state, metrics: (state, {"loss": np.float32(0.0)}),
+            "returns NumPy's float32 in result[1]['loss']; it is computed once",
+        ),
+        (
+            lambda state, metrics: ({**state, "critic": doubled(state["critic"])}, metrics),
+            DOUBLE + "[0]['critic']; everything is computed in float32",
         ),
     ],
 )
@@ -314,6 +355,35 @@ def test_samples_that_do_not_depend_on_the_key_are_warned_of(
     wrong: Any = dataclasses.dataclass(frozen=True)(type("Wrong", (Sound,), {"act": act}))
     check_method("mine", wrong(SPEC, PIPELINE))
     assert "algorithm mine: act in mode sample does not depend on its key" in caplog.text
+
+
+def test_a_module_that_changes_jax_for_all_methods() -> None:
+    with jax.enable_x64(True), pytest.raises(UserError) as caught:
+        check_method("mine", Sound(SPEC, PIPELINE, widths=(64,)))
+    text = "algorithm mine: its module changes JAX for all methods: jax.config.jax_enable_x64 is"
+    assert str(caught.value).startswith(text)
+
+
+def test_what_is_wrong_is_told_with_its_place() -> None:
+    """That of the function, and of the class where that has it from another file."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Heir(Sound):
+        def update(self, state: State, rollout: Rollout, key: jax.Array) -> Any:
+            return state
+
+    with pytest.raises(UserError) as caught:
+        check_method("mine", Heir(SPEC, PIPELINE))
+    line = Heir.update.__code__.co_firstlineno
+    assert str(caught.value).endswith(f"a state and metrics (test_wiring.py:{line})")
+    with pytest.raises(UserError, match=r"\(test_wiring\.py:\d+\)$") as caught:
+        check_method("mine", Sound(SPEC, PIPELINE, widths=[3]))
+    text = Path(__file__).read_text().splitlines()
+    place = int(str(caught.value).rpartition(":")[2].rstrip(")"))
+    assert text[place - 1 : place + 1] == ["@dataclasses.dataclass(frozen=True)", SOUND]
+
+
+SOUND = "class Sound(Algorithm):"
 
 
 def test_an_error_is_told_with_its_place() -> None:

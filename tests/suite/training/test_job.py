@@ -547,19 +547,27 @@ def prepare_unsound(
 
 
 @pytest.mark.parametrize(
-    ("fault", "expected"),
+    ("fault", "function", "expected"),
     [
-        ("start", "init returns state.weight with numbers that are not finite"),
-        ("bounds", "CheetahRun/ppo/seed-000: act returned actions outside of"),
-        ("metric", "CheetahRun/ppo/seed-000: update returned ratio that is not finite"),
+        ("start", "init", "returns state.weight with numbers that are not finite"),
+        ("bounds", "act", "returned actions outside of"),
+        ("metric", "update", "returned ratio that is not finite"),
     ],
 )
 def test_an_unsound_method_ends_the_run(
-    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch, fault: str, expected: str
+    tmp_path: Path,
+    prepare: Prepare,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    function: str,
+    expected: str,
 ) -> None:
     job, context = prepare_unsound(prepare, tmp_path, monkeypatch, fault)
-    with pytest.raises(UserError, match=expected):
+    with pytest.raises(UserError) as caught:
         run_job(job, context)
+    line = getattr(Unsound, function).__code__.co_firstlineno
+    where = str(job) if function == "init" else str(job.cells[0])
+    assert str(caught.value).startswith(f"{where} (test_job.py:{line}): {function} {expected}")
 
 
 def test_a_seed_whose_actions_are_no_numbers_has_diverged(
