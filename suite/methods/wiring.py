@@ -12,21 +12,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import random
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
 from suite.common.errors import UserError
 from suite.methods.soundness import EXCESS
+from suite.methods.tracing import Trace, told, trace
 
 OBS_SIZE, ACTION_SIZE = 11, 3
 """Unlike each other and 1, or a transposed or broadcast array would pass."""
@@ -51,37 +47,54 @@ def check_method(name: str, algorithm: Algorithm[PyTree]) -> None:
     Raises:
         UserError: it breaks the contract; the message names the method and the place.
     """
-    spec = EnvSpec(OBS_SIZE, ACTION_SIZE, algorithm.env.discount)
-    probe = _Probe(name, dataclasses.replace(algorithm, env=spec))
-    try:
-        done = (name, probe.algorithm) in _checked
-    except TypeError:
-        raise probe.error(
-            "a hyper-parameter", "cannot be hashed; use a tuple in place of a list"
-        ) from None
-    if not done:
-        probe.check_stages()
-        probe.check_shapes()
-        probe.check_actions()
-        _checked.add((name, probe.algorithm))
+    wiring = Wiring(name, algorithm)
+    wiring.check_settings()
+    if (name, wiring.algorithm) not in _checked:
+        wiring.check_stages()
+        wiring.check_numbers()
+        wiring.check_shapes()
+        wiring.check_noise()
+        wiring.check_actions()
+        wiring.check_mode()
+        wiring.check_policy()
+        _checked.add((name, wiring.algorithm))
 
 
-class _Probe:
-    """A method with made-up sizes.
+class Wiring:
+    """A method with made-up sizes, and what is asked of it, one theme a function.
 
-    Args:
+    Each of them raises UserError for the first thing that is wrong; `suite check-algo` calls them
+    one by one (suite/checks/).
+
+    Attributes:
         name: for messages.
         algorithm: the method.
+        traces: what `check_shapes` traced, by place.
+
+    Args:
+        name: likewise.
+        algorithm: for some environment; how large its spaces are does not matter.
     """
 
     def __init__(self, name: str, algorithm: Algorithm[PyTree]) -> None:
         self.name = name
-        self.algorithm = algorithm
-        self.key = jax.random.key(0)
+        spec = EnvSpec(OBS_SIZE, ACTION_SIZE, algorithm.env.discount)
+        self.algorithm = dataclasses.replace(algorithm, env=spec)
+        self.traces: dict[str, Trace] = {}
+        self._key = jax.random.key(0)
 
     def error(self, place: str, text: str) -> UserError:
         """Returns the error that `place` is at fault for."""
         return UserError(f"algorithm {self.name}: {place} {text}")
+
+    def check_settings(self) -> None:
+        """Asks for hyper-parameters that tell two instances apart."""
+        try:
+            hash(self.algorithm)
+        except TypeError:
+            raise self.error(
+                "a hyper-parameter", "cannot be hashed; use a tuple in place of a list"
+            ) from None
 
     def check_stages(self) -> None:
         """Holds the division of the budget to the budget."""
@@ -108,9 +121,8 @@ class _Probe:
             raise self.error("stages", "has a warm-up that is not the first stage, or the only one")
         if stages[0].warm_up and stages[0].select_by:
             raise self.error("stages", "has a select_by in a warm-up, which makes no policy")
-        self._check_numbers()
 
-    def _check_numbers(self) -> None:
+    def check_numbers(self) -> None:
         """Looks at how long rollouts are and what the method says of its effort."""
         length = self.called("rollout_length", lambda: self.algorithm.rollout_length)
         whole = self.algorithm.pipeline.rollout_length
@@ -128,12 +140,12 @@ class _Probe:
     def check_shapes(self) -> None:
         """Traces every function that training calls, and looks at what it returns."""
         algorithm, pipeline = self.algorithm, self.algorithm.pipeline
-        state = self.traced("init", algorithm.init, self.key)
+        state = self.traced("init", algorithm.init, self._key)
         if not jax.tree.leaves(self.traced("parameters", algorithm.parameters, state)):
             raise self.error("parameters", "returns none")
         rollout = self._rollout(self._act(state, "sample", pipeline.num_envs))
         self._act(state, "deterministic", pipeline.num_envs + 1)  # evaluation has its own N
-        update = self.traced("update", algorithm.update, state, rollout, self.key)
+        update = self.traced("update", algorithm.update, state, rollout, self._key)
         updated, metrics = self._pair("update", update, "a state and metrics")
         self._same("update", state, updated)
         self._check_metrics(metrics)
@@ -146,22 +158,29 @@ class _Probe:
             recorded = self.traced("record", algorithm.record, state, rollout)
             self._same("record", state, recorded)
         if len(stages) > 1:
-            advanced = self.traced("advance", algorithm.advance, state, self.key)
+            advanced = self.traced("advance", algorithm.advance, state, self._key)
             self._same("advance", state, advanced)
         if any(each.select_by for each in stages):
             candidate = self.traced("candidate", algorithm.candidate, state)
             put_back = self.traced("reinstate", algorithm.reinstate, state, candidate)
             self._same("reinstate", state, put_back)
 
+    def check_noise(self) -> None:
+        """Refuses random numbers that are not JAX's in what was traced."""
+        for place, each in self.traces.items():
+            if each.draws:
+                raise self.error(
+                    place,
+                    "draws random numbers outside of JAX, which happens once, when it is compiled, "
+                    "and then they are the same at every step; draw them with jax.random",
+                )
+
     def check_actions(self) -> None:
-        """Lets a fresh policy act, and looks at its actions [N, A]."""
-        # It runs once: most of the time would go into optimizing it.
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-        played = jax.device_get(jax.jit(self._play, compiler_options=options)(self.key))
+        """Looks at the actions of a fresh policy, [N, A]."""
         places: dict[str, str] = {mode: f"act in mode {mode}" for mode in MODES}
         places["explore"] = "explore"
-        for name in (each for each in places if each in played):
-            action = played[name]
+        for name in (each for each in places if each in self._played):
+            action = self._played[name]
             if not np.isfinite(action).all():
                 raise self.error(places[name], "returns actions that are not finite")
             if np.abs(action).max() > 1:
@@ -170,6 +189,10 @@ class _Probe:
                     f"returns the action {np.abs(action).max():g}, outside of [-1, 1]; squash it, "
                     "with jnp.tanh or jnp.clip",
                 )
+
+    def check_mode(self) -> None:
+        """Asks for a deterministic mode that is one; warns of a sampled one without noise."""
+        played = self._played
         if not np.array_equal(played["deterministic"], played["other key"]):
             raise self.error(
                 "act in mode deterministic",
@@ -182,6 +205,10 @@ class _Probe:
                 "noise in it is the same at every step",
                 self.name,
             )
+
+    def check_policy(self) -> None:
+        """Holds what `policy` keeps to the whole state."""
+        played = self._played
         if "kept" in played and not np.allclose(played["sample"], played["kept"], atol=1e-5):
             raise self.error("policy", "leaves out what act depends on: the actions change")
 
@@ -190,25 +217,13 @@ class _Probe:
         try:
             return function()
         except Exception as error:  # it is the user's code: it may fail in any way
-            raise self.error(place, f"fails: {self._told(error)}") from error
+            raise self.error(place, f"fails: {told(error, type(self.algorithm))}") from error
 
     def traced(self, place: str, function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
-        """Returns the shapes of what a function returns, and refuses noise that is not JAX's."""
-        before = _generators()
-
-        def trace() -> tuple[ClosedJaxpr, PyTree]:
-            # A new function each time, or the second trace would come out of a cache.
-            return jax.make_jaxpr(lambda *each: function(*each), return_shape=True)(*arguments)
-
-        first, shapes = self.called(place, trace)
-        second, _ = self.called(place, trace)
-        if _generators() != before or list(_constants(first)) != list(_constants(second)):
-            raise self.error(
-                place,
-                "draws random numbers outside of JAX, which happens once, when it is compiled, "
-                "and then they are the same at every step; draw them with jax.random",
-            )
-        return shapes
+        """Returns the shapes of what a function returns, and keeps its trace."""
+        found = self.called(place, lambda: trace(function, *arguments))
+        self.traces[place] = found
+        return found.shapes
 
     def _act(self, state: Any, mode: Mode | None, rows: int) -> Mapping[str, Any]:
         """Returns the extras, traced for `rows` observations; without a mode, of `explore`."""
@@ -221,7 +236,7 @@ class _Probe:
             return self.algorithm.act(state, obs, key, mode)
 
         action, extras = self._pair(
-            place, self.traced(place, act, state, obs, self.key), "actions and extras"
+            place, self.traced(place, act, state, obs, self._key), "actions and extras"
         )
         self._expect(place, "actions", action, (rows, ACTION_SIZE))
         if not isinstance(extras, Mapping):
@@ -257,7 +272,7 @@ class _Probe:
         if found != shape:
             text = "no array" if found is None else f"shape {list(found)}"
             raise self.error(place, f"returns {what} of {text}, expected {list(shape)}, [N, A]")
-        if not jnp.issubdtype(array.dtype, jnp.floating):
+        if array.dtype != jnp.float32:
             raise self.error(place, f"returns {what} of type {array.dtype}, expected float32")
 
     def _check_metrics(self, metrics: object) -> None:
@@ -289,15 +304,15 @@ class _Probe:
                     f"to {new.dtype}{list(new.shape)}",
                 )
 
-    def _told(self, error: Exception) -> str:
-        """Returns an error in one line, with the innermost place in the method's own files."""
-        modules = {sys.modules.get(base.__module__) for base in type(self.algorithm).__mro__}
-        files = {getattr(module, "__file__", None) for module in modules}
-        frames = traceback.extract_tb(error.__traceback__)
-        place = [*frames[-1:], *(frame for frame in frames if frame.filename in files)][-1]
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= 200 else f"{reason[:200]}..."
-        return f"{type(error).__name__}: {reason} ({Path(place.filename).name}:{place.lineno})"
+    @functools.cached_property
+    def _played(self) -> Mapping[str, Any]:
+        """What a fresh policy does: actions [N, A] by what was asked of it."""
+        # It runs once: most of the time would go into optimizing it.
+        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+        played: Mapping[str, Any] = jax.device_get(
+            jax.jit(self._play, compiler_options=options)(self._key)
+        )
+        return played
 
     def _play(self, key: jax.Array) -> dict[str, jax.Array]:
         init_key, obs_key, first, second = jax.random.split(key, 4)
@@ -341,29 +356,3 @@ def _floats(*shape: int) -> PyTree:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _generators() -> str:
-    """Returns the states of the generators that every module shares."""
-    of_numpy: Any = np.random.get_state()  # noqa: NPY002
-    return repr((random.getstate(), of_numpy[1:]))
-
-
-def _constants(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[bytes | str]:
-    """Yields all values that a trace has baked in, those of inner functions too."""
-    if isinstance(jaxpr, ClosedJaxpr):
-        yield from map(_bits, jaxpr.consts)
-    inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    for equation in inner.eqns:
-        yield from (_bits(each.val) for each in equation.invars if isinstance(each, Literal))
-        for parameter in equation.params.values():
-            for part in parameter if isinstance(parameter, tuple | list) else (parameter,):
-                if isinstance(part, ClosedJaxpr | Jaxpr):
-                    yield from _constants(part)
-
-
-def _bits(value: object) -> bytes | str:
-    if isinstance(value, np.ndarray | np.generic | int | float | complex | bool):
-        return np.asarray(value).tobytes()
-    is_key = jnp.issubdtype(getattr(value, "dtype", np.int32), jax.dtypes.prng_key)
-    return str(type(value)) if is_key else np.asarray(value).tobytes()

@@ -92,7 +92,7 @@ def test_a_sound_method_passes_and_is_not_checked_twice(
 ) -> None:
     check_method("mine", Sound(SPEC, PIPELINE))
     assert not caplog.records
-    monkeypatch.setattr(wiring._Probe, "check_shapes", lambda self: pytest.fail("checked again"))
+    monkeypatch.setattr(wiring.Wiring, "check_shapes", lambda self: pytest.fail("checked again"))
     check_method("mine", Sound(SPEC, PIPELINE))
 
 
@@ -113,6 +113,10 @@ SAMPLE, QUIET = "act in mode sample ", "act in mode deterministic "
         (
             lambda action, extras, obs, key, mode: (action > 0, extras),
             SAMPLE + "returns actions of type bool, expected float32",
+        ),
+        (
+            lambda action, extras, obs, key, mode: (action.astype(jnp.float16), extras),
+            SAMPLE + "returns actions of type float16, expected float32",
         ),
         (
             lambda action, extras, obs, key, mode: action,
