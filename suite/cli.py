@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, str] = {
     "ablate": "suite.commands.ablate:ablate",
     "status": "suite.commands.look:status",
     "list": "suite.commands.look:list_",
+    "check-algo": "suite.commands.check_algo:check_algo",
     "eval": "suite.commands.policies:evaluate",
     "report": "reports.commands:report",
     "compare": "reports.commands:compare",
