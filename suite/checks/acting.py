@@ -11,6 +11,7 @@ import numpy as np
 
 from algorithms.api import MODES, Algorithm, PyTree
 from suite.checks.check import Check, Failed
+from suite.checks.compiling import compiled
 from suite.checks.course import OBS_SIZE
 from suite.checks.repeating import keystr, leaves
 from suite.checks.subject import PIPELINE, Subject
@@ -59,14 +60,16 @@ def policy(subject: Subject) -> str:
     actions = _trained(subject)
     for mode in MODES:
         if not np.allclose(actions[mode], actions[f"kept {mode}"], equal_nan=True, **_CLOSE):
-            raise Failed(f"policy leaves out what act in mode {mode} depends on, once it is trained")
+            raise Failed(
+                f"policy leaves out what act in mode {mode} depends on, once it is trained"
+            )
     kept, whole = (_bytes(subject, part) for part in (subject.algorithm.policy, lambda s: s))
     return f"{kept / whole:.0%} of the state"
 
 
 def extras(subject: Subject) -> str:
     """Compares the extras of a rollout with those of `act` on each of its steps."""
-    obs, stored, again = _told_twice(subject)
+    stored, again = _told_twice(subject)
     for (path, a), (_, b) in zip(leaves(stored), leaves(again), strict=True):
         if not np.allclose(a, b, equal_nan=True, **_CLOSE):
             raise Failed(
@@ -83,8 +86,11 @@ def rows(subject: Subject) -> str:
     obs, key = _observations(), jax.random.key(3)
     others = jnp.concatenate([obs[:1], 3.0 * obs[1:] + 1.0])
     for mode in MODES:
-        act = jax.jit(functools.partial(algorithm.act, mode=mode))
-        one, other = ({"action": a, "extras": e} for a, e in (act(state, o, key) for o in (obs, others)))
+        act = compiled(functools.partial(algorithm.act, mode=mode))
+        one, other = (
+            dict(zip(("action", "extras"), act(state, each, key), strict=True))
+            for each in (obs, others)
+        )
         for (path, a), (_, b) in zip(leaves(one), leaves(other), strict=True):
             if not np.allclose(a[0], b[0], equal_nan=True, **_CLOSE):
                 raise Failed(
@@ -96,9 +102,9 @@ def rows(subject: Subject) -> str:
 
 def _hold_unsquashed(subject: Subject, stored: PyTree) -> None:
     """Asks for actions that rise with what `unsquashed` says they were before."""
-    before = jax.vmap(subject.algorithm.unsquashed)(stored["action"], stored["extras"])
-    size = before.shape[-1]
-    before, after = (np.asarray(each).reshape(-1, size) for each in (before, stored["action"]))
+    unsquashed = jax.vmap(subject.algorithm.unsquashed)(stored["action"], stored["extras"])
+    size = unsquashed.shape[-1]
+    before, after = (np.asarray(each).reshape(-1, size) for each in (unsquashed, stored["action"]))
     for dimension in range(size):
         order = np.argsort(before[:, dimension], kind="stable")
         fall = np.max(-np.diff(after[order, dimension]), initial=0.0)
@@ -109,7 +115,7 @@ def _hold_unsquashed(subject: Subject, stored: PyTree) -> None:
             )
 
 
-def _told_twice(subject: Subject) -> tuple[jax.Array, PyTree, PyTree]:
+def _told_twice(subject: Subject) -> tuple[PyTree, PyTree]:
     """Acts on T x N observations in one program, as in a rollout, and in steps, [T, N, ...]."""
     algorithm, state = subject.algorithm, _state(subject)
     steps = 8
@@ -123,10 +129,10 @@ def _told_twice(subject: Subject) -> tuple[jax.Array, PyTree, PyTree]:
     def step(carry: None, given: tuple[jax.Array, jax.Array]) -> tuple[None, PyTree]:
         return None, act(state, *given)
 
-    stored = jax.jit(lambda: jax.lax.scan(step, None, (obs, keys))[1])()
-    one = jax.jit(act)
+    stored = compiled(lambda: jax.lax.scan(step, None, (obs, keys))[1])()
+    one = compiled(act)
     each = [one(state, o, k) for o, k in zip(obs, keys, strict=True)]
-    return obs, stored, jax.tree.map(lambda *parts: jnp.stack(parts), *each)
+    return stored, jax.tree.map(lambda *parts: jnp.stack(parts), *each)
 
 
 def _state(subject: Subject) -> Any:
@@ -150,10 +156,12 @@ def _trained(subject: Subject) -> dict[str, np.ndarray]:
 def _acted(algorithm: Algorithm[Any], state: Any) -> dict[str, np.ndarray]:
     first, second = jax.random.split(jax.random.key(2))
 
-    @jax.jit
+    @compiled
     def act(state: Any) -> dict[str, jax.Array]:
         obs = _observations()
-        actions = {mode: algorithm.act(state, obs, first, mode)[0] for mode in MODES}
+        actions: dict[str, jax.Array] = {}
+        for mode in MODES:
+            actions[mode] = algorithm.act(state, obs, first, mode)[0]
         actions["other key"] = algorithm.act(state, obs, second, "deterministic")[0]
         if acts_alone(algorithm):
             part = algorithm.policy(state)

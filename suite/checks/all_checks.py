@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from suite.checks import acting, learning, repeating, wired
+from suite.checks import acting, costs, learning, outside, repeating, replaying, wired
 from suite.checks.check import Check, Outcome, perform
 from suite.checks.subject import Subject
 
 ALL: tuple[Check, ...] = (
     *wired.CHECKS,
     *repeating.CHECKS,
+    *outside.CHECKS,
     *acting.CHECKS,
+    *replaying.CHECKS,
     *learning.CHECKS,
+    *costs.CHECKS,
 )
 
 
 def examine(
-    subject: Subject, tell: Callable[[Outcome], None] = lambda _: None, checks: tuple[Check, ...] = ALL
+    subject: Subject,
+    tell: Callable[[Outcome], None] = lambda _: None,
+    checks: tuple[Check, ...] = ALL,
 ) -> list[Outcome]:
     """Puts all questions to a method.
 

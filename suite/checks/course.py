@@ -5,9 +5,9 @@ Shapes: S seeds, N environments, O observation size, A action size.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from algorithms.api import MODES, Algorithm, Metrics, Mode
 from envs.api import Task, TaskState
 from envs.probes import PROBES, Probe
 from envs.vector import VectorEnv
+from suite.checks.compiling import compiled
 from suite.compute.program import Program, SeedState
 
 OBS_SIZE, ACTION_SIZE, DISCOUNT = 1, 2, 0.9
@@ -42,11 +43,11 @@ class AnyProbe(Task):
 
     def reset(self, key: jax.Array) -> TaskState:
         """Draws a start state."""
-        return self._chosen([probe.reset(key) for probe in PROBES.values()])
+        return self._state([probe.reset(key) for probe in PROBES.values()])
 
     def step(self, state: TaskState, action: jax.Array) -> TaskState:
         """Takes a step."""
-        return self._chosen([probe.step(state, action) for probe in PROBES.values()])
+        return self._state([probe.step(state, action) for probe in PROBES.values()])
 
     def shortfall(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         """Returns the reward [] that an action [A] on obs [O] falls short of the best."""
@@ -56,6 +57,9 @@ class AnyProbe(Task):
             rewards.append(probe.reward(obs, best) - probe.reward(obs, action))
         shortfall: jax.Array = self._chosen(rewards)
         return shortfall
+
+    def _state(self, each: list[TaskState]) -> TaskState:
+        return cast(TaskState, self._chosen(each))
 
     def _chosen(self, each: list[Any]) -> Any:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves)[self._index], *each)
@@ -91,36 +95,31 @@ class Course:
     def __init__(self, algorithm: Algorithm[Any]) -> None:
         self.algorithm = algorithm
         self.traced = 0
-        self._start, self._advance, self._remembered, self._shortfall = (
-            jax.jit(jax.vmap(each))
-            for each in (self._one_start, self._one_advance, self._one_remembered, self._one_loss)
-        )
-        self._train, self._warm_up, self._collect = (
-            jax.jit(jax.vmap(each, in_axes=(0, 0, None)))
-            for each in (self._one_train, self._one_warm_up, self._one_collect)
-        )
+        self._compiled: dict[tuple[str, int], Callable[..., Any]] = {}
 
     def start(self, probes: tuple[str, ...] = PROBE_NAMES) -> Seeds:
         """Returns seeds before any step: seed 0 in the first probe environment, and so on."""
         index = jnp.asarray([PROBE_NAMES.index(name) for name in probes], jnp.int32)
-        states = self._start(index.astype(jnp.uint32), index)
+        states = self._run(self._start, index.astype(jnp.uint32), index)
         return Seeds(states, index, 0, self.algorithm.stages()[0].updates)
 
     def train(self, seeds: Seeds, updates: int) -> tuple[Seeds, Metrics]:
         """Makes updates of the stage that seeds are in; also returns their mean metrics, [S]."""
         warm_up = self.algorithm.stages()[seeds.stage].warm_up
         work = self._warm_up if warm_up else self._train
-        states, metrics = work(seeds.states, seeds.probes, jnp.int32(updates))
+        states, metrics = self._run(work, seeds.states, seeds.probes, jnp.int32(updates))
         return seeds._replace(states=states, left=seeds.left - updates), metrics
 
     def advance(self, seeds: Seeds) -> Seeds:
         """Takes seeds into the next stage, as the harness does it."""
         stages = self.algorithm.stages()
         stage = stages[seeds.stage]
-        states = self._remembered(seeds.states, seeds.probes) if stage.select_by else seeds.states
+        states = seeds.states
+        if stage.select_by:
+            states = self._run(self._remembered, states, seeds.probes)
         if stage.extra_rollouts:
-            states = self._collect(states, seeds.probes, jnp.int32(stage.extra_rollouts))
-        states = self._advance(states, seeds.probes)
+            states = self._run(self._collect, states, seeds.probes, jnp.int32(stage.extra_rollouts))
+        states = self._run(self._advance, states, seeds.probes)
         return Seeds(states, seeds.probes, seeds.stage + 1, stages[seeds.stage + 1].updates)
 
     def learn(self, seeds: Seeds) -> tuple[Seeds, Metrics]:
@@ -154,7 +153,17 @@ class Course:
 
     def shortfalls(self, seeds: Seeds) -> np.ndarray:
         """Returns by how much the mean reward of each policy falls short of the best, [S, M]."""
-        return np.asarray(self._shortfall(seeds.states, seeds.probes))
+        return np.asarray(self._run(self._shortfall, seeds.states, seeds.probes))
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function of one seed for all seeds; a number is an argument that they share."""
+        probes = arguments[1]
+        name = function.__name__, len(probes)
+        if name not in self._compiled:
+            axes = tuple(None if jnp.ndim(each) == 0 else 0 for each in arguments[1:])
+            whole = jax.vmap(function, in_axes=(0, *axes))
+            self._compiled[name] = compiled(whole, long=len(probes) > 1)
+        return self._compiled[name](*arguments)
 
     def _program(self, probe: jax.Array) -> Program:
         envs = VectorEnv(
@@ -162,10 +171,10 @@ class Course:
         )
         return Program(self.algorithm, envs)
 
-    def _one_start(self, seed: jax.Array, probe: jax.Array) -> SeedState:
+    def _start(self, seed: jax.Array, probe: jax.Array) -> SeedState:
         return self._program(probe).start(seed)
 
-    def _one_train(
+    def _train(
         self, state: SeedState, probe: jax.Array, updates: jax.Array
     ) -> tuple[SeedState, Metrics]:
         self.traced += 1
@@ -174,7 +183,7 @@ class Course:
         state, _, means = program.train(state, sums, jnp.int32(0), updates)
         return state, means
 
-    def _one_warm_up(
+    def _warm_up(
         self, state: SeedState, probe: jax.Array, updates: jax.Array
     ) -> tuple[SeedState, Metrics]:
         program = self._program(probe)
@@ -182,17 +191,17 @@ class Course:
         state, _, means = program.warm_up(state, sums, jnp.int32(0), updates)
         return state, means
 
-    def _one_collect(self, state: SeedState, probe: jax.Array, rollouts: jax.Array) -> SeedState:
+    def _collect(self, state: SeedState, probe: jax.Array, rollouts: jax.Array) -> SeedState:
         return self._program(probe).collect(state, jnp.int32(0), rollouts)
 
-    def _one_remembered(self, state: SeedState, probe: jax.Array) -> SeedState:
+    def _remembered(self, state: SeedState, probe: jax.Array) -> SeedState:
         program = self._program(probe)
         return program.reinstate(program.remember(state, jnp.float32(0.0)))
 
-    def _one_advance(self, state: SeedState, probe: jax.Array) -> SeedState:
+    def _advance(self, state: SeedState, probe: jax.Array) -> SeedState:
         return self._program(probe).advance(state)
 
-    def _one_loss(self, state: SeedState, probe: jax.Array) -> jax.Array:
+    def _shortfall(self, state: SeedState, probe: jax.Array) -> jax.Array:
         obs = state.envs.bank.obs
 
         def loss(mode: Mode) -> jax.Array:

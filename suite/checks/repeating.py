@@ -39,7 +39,12 @@ def seeds(subject: Subject) -> str:
     together = course.start()
     before = {"state": course.single.states.algorithm}
     _hold("before any update", before, _last(_parts((together, {}))), before)
-    _hold("after an update", _parts(course.single_learned), _last(_parts(course.learn(together))), before)
+    _hold(
+        "after an update",
+        _parts(course.single_learned),
+        _last(_parts(course.learn(together))),
+        before,
+    )
     return "within rounding"
 
 
@@ -49,18 +54,14 @@ def _last(tree: PyTree) -> PyTree:
 
 def _hold(when: str, alone: PyTree, among: PyTree, before: PyTree) -> None:
     """Refuses leaves that differ by more than a share of what an update changed."""
-    earlier = {keystr(path): leaf for path, leaf in leaves(before)}
-    for (path, a), (_, b) in zip(leaves(alone), leaves(among), strict=True):
-        name = keystr(path)
-        if not jnp.issubdtype(a.dtype, jnp.floating):
-            if not np.array_equal(a, b):
-                raise Failed(f"{when}, {name} is {_short(b)} among other seeds and {_short(a)} alone")
-            continue
-        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        changed = np.linalg.norm(a - np.asarray(earlier.get(name, np.zeros_like(a)), np.float64))
-        allowed = _SHARE * changed + 1e-4 * (np.linalg.norm(a) + 1e-3)
-        if np.linalg.norm(a - b) > allowed:
-            raise Failed(f"{when}, {name} is {_short(b)} among other seeds and {_short(a)} alone")
+    for (path, a), (_, b), (_, old) in zip(*map(leaves, (alone, among, before)), strict=True):
+        allowed = 0.0
+        if np.issubdtype(a.dtype, np.floating):
+            changed = float(np.linalg.norm(a - old))
+            allowed = _SHARE * changed + 1e-4 * (float(np.linalg.norm(a)) + 1e-3)
+        if not np.linalg.norm((a.astype(np.float64) - b).reshape(-1)) <= allowed:
+            found = f"{keystr(path)} is {_short(b)} among other seeds, {_short(a)} alone"
+            raise Failed(f"{when}, {found}")
 
 
 def recompiling(subject: Subject) -> str:

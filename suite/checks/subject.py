@@ -16,7 +16,9 @@ from suite.configuration.hyperparameters import (
     check_settings,
     hyperparameters,
     parse_setting,
+    protocol_settings,
 )
+from suite.configuration.protocol import Protocol, load_protocol
 from suite.methods.build_method import build
 from suite.methods.wiring import Wiring
 
@@ -53,7 +55,7 @@ class Subject:
         name: for messages.
         cls: its class.
         values: every hyper-parameter, as it is checked.
-        own: likewise, as it runs: without `SMALL`.
+        own: likewise, as it runs under the protocol `lite`.
     """
 
     name: str
@@ -103,8 +105,14 @@ def make_subject(entry: Entry, changes: Sequence[str] = ()) -> Subject:
     asked = [parse_setting(change) for change in changes]
     check_settings(asked, {entry.name: entry.cls})
     small = [Setting(EVERY_ALGORITHM, field, value, "check-algo") for field, value in SMALL.items()]
-    values, own = (
-        hyperparameters(entry.name, entry.cls, entry.defaults, layer, asked)
-        for layer in (small, [])
-    )
+    values = hyperparameters(entry.name, entry.cls, entry.defaults, small, asked)
+    own = of_protocol(entry, load_protocol("lite"), asked)
     return Subject(entry.name, entry.cls, values, own)
+
+
+def of_protocol(
+    entry: Entry, protocol: Protocol, asked: Sequence[Setting] = ()
+) -> dict[str, object]:
+    """Returns every hyper-parameter that a method has under a protocol."""
+    settings = protocol_settings(protocol.algorithms)
+    return hyperparameters(entry.name, entry.cls, entry.defaults, settings, asked)

@@ -6,17 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 
 from algorithms.api import Stage
 from algorithms.registration import class_fault
 from suite.checks.check import Check, Failed
-from suite.checks.course import ACTION_SIZE, DISCOUNT, OBS_SIZE
 from suite.checks.subject import PIPELINE, Subject
 from suite.common.errors import UserError
 from suite.methods.tracing import Trace, equations
-from suite.methods.wiring import ACTION_SIZE as OTHER_ACTION_SIZE
-from suite.methods.wiring import OBS_SIZE as OTHER_OBS_SIZE
 
 _BUDGETS = (PIPELINE.updates, 183, 260)
 """Updates: of the checks, of the protocol `fair`, of `lite`."""
@@ -91,27 +87,29 @@ def float32(subject: Subject) -> str:
     """Looks for other floats in everything that was traced."""
     for place, trace in subject.wiring.traces.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(trace.shapes):
-            if _is_other(leaf):
-                raise Failed(f"{place} returns {leaf.dtype}: {jax.tree_util.keystr(path)}")
+            if dtype := _other(leaf):
+                raise Failed(f"{place} returns {dtype}, at {jax.tree_util.keystr(path)}")
         for variable in _computed(trace):
-            if _is_other(variable):
-                raise Failed(f"{place} computes in {variable.dtype}, {_where(trace)}")
+            if dtype := _other(variable):
+                raise Failed(f"{place} computes in {dtype}, {_where(trace)}")
     return ""
 
 
-def _computed(trace: Trace) -> Iterator[jax.core.AbstractValue]:
+def _computed(trace: Trace) -> Iterator[object]:
     for equation in equations(trace.jaxpr):
         yield from (variable.aval for variable in equation.outvars)
 
 
-def _is_other(value: object) -> bool:
-    return str(getattr(value, "dtype", "")) in _OTHER_FLOATS
+def _other(value: object) -> str:
+    """Returns the type of floats other than float32, "" of anything else."""
+    dtype = str(getattr(value, "dtype", ""))
+    return dtype if dtype in _OTHER_FLOATS else ""
 
 
 def _where(trace: Trace) -> str:
     """Returns which step of a trace first makes another float."""
     for equation in equations(trace.jaxpr):
-        if any(_is_other(variable.aval) for variable in equation.outvars):
+        if any(_other(variable.aval) for variable in equation.outvars):
             return f"first in {equation.primitive.name}"
     return "somewhere"
 
