@@ -37,14 +37,10 @@ def seeds(subject: Subject) -> str:
     """Compares a seed that is trained among others with itself alone."""
     course = subject.course
     together = course.start()
-    before = {"state": course.single.states.algorithm}
-    _hold("before any update", before, _last(_parts((together, {}))), before)
-    _hold(
-        "after an update",
-        _parts(course.single_learned),
-        _last(_parts(course.learn(together))),
-        before,
-    )
+    alone, learned = course.single.states.algorithm, course.single_learned
+    _hold("before any update", alone, _last(together.states.algorithm), alone)
+    before = _parts((course.single, jax.tree.map(jnp.zeros_like, learned[1])))
+    _hold("after an update", _parts(learned), _last(_parts(course.learn(together))), before)
     return "within rounding"
 
 

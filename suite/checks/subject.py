@@ -10,6 +10,7 @@ from typing import Any
 from algorithms.api import Algorithm, EnvSpec, Pipeline
 from algorithms.registry import Entry
 from suite.checks.course import ACTION_SIZE, DISCOUNT, OBS_SIZE, Course
+from suite.common.errors import UserError
 from suite.configuration.hyperparameters import (
     EVERY_ALGORITHM,
     Setting,
@@ -27,14 +28,13 @@ PIPELINE = Pipeline(
     num_envs=16,
     rollout_length=60,
     chunk_length=30,
-    num_minibatches=4,
-    num_epochs=4,
+    num_minibatches=8,
+    num_epochs=8,
 )
 """Of a run of 57,600 steps. Rollouts are as long as those of the protocol `lite`, which the
 lengths that a method may ask for divide."""
 
 SMALL: Mapping[str, object] = {
-    "learning_rate": 1e-3,
     "actor_hidden": (32, 32),
     "critic_hidden": (32, 32),
     "decoder_hidden": (32, 32),
@@ -43,8 +43,9 @@ SMALL: Mapping[str, object] = {
     "decoder_draws": 2,
     "decoder_rollouts": 4,
 }
-"""What a method is set to where it has a hyper-parameter of that name, as small networks learn
-the probes."""
+"""What a method is set to where it has a hyper-parameter of that name and type."""
+
+_PROTOCOL = "lite"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +105,24 @@ def make_subject(entry: Entry, changes: Sequence[str] = ()) -> Subject:
     """
     asked = [parse_setting(change) for change in changes]
     check_settings(asked, {entry.name: entry.cls})
-    small = [Setting(EVERY_ALGORITHM, field, value, "check-algo") for field, value in SMALL.items()]
-    values = hyperparameters(entry.name, entry.cls, entry.defaults, small, asked)
-    own = of_protocol(entry, load_protocol("lite"), asked)
-    return Subject(entry.name, entry.cls, values, own)
+    lite = load_protocol(_PROTOCOL)
+    small = [each for each in _small() if _suits(each, entry.cls)]
+    layers = [protocol_settings(lite.algorithms), small, asked]
+    values = hyperparameters(entry.name, entry.cls, entry.defaults, *layers)
+    return Subject(entry.name, entry.cls, values, of_protocol(entry, lite, asked))
+
+
+def _small() -> list[Setting]:
+    return [Setting(EVERY_ALGORITHM, field, value, field) for field, value in SMALL.items()]
+
+
+def _suits(setting: Setting, cls: type) -> bool:
+    """Returns whether a method has a hyper-parameter that takes a value."""
+    try:
+        check_settings([setting], {"": cls})
+    except UserError:
+        return False
+    return True
 
 
 def of_protocol(

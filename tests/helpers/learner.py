@@ -22,7 +22,7 @@ class Learned(NamedTuple):
         bias: [A] likewise.
         critic: [O].
         buffer: observations and rewards that the critic learns from.
-        count: [] updates so far.
+        updates: [] so far.
         more: nothing; for what a broken method adds.
     """
 
@@ -30,7 +30,7 @@ class Learned(NamedTuple):
     bias: jax.Array
     critic: jax.Array
     buffer: Replay[Any]
-    count: jax.Array
+    updates: jax.Array
     more: Any = ()
 
 
@@ -62,7 +62,7 @@ class Learner(Algorithm[Learned]):
         if mode == "deterministic":
             return jnp.tanh(mean), {}
         noise = jax.random.normal(key, mean.shape)
-        std = jnp.maximum(0.1, 0.5 * 0.9**state.count)
+        std = jnp.maximum(0.1, 0.5 * 0.9**state.updates)
         drawn = mean + std * noise
         return jnp.tanh(drawn), {"noise": noise, "drawn": drawn}
 
@@ -80,7 +80,7 @@ class Learner(Algorithm[Learned]):
             weights=state.weights + self.learning_rate * weights,
             bias=state.bias + self.learning_rate * slope.mean(axis=(0, 1)),
             buffer=self.kept(state.buffer, rollout),
-            count=state.count + jnp.float32(1.0),
+            updates=state.updates + jnp.float32(1.0),
         )
         batch = self.drawn(state.buffer, key)
         error = batch["reward"] - batch["obs"] @ state.critic

@@ -87,7 +87,7 @@ def with_twins(self: Any, key: jax.Array) -> Learned:
 
 
 def with_weak_count(self: Any, key: jax.Array) -> Learned:
-    return Learner.init(self, key)._replace(count=jnp.asarray(0.0))
+    return Learner.init(self, key)._replace(updates=jnp.asarray(0.0))
 
 
 def unfilled(self: Any, buffer: Replay[Any], key: jax.Array) -> Any:
@@ -110,7 +110,7 @@ def printing(self: Any, state: Learned, rollout: Rollout, key: jax.Array) -> Any
 
 
 def telling(self: Any, state: Learned, rollout: Rollout, key: jax.Array) -> Any:
-    jax.debug.print("{}", state.count)
+    jax.debug.print("{}", state.updates)
     return Learner.update(self, state, rollout, key)
 
 
@@ -263,7 +263,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
         "finite",
         {
             "update": updating(
-                lambda new, old: new._replace(critic=jnp.where(new.count > 9, jnp.nan, new.critic))
+                lambda new, old: new._replace(critic=jnp.where(new.updates > 9, jnp.nan, new.critic))
             )
         },
         "state.critic is not finite in ConstantReward, in the first 12 updates",
