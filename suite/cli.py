@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "suite.commands.look:status",
     "list": "suite.commands.look:list_",
     "new-algo": "suite.commands.contribute:new_algo",
+    "check-algo": "suite.commands.check_algo:check_algo",
     "eval": "suite.commands.policies:evaluate",
     "report": "reports.commands:report",
     "compare": "reports.judging:compare",

@@ -173,6 +173,11 @@ class Wiring:
             put_back = self.traced("reinstate", algorithm.reinstate, state, candidate)
             self._same("reinstate", state, put_back)
 
+    def trace_all(self) -> None:
+        """Traces every function that a run calls, and asks nothing."""
+        self.check_shapes()
+        jax.eval_shape(self._play, self._key)
+
     def check_noise(self) -> None:
         """Refuses random numbers that are not JAX's in what was traced."""
         for place, each in self.traces.items():

@@ -1,0 +1,1 @@
+"""What `suite check-algo` asks of a method, one theme a file."""
