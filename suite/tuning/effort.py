@@ -77,8 +77,8 @@ class Effort:
     def ends(self) -> tuple[int, ...]:
         """Updates after which each rung ends: at the first evaluation not before its share."""
         interval, total = self.protocol.eval_interval, self.protocol.updates
-        # A hair is taken off so that a third of 183, in floats, is not beyond 61.
-        wanted = [math.ceil(share * total / interval - 1e-6) * interval for share in self.rungs]
+        # A hair is taken off so that a third of 180, to six digits, is not beyond 60.
+        wanted = [math.ceil(share * total / interval - 1e-3) * interval for share in self.rungs]
         return tuple(min(total, each) for each in wanted)
 
     @property
@@ -179,7 +179,7 @@ def search_seeds(count: int) -> tuple[int, ...]:
 
 def shares(rungs: tuple[float, ...]) -> str:
     """Returns rungs as they are typed: `0.5,1`."""
-    return ",".join(f"{share:.12g}" for share in rungs)
+    return ",".join(f"{share:.6g}" for share in rungs)
 
 
 def parse_rungs(text: str) -> tuple[float, ...]:
@@ -191,6 +191,6 @@ def parse_rungs(text: str) -> tuple[float, ...]:
     try:
         parts = [each.partition("/") for each in text.split(",")]
         # To the digits that `shares` gives, so that what is stored is what is read.
-        return tuple(float(f"{float(a) / float(b or 1):.12g}") for a, _, b in parts)
+        return tuple(float(f"{float(a) / float(b or 1):.6g}") for a, _, b in parts)
     except (ValueError, ZeroDivisionError):
         raise UserError(f"--rungs {text!r}: write shares of the budget, like 0.5,1") from None

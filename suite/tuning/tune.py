@@ -15,6 +15,7 @@ from suite.common import formatting
 from suite.common.errors import UserError
 from suite.configuration.hyperparameters import class_defaults
 from suite.configuration.protocol import Protocol, load_protocol
+from suite.configuration.selection import format_seeds
 from suite.methods.build_method import build_method
 from suite.methods.soundness import Unsound
 from suite.planning.run_request import RunRequest, make_request
@@ -98,7 +99,7 @@ class Prepared:
         listed = ", then ".join(f"{count} to update {end}" for count, end in rungs)
         lines = [
             f"{effort.trials} candidates a method on {', '.join(effort.tasks)}, seeds "
-            f"{effort.seeds[0]} to {effort.seeds[-1]}: {listed} of {effort.protocol.updates}",
+            f"{format_seeds(effort.seeds)}: {listed} of {effort.protocol.updates}",
             f"{formatting.count(effort.steps)} environment steps a method, "
             f"{formatting.count(effort.steps * len(self.searches))} in all",
         ]
@@ -151,7 +152,7 @@ def prepare_tuning(
     tasks = resolve_tasks(options.tasks)
     _check_tasks(tasks, judged_on)
     out = out or Path("runs") / f"tune-{chosen.name}"
-    seeds = ",".join(map(str, search_seeds(options.seeds)))
+    seeds = _typed_seeds(search_seeds(options.seeds))
     base = make_request(algos, options.tasks, seeds, for_tuning(chosen), engine, out, changes)
     return _prepared(base, options)
 
@@ -180,13 +181,18 @@ def prepare_like(
     effort = effort_like(source)
     _check_tasks(effort.tasks, judged_on)
     out = out or Path("runs") / f"tune-like-{Path(source).resolve().stem}"
-    seeds, tasks = ",".join(map(str, effort.seeds)), ",".join(effort.tasks)
+    seeds, tasks = _typed_seeds(effort.seeds), ",".join(effort.tasks)
     engine = effort.engine if engine == "auto" else engine
     base = make_request(algos, tasks, seeds, effort.protocol, engine, out, changes)
     options = Options(
         tasks, effort.trials, len(effort.seeds), effort.rungs, effort.eta, effort.draw
     )
     return _prepared(base, options)
+
+
+def _typed_seeds(seeds: Sequence[int]) -> str:
+    """Returns a search's seeds as `--seeds` takes them, where a single number would be a count."""
+    return f"{seeds[0]}-{seeds[-1]}"
 
 
 def _prepared(base: RunRequest, options: Options) -> Prepared:
