@@ -134,9 +134,13 @@ class Effort:
             raise UserError(f"{source} is of version {version} of the search, this is {TUNER}")
         try:
             protocol = Protocol.from_dict(fields.pop("protocol"), source)
-            return cls(protocol=protocol, **convert(_Numbers, fields, JSON).__dict__)
+            numbers = convert(_Numbers, fields, JSON)
         except (AttributeError, KeyError, TypeError, Misfit) as error:
             raise UserError(f"{source} is damaged ({error!r}); restore it") from None
+        try:
+            return cls(protocol=protocol, **numbers.__dict__)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
 
     def differences(self, other: Effort) -> list[str]:
         """Returns what is not equal in two efforts, fields of the protocol by their names."""
