@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
-from algorithms.bounds import Count
+from algorithms.bounds import Choice, Count, Range
 from algorithms.parts.flow_policy import FlowPolicy
 from algorithms.parts.networks import Params
 from algorithms.parts.on_policy import (
@@ -32,15 +32,17 @@ class FPO(FlowPolicy):
 
     Attributes:
         learning_rate: 3e-4 (ALGORITHMS 1.5).
-        clip: .05 (ALGORITHMS 1.5).
+        clip: .05 (ALGORITHMS 1.5). Tuned from a quarter of it to .2: the FPO paper's own search,
+            .05, .1 and .2, ended at its lower edge (ALGORITHMS 9).
         pairs: (noise, t) pairs n per action on which the loss is measured (ALGORITHMS 2.2).
+            Tuned among 4 and 8, of the FPO paper (ALGORITHMS 9), and FPO++'s 16 (ALGORITHMS 7).
         ratio: `averaged` is exp(mean old loss - mean new loss), as in the FPO paper;
             `per-pair` clips and averages n ratios, as in GoRL's first release.
     """
 
     learning_rate: float = 3e-4
-    clip: float = 0.05
-    pairs: Count = 8
+    clip: Annotated[float, Range(0.0125, 0.2, log=True)] = 0.05
+    pairs: Annotated[Count, Choice((4, 8, 16))] = 8
     ratio: Literal["averaged", "per-pair"] = "averaged"
 
     def act(

@@ -7,13 +7,13 @@ tell the effect of the settings and restarts from that of the decoder.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
 from algorithms.api import Stage
-from algorithms.bounds import NotNegative, Positive, Shares
+from algorithms.bounds import NOT_TUNED, NotNegative, Positive, Range, Shares
 from algorithms.parts import normalizer
 from algorithms.parts.distributions import standard_normal_bias
 from algorithms.parts.networks import Params, constant_output
@@ -28,10 +28,16 @@ class StagedPPOSettings(PPOSettings):
 
     Attributes:
         learning_rate: 1e-3, GoRL's encoder (ALGORITHMS 1.5).
-        clip: .15 in stage 0 (ALGORITHMS 2.4).
-        max_grad_norm: .5 in stage 0, joint over actor and critic.
+        clip: .15 in stage 0 (ALGORITHMS 2.4). Tuned with `later_clip`, which keeps its ratio, up
+            to twice the default.
+        max_grad_norm: .5 in stage 0, joint over actor and critic. Not tuned: both releases of
+            GoRL cut gradients everywhere (ALGORITHMS 1.5).
+        entropy_cost: as PPO's. Not tuned, for its balance with the latent penalty is what sets
+            the encoder's spread, and that is (ALGORITHMS 3.2).
         tanh_entropy: false; the encoder's entropy is the Gaussian's own.
-        latent_penalty: 5e-4 in stage 0.
+        latent_penalty: 5e-4 in stage 0. Tuned with `later_latent_penalty`, which keeps its ratio,
+            over about the published sweep's region (ALGORITHMS 4); the releases go up to .01 in
+            single stages (ALGORITHMS 3.4).
         later_clip: .30 in the later stages.
         later_max_grad_norm: 1.0 in the later stages.
         later_latent_penalty: 1e-3 in the later stages.
@@ -51,10 +57,13 @@ class StagedPPOSettings(PPOSettings):
     """
 
     learning_rate: float = 1e-3
-    clip: float = 0.15
-    max_grad_norm: float = 0.5
+    clip: Annotated[float, Range(0.05, 0.3, log=True, also=("later_clip",))] = 0.15
+    max_grad_norm: Annotated[float, NOT_TUNED] = 0.5
+    entropy_cost: Annotated[float, NOT_TUNED] = 0.01
     tanh_entropy: bool = False
-    latent_penalty: float = 5e-4
+    latent_penalty: Annotated[
+        float, Range(5e-5, 5e-3, log=True, also=("later_latent_penalty",))
+    ] = 5e-4
     later_clip: Positive = 0.30
     later_max_grad_norm: NotNegative = 1.0
     later_latent_penalty: NotNegative = 1e-3

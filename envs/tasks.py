@@ -42,6 +42,7 @@ TASK_SETS: dict[str, tuple[str, ...]] = {
         "HopperStand",
         "WalkerWalk",
     ),
+    "tuning": ("CartpoleSwingup", "ReacherHard"),
 }
 
 

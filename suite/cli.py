@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "suite.commands.run:run",
     "plan": "suite.commands.run:plan",
     "ablate": "suite.commands.ablate:ablate",
+    "tune": "suite.commands.tune:tune",
     "status": "suite.commands.look:status",
     "list": "suite.commands.look:list_",
     "new-algo": "suite.commands.contribute:new_algo",

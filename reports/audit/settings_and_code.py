@@ -132,15 +132,42 @@ def parameter_counts(results: Results) -> Check:
 
 
 def tuning_effort(results: Results) -> Check:
-    """Shows how many configurations each algorithm's values were chosen from."""
-    name, tuning = "tuning effort", results.protocol.tuning
-    bases = dict.fromkeys(label.method for label in results.algorithms)
-    known = {base: plain(tuning[base]) for base in bases if base in tuning}
-    if not known:
+    """Compares what each algorithm's values were chosen by, and from how many configurations."""
+    name, bases = "tuning effort", dict.fromkeys(label.method for label in results.algorithms)
+    tuning = {base: effort for base in bases if (effort := _effort(results, base))}
+    if not tuning:
         return Check(name, "not recorded", "the protocol does not tell how values were found")
     unknown = [base for base in bases if base not in tuning]
-    texts = [f"{display_name(base)}: {text}" for base, text in known.items()]
+    equal = not unknown and len(set(map(plain, tuning.values()))) == 1
+    texts = [f"{display_name(base)}: {_told(effort)}" for base, effort in tuning.items()]
+    if equal and all("tuner" in effort for effort in tuning.values()):
+        texts = [f"equal for all {len(bases)} methods: {_told(next(iter(tuning.values())))}"]
     if unknown:
         texts.append(f"not recorded for {', '.join(map(display_name, unknown))}")
-    equal = not unknown and len(set(known.values())) == 1
-    return Check(name, "ok" if equal else "warning", "; ".join(texts))
+    if both := _tuned_and_judged(results, tuning):
+        texts.append(f"found on tasks that are compared here: {', '.join(both)}")
+    return Check(name, "ok" if equal and not both else "warning", "; ".join(texts))
+
+
+def _effort(results: Results, base: str) -> dict[str, object]:
+    """Returns what was spent on a method, by its own runs' protocol where the common tells not.
+
+    What only says which search it was, of two that were alike, is left out.
+    """
+    runs = [run.configuration for run in results.runs if run.configuration]
+    tables = [each.protocol.get("tuning") for each in runs if each.algorithm == base]
+    for table in (results.protocol.tuning, *tables):
+        found = table.get(base) if isinstance(table, Mapping) else None
+        if isinstance(found, Mapping) and found:
+            return {key: value for key, value in found.items() if key != "digest"}
+    return {}
+
+
+def _told(effort: Mapping[str, object]) -> str:
+    return plain(effort) if effort.get("configurations") != 0 else "none"
+
+
+def _tuned_and_judged(results: Results, tuning: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Returns the tasks of a comparison that values were found on, as far as it is recorded."""
+    named = {task for each in tuning.values() for task in str(each.get("tasks", "")).split(",")}
+    return [task for task in results.tasks if task in named]

@@ -36,6 +36,8 @@ _MEASURED = (
 _CONFIGURED = ("parameters", "networks per action", "tuning")
 _EFFORT = ("gradient steps", "update-to-data")
 """Shown where any run recorded them, which older versions did not."""
+_COUNTED = ("configurations", "seeds", "steps")
+"""Of what a protocol tells of tuning (`TUNING`), what is multiplied."""
 
 
 def comparability(analysis: Analysis) -> Table:
@@ -278,8 +280,11 @@ def _tuning(configuration: Configuration) -> str:
     found = table.get(configuration.algorithm) if isinstance(table, Mapping) else None
     if not isinstance(found, Mapping) or not found:
         return NOT_RECORDED
-    counts = [f"{plain(each)} {name}" for name, each in sorted(found.items())]
-    return " × ".join(counts)
+    counts = [f"{plain(found[name])} {name}" for name in _COUNTED if name in found]
+    text = " × ".join(counts)
+    if "total_steps" in found:  # fewer than the product where candidates were dropped on the way
+        text += f", {plain(found['total_steps'])} steps in all"
+    return f"{text}, on {plain(found['tasks'])}" if "tasks" in found else text
 
 
 def _machine(run: Run, start: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,14 @@ def status(run_dir: Path, as_json: bool) -> None:
     from suite.planning.status import ablation_reports, cell_reports, render
     from suite.storage.ablation_directory import is_ablation
     from suite.storage.run_directory import RunDirectory
+    from suite.tuning.directory import is_tuning
 
+    if is_tuning(run_dir):
+        from suite.tuning import outcome
+
+        found = outcome.trials(run_dir)
+        click.echo(to_json(found) if as_json else outcome.render(run_dir))
+        return
     if is_ablation(run_dir):
         arms = ablation_reports(run_dir)
         texts = [f"{name}\n{render(reports)}" for name, reports in arms.items()]

@@ -8,7 +8,9 @@
         + Regrouped     a cell went to another group of seeds: raised when a job is locked; the
         |               loop plans anew, and gives up if that does not help
         + LeaseLost     a cell was taken over: raised before a save, which is not made; the loop
-                        goes on with the next job
+        |               goes on with the next job
+        + Unsound       metrics that are NaN from the start: a mistake in the method, but to
+                        `suite tune` a candidate that is no good
       x ValueError
         + EnvError      a task or an engine that there is not; told like a UserError, as the
         |               environments know nothing of this package

@@ -33,8 +33,20 @@ _DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 _ADDED: Mapping[str, object] = {"restart_interval": 0}
 """Fields that came after runs had been stored, and what those did: at this value a field is left
 out of the fingerprint, so that it stays theirs."""
-TUNING: tuple[str, ...] = ("configurations", "seeds", "steps")
-"""What a protocol may tell of how the values of an algorithm were found."""
+TUNING: Mapping[str, type] = {
+    "configurations": int,
+    "seeds": int,
+    "steps": int,
+    "total_steps": int,
+    "tasks": str,
+    "rungs": str,
+    "eta": int,
+    "draw": int,
+    "tuner": int,
+    "digest": str,
+}
+"""What a protocol may tell of how the values of an algorithm were found; all but the first three
+only of a search by `suite tune` (suite/tuning/effort.py)."""
 
 Mode = Literal["deterministic", "sample"]
 
@@ -92,7 +104,8 @@ class Protocol:
         task_discount: discount of single tasks where it differs.
         algorithms: hyper-parameters by algorithm name, `*` for all of them.
         tuning: how their values were found, by algorithm name: `configurations` tried,
-            `seeds` and `steps` of each; nothing where it is not known.
+            `seeds` and `steps` of each, and what `suite tune` adds to that; nothing where it is
+            not known.
 
     Raises:
         UserError: a value is impossible; the message begins with the field.
@@ -122,7 +135,7 @@ class Protocol:
     discount: float = 0.995
     task_discount: Mapping[str, float] = dataclasses.field(default_factory=dict)
     algorithms: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    tuning: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    tuning: Mapping[str, Mapping[str, int | str]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for field in _POSITIVE:

@@ -21,6 +21,11 @@ EXCESS = "action excess"
 ACTIONS = "actions"
 """What `Divergence.leaf` calls actions that are not finite."""
 
+
+class Unsound(UserError):
+    """A method's numbers began as none; a search over settings takes it for a bad setting."""
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,12 +62,12 @@ def check_metrics(row: Mapping[str, float], where: str, first: bool) -> None:
         first: whether this is the run's first chunk; later ones are only warned of.
 
     Raises:
-        UserError: a metric of the first chunk is not finite.
+        Unsound: a metric of the first chunk is not finite.
     """
     broken = [name for name, value in row.items() if not np.isfinite(value)]
     if not broken:
         return
     text = f"{where}: update returned {', '.join(broken)} that is not finite in a finite state"
     if first:
-        raise UserError(f"{text}; mend the metric, or leave it out")
+        raise Unsound(f"{text}; mend the metric, or leave it out")
     _log.warning("%s", text)

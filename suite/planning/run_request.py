@@ -13,6 +13,7 @@ from algorithms.registry import entries
 from envs.engines.choice import resolve_engine
 from envs.tasks import resolve_tasks
 from suite.common import jax_settings
+from suite.common.convert import WORDS
 from suite.common.errors import UserError, unknown
 from suite.configuration.hyperparameters import (
     check_settings,
@@ -121,7 +122,7 @@ def make_request(
     algos: str,
     tasks: str,
     seeds: str,
-    protocol: str | None,
+    protocol: str | Protocol | None,
     engine: str,
     out: Path | None,
     changes: Sequence[str],
@@ -132,7 +133,7 @@ def make_request(
         algos: as in `select_methods`, which executes files that it names.
         tasks: as in `envs.tasks.resolve_tasks`.
         seeds: as in `parse_seeds`.
-        protocol: name or path; by default `fair` with a GPU and `lite` without.
+        protocol: itself, its name or path; by default `fair` with a GPU and `lite` without.
         engine: as in `envs.engines.choice.resolve_engine`.
         out: the run directory, `runs/PROTOCOL` by default.
         changes: as in `parse_setting`, or of the protocol as in `protocol_changes.changed`.
@@ -145,7 +146,9 @@ def make_request(
     selected = select_methods(algos)  # first: a protocol may have settings for a file's method
     of_protocol = [change for change in changes if is_protocol_change(change)]
     of_algorithms = [change for change in changes if not is_protocol_change(change)]
-    chosen = changed(load_protocol(protocol or _default_protocol()), of_protocol)
+    if not isinstance(protocol, Protocol):
+        protocol = load_protocol(protocol or _default_protocol())
+    chosen = changed(protocol, of_protocol)
     _check_names(chosen)
     values = _hyperparameters(selected, chosen, of_algorithms)
     return RunRequest(
@@ -171,7 +174,10 @@ def _check_names(protocol: Protocol) -> None:
         for key, value in effort.items():
             if key not in TUNING:
                 raise UserError(f"tuning.{name}: {unknown('entry', key, TUNING)}")
-            if value < 0:
+            if not isinstance(value, TUNING[key]):
+                right = WORDS[TUNING[key]]
+                raise UserError(f"tuning.{name}.{key} = {value!r}: must be {right}")
+            if isinstance(value, int) and value < 0:
                 raise UserError(f"tuning.{name}.{key} = {value}: must be at least 0")
 
 

@@ -21,6 +21,8 @@ class RunContext:
         reporter: prints progress.
         worker: this process among those that share the run directory; None if it trains one job.
         pace: how often the loop shows, saves and asks whether to stop.
+        until: updates after which a job is left off once it is evaluated there, as an interruption
+            would leave it, so that it can go on later; None is the end of its budget.
     """
 
     request: RunRequest
@@ -28,6 +30,7 @@ class RunContext:
     reporter: Progress
     worker: Worker | None = None
     pace: Pace = dataclasses.field(default_factory=Pace)
+    until: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

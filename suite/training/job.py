@@ -47,7 +47,7 @@ _COLLECTION, _NEXT_STAGE = range(2)
 
 
 def run_job(job: Job, context: RunContext) -> JobResult:
-    """Trains a job's seeds from where they are to the end of the budget.
+    """Trains a job's seeds from where they are to the end of the budget, or of `context.until`.
 
     Raises:
         Held: the job is being trained by another process.
@@ -57,6 +57,8 @@ def run_job(job: Job, context: RunContext) -> JobResult:
     """
     with context.run.locked(job, context.worker) as lease:
         if context.run.is_finished(job):
+            return JobResult()
+        if context.until is not None and context.run.has_reached(job, context.until):
             return JobResult()
         for cell in job.cells:
             values = context.request.hyperparameters[cell.algorithm]
@@ -111,7 +113,7 @@ class Training:
         protocol = self._context.request.protocol
         starts = start_states(self._task, protocol.eval_episodes, protocol.eval_seed)
         state = self._restore_or_start(describe_starts(starts))
-        while not self.finished:
+        while not self.finished and not self._is_far_enough:
             if interrupt.requested():
                 self._save_part(state)
                 return JobResult(self._diverged, interrupted=True)
@@ -119,6 +121,12 @@ class Training:
             self._save(state)
             self._report(line)
         return JobResult(self._diverged)
+
+    @property
+    def _is_far_enough(self) -> bool:
+        """Whether the policy after `RunContext.until` updates is evaluated and saved."""
+        until = self._context.until
+        return until is not None and self.record.position.evaluated >= until
 
     @property
     def _diverged(self) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ def launch(
     wait: bool = True,
     retry_diverged: bool = False,
     lease_seconds: float = DEFAULT_SECONDS,
+    until: int | None = None,
 ) -> Outcome:
     """Trains what is not finished yet.
 
@@ -57,6 +58,7 @@ def launch(
         retry_diverged: whether to start afresh the cells that have diverged so far, once
             their jobs are finished; their records are kept aside.
         lease_seconds: of silence after which other processes take this one for dead.
+        until: see `RunContext`; the plan, which is of the whole budget, is then not shown.
 
     Raises:
         UserError: the run directory belongs to another protocol, or a cell to another
@@ -66,12 +68,13 @@ def launch(
     run = RunDirectory.create(request.out, request.protocol)
     plan = request.plan(run)
     request.check_stored(run, plan)
-    print(plan.render(), file=sys.stderr)
-    if not retry_diverged and all(planned.state == "done" for planned in plan.jobs):
+    if until is None:
+        print(plan.render(), file=sys.stderr)
+    if not retry_diverged and not _jobs_left(run, plan, until):
         return Outcome(_diverged(run, plan), interrupted=False)
     request.check_methods(plan)
     with Worker(run.path, lease_seconds) as worker, interrupt.handling():
-        context = RunContext(request, run, Progress(), worker)
+        context = RunContext(request, run, Progress(), worker, until=until)
         retry = _to_retry(run, plan) if retry_diverged else {}
         outcome = _Shift(context, worker, retry).work(wait)
     return dataclasses.replace(outcome, diverged=_diverged(run, request.plan(run)))
@@ -115,7 +118,7 @@ class _Shift:
         plan = self._request.plan(run)
         if self._set_aside(plan):
             plan = self._request.plan(run)
-        jobs = [planned.job for planned in plan.jobs if planned.state != "done"]
+        jobs = _jobs_left(run, plan, self._context.until)
         return [job for job in jobs if job not in self._tried]
 
     def _train_first(self, jobs: list[Job]) -> JobResult | None:
@@ -177,6 +180,12 @@ class _Shift:
         finally:
             lease.release()
         return True
+
+
+def _jobs_left(run: RunDirectory, plan: Plan, until: int | None) -> list[Job]:
+    """Returns the jobs of a plan that are neither done nor as far as they are to go."""
+    jobs = [planned.job for planned in plan.jobs if planned.state != "done"]
+    return [job for job in jobs if until is None or not run.has_reached(job, until)]
 
 
 def _dead_end(run: RunDirectory, job: Job) -> UserError:

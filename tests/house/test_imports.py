@@ -25,6 +25,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
+        ("tuning",),
         ("training",),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),

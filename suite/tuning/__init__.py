@@ -1,0 +1,1 @@
+"""`suite tune`: settings of every method found by one and the same effort."""
