@@ -53,9 +53,18 @@ def setup(app: Sphinx) -> None:
 
     app.connect("source-read", catalog.fill_page)
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("autodoc-process-docstring", keep_bars)
 
 
 def skip_member(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
     """Leaves out the fields of named tuples, which their classes describe."""
     del app, what, name, options
     return skip or (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
+
+
+def keep_bars(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Keeps |x| in a docstring a number's size, which it would not be in reStructuredText."""
+    del app, what, name, obj, options
+    lines[:] = [line if "`" in line else line.replace("|", r"\|") for line in lines]
