@@ -41,26 +41,22 @@ def fill_page(app: object, page: str, source: list[str]) -> None:
 
 
 def protocols() -> str:
-    """Returns every field of a protocol with its value in each preset."""
+    """Returns every field of a protocol: its value in each preset, and what it is."""
     presets = [cast(Preset, each) for each in listings.protocols().data]
-    documents = field_documents(Protocol)
     names = [f"`{each['name']}`" for each in presets]
-    fields = [field for field in presets[0] if field != "name" and field not in _WIDE]
-    rows = [
-        [
-            f"`{field}`",
-            *(formatting.shown(each[field]) or "none" for each in presets),
-            documents.get(field, _DERIVED.get(field, "")),
-        ]
-        for field in fields
+    fields = [field for field in presets[0] if field not in ("name", *_WIDE)]
+    values = [
+        [f"`{f}`", *(formatting.shown(each[f]) or "none" for each in presets)] for f in fields
     ]
-    wide = [f"- `{field}`: {documents[field]}" for field in _WIDE]
+    documents = {**field_documents(Protocol), **_DERIVED}
     parts = [
         "\n".join(f"- `{each['name']}`: {each['description']}" for each in presets),
-        _table(["field", *names, "what it is"], rows),
-        "Fields that hold more:",
-        "\n".join(wide),
+        "## Values in the presets",
+        _table(["field", *names], values),
+        "## What the presets set for single methods",
         _table(["preset", "method", "what it sets"], list(_changes(presets))),
+        "## What the fields are",
+        _table(["field", "what it is"], [[f"`{f}`", documents[f]] for f in presets[0]]),
     ]
     return "\n\n".join(parts)
 

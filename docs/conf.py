@@ -56,7 +56,9 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_bars)
 
 
-def skip_member(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
+def skip_member(
+    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
+) -> bool:
     """Leaves out the fields of named tuples, which their classes describe."""
     del app, what, name, options
     return skip or (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")

@@ -49,6 +49,7 @@ SMALLER = (
     (r"--protocol lite\b", "--protocol smoke"),
     (r"--tasks dmc6\b", "--tasks CheetahRun"),
     (r"--seeds [3-9]\b", "--seeds 2"),
+    (r"--algos all\b", "--algos ppo,gorl-fm"),
     (r"^(suite ablate \S+)", r"\1 --protocol smoke --seeds 1"),
     (r"^(suite (?:report|compare) .+)", r"\1 --reps 500"),
     # A run of `smoke` can be compared with another one only.
