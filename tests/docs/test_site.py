@@ -1,4 +1,4 @@
-"""The site's pages: what they compute and quote from the code is current, and all of it is built."""
+"""The site: what its pages compute and quote from the code is current, and all of it is built."""
 
 from __future__ import annotations
 
