@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from suite.cli import COMMANDS, cli
 
@@ -205,6 +206,18 @@ def test_what_is_not_run_is_listed_with_its_reason() -> None:
 def test_everything_that_makes_commands_smaller_is_needed() -> None:
     lines = [line for _, line in shown("console")]
     assert not [old for old, _ in SMALLER if not any(re.search(old, line) for line in lines)]
+
+
+def test_the_changes_that_the_tutorial_shows_fit_what_it_has_written(tmp_path: Path) -> None:
+    written = CliRunner().invoke(cli, ["new-algo", "my_method", "--out", str(tmp_path)])
+    assert written.exit_code == 0, written.output
+    changes = [each.body for each in blocks(ROOT / "docs/tutorial.md") if each.language == "diff"]
+    assert len(changes) == 3
+    for change in changes:
+        apply(change, tmp_path)
+    text = (tmp_path / "my_method.py").read_text(encoding="utf-8")
+    compile(text, "my_method.py", "exec")
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def smaller(text: str) -> str:
