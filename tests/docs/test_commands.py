@@ -25,6 +25,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from docs.import_graph import PACKAGES
 from suite.cli import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,10 @@ SMALLER = (
     (r"--tasks dmc6\b", "--tasks CheetahRun"),
     (r"--seeds [3-9]\b", "--seeds 2"),
     (r"--algos all\b", "--algos ppo,gorl-fm"),
+    (r"protocols/lite\.toml", "protocols/smoke.toml"),
     (r"^(suite ablate \S+)", r"\1 --protocol smoke --seeds 1"),
+    # `smoke` is evaluated at its end only, so nothing can be dropped before.
+    (r"^(suite tune .+)", r"\1 --rungs 1"),
     (r"^(suite (?:report|compare) .+)", r"\1 --reps 500"),
     # A run of `smoke` can be compared with another one only.
     (r"results/lite(?= runs/)", "stored"),
@@ -70,7 +74,9 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 INLINE = re.compile(r"`(suite [^`]+)`")
-STORED_FOLDER = re.compile(r"(?<![\w/.-])(?:results/[\w-]+|benchmarks/ablations)(?![\w-])")
+RESULTS = re.compile(r"(?<![\w/.-])results/[\w-]+")
+CHECKOUT = (*PACKAGES, "benchmarks")
+"""Folders that commands may need, beside results that their pages name."""
 
 
 class Block(NamedTuple):
@@ -234,37 +240,40 @@ RUN_PAGES = [
 
 
 @pytest.fixture(scope="session")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory `stored` of `SMALLER`."""
-    directory = tmp_path_factory.mktemp("pages")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout without results and tests, but with the directory `stored` of `SMALLER`."""
+    directory = tmp_path_factory.mktemp("pages") / "checkout"
+    for name in CHECKOUT:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, directory / name, ignore=ignored)
     run_shown(Shown(STORED, "", 0), directory)
-    return directory / "stored"
+    return directory
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: page.stem)
 def test_a_page_runs_from_its_first_command_to_its_last(
-    page: Path, stored: Path, tmp_path: Path
+    page: Path, checkout: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(stored, tmp_path / "stored")
-    for name in set(STORED_FOLDER.findall(page.read_text(encoding="utf-8"))):
-        shutil.copytree(ROOT / name, tmp_path / name)
+    here = shutil.copytree(checkout, tmp_path / "checkout")
+    for name in set(RESULTS.findall(page.read_text(encoding="utf-8"))):
+        shutil.copytree(ROOT / name, here / name)
     for block in blocks(page):
         if block.language == "diff":
-            apply(block.body, tmp_path)
+            apply(block.body, here)
         if block.language == "console" and not block.why:
             for command in commands(block):
-                run_shown(command, tmp_path)
+                run_shown(command, here)
 
 
 def run_shown(command: Shown, directory: Path) -> None:
-    """Runs a command, smaller if need be, and compares how it ends and what it prints."""
+    """Runs a command in a checkout, smaller if need be; compares its end and what it prints."""
     text = smaller(command.text)
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     ended = subprocess.run(
         ["bash", "-c", text],
         cwd=directory,
-        env={**os.environ, "PATH": programs},
+        env={**os.environ, "PATH": programs, "PYTHONPATH": str(directory)},
         capture_output=True,
         text=True,
         check=False,
