@@ -35,8 +35,8 @@ PAGES += sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not i
 NOT_RUN: Mapping[str, Sequence[str]] = {
     "installs": [
         "python3 -m venv .venv",
-        ".venv/bin/pip install -c constraints.txt -e .",
         "source .venv/bin/activate",
+        "pip install -c constraints.txt -e .",
     ],
     "rewrites this page; tests/benchmarks/test_findings.py checks it": [
         "python -m benchmarks.findings"
@@ -66,7 +66,7 @@ SMALLER = (
 STORED = "suite run --algos ppo,fpo --tasks CheetahRun --seeds 2 --protocol smoke --out stored"
 """Makes what stands for results/lite where runs of `smoke` are compared with it."""
 
-OTHERS = ("python", "python3", "source", ".venv/bin/pip", ".venv/bin/pytest", ".ci/run")
+OTHERS = ("python", "python3", "source", "cat", "pip", ".venv/bin/pip", ".venv/bin/pytest", ".ci/run")
 """Programs beside `suite` that pages may name."""
 
 FENCE = re.compile(
