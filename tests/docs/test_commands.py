@@ -59,7 +59,6 @@ SMALLER = (
     (r"^(suite (?:report|compare) .+)", r"\1 --reps 500"),
     # A run of `smoke` can be compared with another one only.
     (r"results/lite(?= runs/)", "stored"),
-    (r"--against results/lite\b", "--against stored"),
 )
 """What is put in a command's place: pattern and replacement, one after the other."""
 
