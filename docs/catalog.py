@@ -97,13 +97,11 @@ def _fields(algorithm: AlgorithmRow) -> str:
 
 
 def tasks() -> str:
-    """Returns the tasks that `suite list tasks` names, with the sets that they belong to."""
+    """Returns the tasks that `suite list tasks` names, with all that it says of each."""
     data = cast(Sequence[Mapping[str, object]], listings.tasks().data)
-    rows = [
-        [f"`{each['name']}`", ", ".join(f"`{name}`" for name in cast(list[str], each["sets"]))]
-        for each in data
-    ]
-    return _table(["task", "task sets"], rows)
+    columns = [key for key in data[0] if key != "name"]
+    rows = [[f"`{each['name']}`", *(formatting.plain(each[key]) for key in columns)] for each in data]
+    return _table(["task", *columns], rows)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
