@@ -100,7 +100,9 @@ def tasks() -> str:
     """Returns the tasks that `suite list tasks` names, with all that it says of each."""
     data = cast(Sequence[Mapping[str, object]], listings.tasks().data)
     columns = [key for key in data[0] if key != "name"]
-    rows = [[f"`{each['name']}`", *(formatting.plain(each[key]) for key in columns)] for each in data]
+    rest = [[formatting.plain(each[key]) for key in columns] for each in data]
+    names = [f"`{each['name']}`" for each in data]
+    rows = [[name, *cells] for name, cells in zip(names, rest, strict=True)]
     return _table(["task", *columns], rows)
 
 
