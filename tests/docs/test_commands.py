@@ -65,7 +65,8 @@ SMALLER = (
 STORED = "suite run --algos ppo,fpo --tasks CheetahRun --seeds 2 --protocol smoke --out stored"
 """Makes what stands for results/lite where runs of `smoke` are compared with it."""
 
-OTHERS = ("python", "python3", "source", "cat", "pip", ".venv/bin/pip", ".venv/bin/pytest", ".ci/run")
+VENV = (".venv/bin/pip", ".venv/bin/pytest")
+OTHERS = ("python", "python3", "source", "cat", "pip", ".ci/run", *VENV)
 """Programs beside `suite` that pages may name."""
 
 FENCE = re.compile(
