@@ -48,7 +48,7 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
 """What no test runs, by the reason that its page gives."""
 
 SMALLER = (
-    (r"--protocol lite\b", "--protocol smoke"),
+    (r"--protocol lite(?=\s|$)", "--protocol smoke"),
     (r"--tasks dmc6\b", "--tasks CheetahRun"),
     (r"--seeds [3-9]\b", "--seeds 2"),
     (r"--algos all\b", "--algos ppo,gorl-fm"),
