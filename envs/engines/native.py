@@ -26,10 +26,13 @@ import numpy as np
 from mujoco import mjx
 from mujoco.batch import Batch, SimulationError
 
-from envs.api import TaskState
+from envs.api import EnvError, TaskState
+from envs.engines.carried import Carrier
 from envs.engines.cpus import available_cpus
+from envs.engines.environments import mjx_env
 from envs.engines.ffi import call_cpu_function, register_cpu_function
-from envs.engines.playground import PlaygroundTask, RowLayout, mjx_env
+from envs.engines.playground import PlaygroundTask, Result, RowLayout
+from envs.names import TASKS
 
 Fields = dict[str, jax.Array]
 Advance = Callable[[Fields, jax.Array, int], Fields]
@@ -166,7 +169,11 @@ class _BoundBatch:
             derived[:, columns] = field
 
 
-@jax.tree_util.register_pytree_node_class
+class _Unsupported(AttributeError):
+    """An environment asks MJX for what this engine does not have."""
+
+
+@jax.tree_util.register_pytree_with_keys_class
 class NativeData:
     """Stands in for `mjx.Data`: the state, the controls and the fields a task reads."""
 
@@ -174,49 +181,69 @@ class NativeData:
         self._fields = fields
 
     def __getattr__(self, name: str) -> jax.Array:
-        if name.startswith("_") or name not in self._fields:
-            raise AttributeError(f"the native engine does not offer mjx.Data.{name} here")
+        if name == "_fields" or name not in self._fields:
+            raise _Unsupported(f"the native engine does not offer mjx.Data.{name} here")
         return self._fields[name]
 
     def replace(self, **changes: Any) -> NativeData:
         """Returns the data with some fields changed, as `mjx.Data.replace` does."""
+        for name in changes:
+            getattr(self, name)  # what the engine does not have it would ignore
         return NativeData({**self._fields, **changes})
 
-    def tree_flatten(self) -> tuple[tuple[jax.Array, ...], tuple[str, ...]]:
-        """Returns the values and the names of the fields."""
-        return tuple(self._fields.values()), tuple(self._fields)
+    def tree_flatten_with_keys(
+        self,
+    ) -> tuple[tuple[tuple[jax.tree_util.GetAttrKey, jax.Array], ...], tuple[str, ...]]:
+        """Returns the values with their keys, and the names of the fields."""
+        names = tuple(sorted(self._fields))
+        return tuple((jax.tree_util.GetAttrKey(each), self._fields[each]) for each in names), names
 
     @classmethod
     def tree_unflatten(cls, names: tuple[str, ...], values: Iterable[jax.Array]) -> NativeData:
-        """Undoes `tree_flatten`."""
+        """Undoes `tree_flatten_with_keys`."""
         return cls(dict(zip(names, values, strict=True)))
 
 
 class _MjxFunctions:
-    """What the tasks call in place of MJX."""
+    """What the tasks call in place of MJX.
 
-    def __init__(self, model: mujoco.MjModel, layout: RowLayout, advance: Advance) -> None:
-        data = mujoco.MjData(model)
+    Args:
+        env: whose functions they are.
+        layout: of the state.
+        advance: steps the physics.
+        blank: derived fields that are zeros in data of which nothing is computed, as with MJX.
+    """
+
+    def __init__(
+        self, env: mjx_env.MjxEnv, layout: RowLayout, advance: Advance, blank: Fields
+    ) -> None:
+        data = mujoco.MjData(env.mj_model)
+        self._models = (env.mj_model, env.mjx_model)
         self._start = {f: np.asarray(getattr(data, f), np.float32) for f in layout.shapes}
-        self._start["ctrl"] = np.zeros(model.nu, np.float32)
+        self._start["ctrl"] = np.zeros(env.mj_model.nu, np.float32)
         self._advance = advance
+        self._blank = blank
 
     def make_data(self, model: Any, **fields: Any) -> NativeData:
-        del model
         values = {name: jnp.asarray(value) for name, value in self._start.items()}
         for name in values.keys() & fields.keys():
-            values[name] = jnp.asarray(fields[name]).reshape(values[name].shape)
-        return NativeData(values)
+            if fields[name] is not None:
+                values[name] = jnp.asarray(fields[name]).reshape(values[name].shape)
+        return NativeData({**self._blank, **values})
 
     def forward(self, model: Any, data: NativeData) -> NativeData:
         return self.step(model, data, data.ctrl, n_substeps=0)
 
+    def substep(self, model: Any, data: NativeData) -> NativeData:
+        return self.step(model, data, data.ctrl)
+
     def step(
         self, model: Any, data: NativeData, action: jax.Array, n_substeps: int = 1
     ) -> NativeData:
-        del model
+        if not any(model is each for each in self._models):
+            raise _Unsupported("the native engine steps no other model than the environment's own")
         fields = self._advance({f: getattr(data, f) for f in self._start}, action, n_substeps)
-        return NativeData({**fields, "ctrl": action})
+        return NativeData({**self._blank, **fields, "ctrl": action})
 
 
 _swap_lock = threading.RLock()
@@ -225,12 +252,18 @@ _swap_lock = threading.RLock()
 @contextlib.contextmanager
 def _swapped(functions: _MjxFunctions) -> Iterator[None]:
     """Lets the tasks traced in this context call `functions` instead of MJX's."""
-    targets = ((mjx_env, "make_data"), (mjx_env, "step"), (mjx, "forward"))
+    targets = (
+        (mjx_env, "make_data", functions.make_data),
+        (mjx_env, "step", functions.step),
+        (mjx, "make_data", functions.make_data),
+        (mjx, "forward", functions.forward),
+        (mjx, "step", functions.substep),
+    )
     with _swap_lock:
-        originals = [(module, name, getattr(module, name)) for module, name in targets]
+        originals = [(module, name, getattr(module, name)) for module, name, _ in targets]
         try:
-            for module, name in targets:
-                setattr(module, name, getattr(functions, name))
+            for module, name, function in targets:
+                setattr(module, name, function)
             yield
         finally:
             for module, name, original in originals:
@@ -245,7 +278,11 @@ class NativeTask(PlaygroundTask):
     """
 
     def __init__(self, name: str, threads: int | None = None) -> None:
-        """Loads the task `name`; `threads` is by default one per available CPU."""
+        """Loads the task `name`; `threads` is by default one per available CPU.
+
+        Raises:
+            EnvError: the task cannot be loaded, or asks for what only MJX has.
+        """
         self._threads = threads or available_cpus()
         super().__init__(name, "native", impl="jax")
 
@@ -272,7 +309,31 @@ class NativeTask(PlaygroundTask):
         return self._functions(functools.partial(self._advance, derived))
 
     def _functions(self, advance: Advance) -> _MjxFunctions:
-        return _MjxFunctions(self.model, self.layout, advance)
+        blank = {} if self.name in TASKS else self._blank
+        return _MjxFunctions(self._env, self.layout, advance, blank)
+
+    @functools.cached_property
+    def _all_derived(self) -> RowLayout:
+        return RowLayout(mujoco.MjData(self.model), _DERIVED_FIELDS)
+
+    @property
+    def _blank(self) -> Fields:
+        return {f: jnp.zeros(shape) for f, shape in self._all_derived.shapes.items()}
+
+    def _find_carrier(self) -> Carrier:
+        everything = functools.partial(self._advance, self._all_derived)
+        with _swapped(self._functions(everything)):
+            return super()._find_carrier()
+
+    def _attempt(self, place: str, action: Callable[[], Result]) -> Result:
+        try:
+            return super()._attempt(place, action)
+        except EnvError as error:
+            if not isinstance(error.__cause__, Exception):
+                raise
+            raise EnvError(
+                f"{error}; if it runs on the jax engine, use --engine jax"
+            ) from error.__cause__
 
     def _fields_read(self, function: Callable[..., TaskState], *arguments: Any) -> RowLayout:
         """Finds the derived fields that `function` reads.
@@ -285,15 +346,15 @@ class NativeTask(PlaygroundTask):
             with _swapped(self._functions(lambda state, ctrl, substeps: {**state, **derived})):
                 return function(*arguments)
 
-        data = mujoco.MjData(self.model)
-        shapes = RowLayout(data, _DERIVED_FIELDS).shapes
+        shapes = self._all_derived.shapes
         inputs = {f: jax.ShapeDtypeStruct(shape, jnp.float32) for f, shape in shapes.items()}
         program = jax.make_jaxpr(traced)(inputs, *arguments).jaxpr
         operands = (variable for operation in program.eqns for variable in operation.invars)
         used = {id(variable) for variable in (*operands, *program.outvars)}
         # JAX flattens a dict in the order of its sorted keys.
         names = zip(sorted(inputs), program.invars, strict=False)
-        return RowLayout(data, tuple(f for f, variable in names if id(variable) in used))
+        read = tuple(f for f, variable in names if id(variable) in used)
+        return RowLayout(mujoco.MjData(self.model), read)
 
     def _advance(self, derived: RowLayout, state: Fields, ctrl: jax.Array, substeps: int) -> Fields:
         results = (

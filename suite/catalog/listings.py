@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from algorithms.bounds import bounds_of
-from envs.tasks import TASK_SETS, TASKS
+from envs.names import TASK_SETS, TASKS
 from suite.catalog import deviations as deviation_table
 from suite.catalog import switches as switch_table
 from suite.common import formatting

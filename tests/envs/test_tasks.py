@@ -13,7 +13,8 @@ import pytest
 from envs.api import EnvError
 from envs.engines import choice
 from envs.engines.choice import load_task, resolve_engine
-from envs.tasks import TASK_SETS, TASKS, resolve_tasks
+from envs.names import TASK_SETS, TASKS
+from envs.tasks import resolve_tasks
 
 SIZES = {  # observations and actions, counted by hand from the models
     "CheetahRun": (17, 6),
