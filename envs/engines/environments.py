@@ -83,8 +83,7 @@ def check_class(name: str, cls: type) -> None:
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
         raise EnvError(
-            f"task {name}: {cls.__name__} lacks {', '.join(missing)}; "
-            "MjxEnv asks for each of them"
+            f"task {name}: {cls.__name__} lacks {', '.join(missing)}; MjxEnv asks for each of them"
         )
 
 

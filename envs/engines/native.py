@@ -1,8 +1,8 @@
 """Tasks of MuJoCo Playground stepped by MuJoCo itself, on CPU threads.
 
 The task classes are used as they are. While their reset and step are traced, the
-three functions through which they reach MJX are swapped for ones that put a custom
-call into the program (`envs.engines.ffi`): it hands a row of state and controls per
+functions through which they reach MJX are swapped (`envs.engines.stand_in`) for ones
+that put a custom call into the program (`envs.engines.ffi`): it hands a row of state and controls per
 environment to `mujoco.batch.Batch` and takes back the next state and the derived
 fields that the task reads. The call keeps nothing between steps, so programs that
 contain it are pure functions like any other.
@@ -10,34 +10,27 @@ contain it are pure functions like any other.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from mujoco import mjx
 from mujoco.batch import Batch, SimulationError
 
 from envs.api import EnvError, TaskState
 from envs.engines.carried import Carrier
 from envs.engines.cpus import available_cpus
-from envs.engines.environments import mjx_env
 from envs.engines.ffi import call_cpu_function, register_cpu_function
 from envs.engines.playground import PlaygroundTask, Result, RowLayout
+from envs.engines.stand_in import Advance, Fields, MjxFunctions, swapped
 from envs.names import TASKS
-
-Fields = dict[str, jax.Array]
-Advance = Callable[[Fields, jax.Array, int], Fields]
-"""Maps the state fields, the controls [U] and a number of substeps (0: only compute
-the derived fields) to the next state fields and the derived fields."""
 
 _LINE_SEARCH_ITERATIONS = 50
 
@@ -169,107 +162,6 @@ class _BoundBatch:
             derived[:, columns] = field
 
 
-class _Unsupported(AttributeError):
-    """An environment asks MJX for what this engine does not have."""
-
-
-@jax.tree_util.register_pytree_with_keys_class
-class NativeData:
-    """Stands in for `mjx.Data`: the state, the controls and the fields a task reads."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def __getattr__(self, name: str) -> jax.Array:
-        if name == "_fields" or name not in self._fields:
-            raise _Unsupported(f"the native engine does not offer mjx.Data.{name} here")
-        return self._fields[name]
-
-    def replace(self, **changes: Any) -> NativeData:
-        """Returns the data with some fields changed, as `mjx.Data.replace` does."""
-        for name in changes:
-            getattr(self, name)  # what the engine does not have it would ignore
-        return NativeData({**self._fields, **changes})
-
-    def tree_flatten_with_keys(
-        self,
-    ) -> tuple[tuple[tuple[jax.tree_util.GetAttrKey, jax.Array], ...], tuple[str, ...]]:
-        """Returns the values with their keys, and the names of the fields."""
-        names = tuple(sorted(self._fields))
-        return tuple((jax.tree_util.GetAttrKey(each), self._fields[each]) for each in names), names
-
-    @classmethod
-    def tree_unflatten(cls, names: tuple[str, ...], values: Iterable[jax.Array]) -> NativeData:
-        """Undoes `tree_flatten_with_keys`."""
-        return cls(dict(zip(names, values, strict=True)))
-
-
-class _MjxFunctions:
-    """What the tasks call in place of MJX.
-
-    Args:
-        env: whose functions they are.
-        layout: of the state.
-        advance: steps the physics.
-        blank: derived fields that are zeros in data of which nothing is computed, as with MJX.
-    """
-
-    def __init__(
-        self, env: mjx_env.MjxEnv, layout: RowLayout, advance: Advance, blank: Fields
-    ) -> None:
-        data = mujoco.MjData(env.mj_model)
-        self._models = (env.mj_model, env.mjx_model)
-        self._start = {f: np.asarray(getattr(data, f), np.float32) for f in layout.shapes}
-        self._start["ctrl"] = np.zeros(env.mj_model.nu, np.float32)
-        self._advance = advance
-        self._blank = blank
-
-    def make_data(self, model: Any, **fields: Any) -> NativeData:
-        values = {name: jnp.asarray(value) for name, value in self._start.items()}
-        for name in values.keys() & fields.keys():
-            if fields[name] is not None:
-                values[name] = jnp.asarray(fields[name]).reshape(values[name].shape)
-        return NativeData({**self._blank, **values})
-
-    def forward(self, model: Any, data: NativeData) -> NativeData:
-        return self.step(model, data, data.ctrl, n_substeps=0)
-
-    def substep(self, model: Any, data: NativeData) -> NativeData:
-        return self.step(model, data, data.ctrl)
-
-    def step(
-        self, model: Any, data: NativeData, action: jax.Array, n_substeps: int = 1
-    ) -> NativeData:
-        if not any(model is each for each in self._models):
-            raise _Unsupported("the native engine steps no other model than the environment's own")
-        fields = self._advance({f: getattr(data, f) for f in self._start}, action, n_substeps)
-        return NativeData({**self._blank, **fields, "ctrl": action})
-
-
-_swap_lock = threading.RLock()
-
-
-@contextlib.contextmanager
-def _swapped(functions: _MjxFunctions) -> Iterator[None]:
-    """Lets the tasks traced in this context call `functions` instead of MJX's."""
-    targets = (
-        (mjx_env, "make_data", functions.make_data),
-        (mjx_env, "step", functions.step),
-        (mjx, "make_data", functions.make_data),
-        (mjx, "forward", functions.forward),
-        (mjx, "step", functions.substep),
-    )
-    with _swap_lock:
-        originals = [(module, name, getattr(module, name)) for module, name, _ in targets]
-        try:
-            for module, name, function in targets:
-                setattr(module, name, function)
-            yield
-        finally:
-            for module, name, original in originals:
-                setattr(module, name, original)
-
-
 class NativeTask(PlaygroundTask):
     """A task whose physics MuJoCo steps on CPU threads.
 
@@ -288,29 +180,29 @@ class NativeTask(PlaygroundTask):
 
     def reset(self, key: jax.Array) -> TaskState:
         """Draws a start state as the task defines it."""
-        with _swapped(self._reset_functions):
+        with swapped(self._reset_functions):
             return super().reset(key)
 
     def step(self, state: TaskState, action: jax.Array) -> TaskState:
         """Takes one control step with `action` [A] in [-1, 1]."""
-        with _swapped(self._step_functions):
+        with swapped(self._step_functions):
             return super().step(state, action)
 
     @functools.cached_property
-    def _reset_functions(self) -> _MjxFunctions:
+    def _reset_functions(self) -> MjxFunctions:
         derived = self._fields_read(super().reset, jax.random.key(0))
         return self._functions(functools.partial(self._advance, derived))
 
     @functools.cached_property
-    def _step_functions(self) -> _MjxFunctions:
+    def _step_functions(self) -> MjxFunctions:
         start = jax.eval_shape(self.reset, jax.random.key(0))
         action = jax.ShapeDtypeStruct((self.action_size,), jnp.float32)
         derived = self._fields_read(super().step, start, action)
         return self._functions(functools.partial(self._advance, derived))
 
-    def _functions(self, advance: Advance) -> _MjxFunctions:
+    def _functions(self, advance: Advance) -> MjxFunctions:
         blank = {} if self.name in TASKS else self._blank
-        return _MjxFunctions(self._env, self.layout, advance, blank)
+        return MjxFunctions(self._env, self.layout.shapes, advance, blank)
 
     @functools.cached_property
     def _all_derived(self) -> RowLayout:
@@ -322,7 +214,7 @@ class NativeTask(PlaygroundTask):
 
     def _find_carrier(self) -> Carrier:
         everything = functools.partial(self._advance, self._all_derived)
-        with _swapped(self._functions(everything)):
+        with swapped(self._functions(everything)):
             return super()._find_carrier()
 
     def _attempt(self, place: str, action: Callable[[], Result]) -> Result:
@@ -343,7 +235,7 @@ class NativeTask(PlaygroundTask):
         """
 
         def traced(derived: Fields, *arguments: Any) -> TaskState:
-            with _swapped(self._functions(lambda state, ctrl, substeps: {**state, **derived})):
+            with swapped(self._functions(lambda state, ctrl, substeps: {**state, **derived})):
                 return function(*arguments)
 
         shapes = self._all_derived.shapes

@@ -192,9 +192,7 @@ def _plain(key: jax.Array) -> jax.Array:
     return jax.random.key_data(key)
 
 
-def _return_bounds(
-    rewards: tuple[float, float] | None, steps: int
-) -> tuple[float, float] | None:
+def _return_bounds(rewards: tuple[float, float] | None, steps: int) -> tuple[float, float] | None:
     """Returns what the sum of up to `steps` rewards lies between: an episode may end early."""
     if rewards is None:
         return None
