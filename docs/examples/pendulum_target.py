@@ -47,8 +47,8 @@ class PendulumTarget(MjxEnv):
     reward_range = (0.0, 1.0)
     """Of one step. With it, reports turn returns into scores; without, they show returns."""
 
-    def __init__(self, config=default_config(), config_overrides=None):  # noqa: B008
-        super().__init__(config, config_overrides)
+    def __init__(self, config: config_dict.ConfigDict | None = None) -> None:
+        super().__init__(config or default_config())
         self._mj_model = mujoco.MjModel.from_xml_string(MODEL)
         self._mj_model.opt.timestep = self.sim_dt
         self._mjx_model = mjx.put_model(self._mj_model, impl=self._config.impl)

@@ -78,11 +78,12 @@ def _rollout(reset: Any, step: Any, keys: jax.Array, controls: np.ndarray) -> li
 def _seen(name: str, states: list[Any]) -> _Numbers:
     """Returns what policies see, [STEPS + 1, STARTS, ...] each."""
     observe = jax.vmap(lambda each: observed(name, each))
-    return {
-        "observation": np.stack([np.asarray(observe(each.obs), float) for each in states]),
-        "reward": np.stack([np.asarray(each.reward, float) for each in states]),
-        "done": np.stack([np.asarray(each.done, float) for each in states]),
+    seen = {
+        "observation": [observe(each.obs) for each in states],
+        "reward": [each.reward for each in states],
+        "done": [each.done for each in states],
     }
+    return {what: np.stack(steps).astype(np.float64) for what, steps in seen.items()}
 
 
 def _keys() -> jax.Array:

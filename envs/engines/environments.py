@@ -11,6 +11,7 @@ import copy
 import hashlib
 import inspect
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -31,6 +32,9 @@ with open(os.devnull, "w") as _devnull, contextlib.redirect_stdout(_devnull):
     from mujoco_playground._src import mjx_env as mjx_env  # for the engines too
 
 Result = TypeVar("Result")
+
+BASE = mjx_env.MjxEnv
+"""What every environment extends."""
 
 POLICY_OBS = "state"
 """What policies see of observations that are a dict: Playground's own `policy_obs_key`. The
@@ -62,20 +66,9 @@ def load_environment(name: str, impl: str) -> mjx_env.MjxEnv:
         return env
 
 
-def environment_classes(classes: Mapping[str, object]) -> dict[str, type]:
-    """Returns those of a file's classes that are environments; half made ones only if all are."""
-    found = {
-        name: value
-        for name, value in classes.items()
-        if inspect.isclass(value) and issubclass(value, mjx_env.MjxEnv)
-    }
-    whole = {name: cls for name, cls in found.items() if not inspect.isabstract(cls)}
-    return whole or found
-
-
 def check_class(name: str, cls: type) -> None:
     """Raises EnvError unless a class extends `MjxEnv` and defines all that it asks for."""
-    if not issubclass(cls, mjx_env.MjxEnv):
+    if not issubclass(cls, BASE):
         raise EnvError(
             f"task {name}: {cls.__name__} does not extend mujoco_playground's MjxEnv "
             "(from mujoco_playground import MjxEnv)"
@@ -178,11 +171,15 @@ def _construct(name: str, cls: type, impl: str) -> Any:
         )
     if "config" not in parameters:
         return cls()
-    # The default is one object for all instances, and an instance may write into it.
-    config = copy.deepcopy(parameters["config"].default)
-    if isinstance(config, Mapping) or hasattr(config, "unlock"):
-        if "impl" in config:
-            config["impl"] = impl
+    config = parameters["config"].default
+    if config is None:
+        make = getattr(sys.modules.get(cls.__module__), "default_config", None)
+        config = make() if make else None
+    if config is None or "impl" not in config:
+        return cls()
+    # A default is one object for all instances, which this one would change.
+    config = copy.deepcopy(config)
+    config["impl"] = impl
     return cls(config=config)
 
 

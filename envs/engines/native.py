@@ -2,10 +2,10 @@
 
 The task classes are used as they are. While their reset and step are traced, the
 functions through which they reach MJX are swapped (`envs.engines.stand_in`) for ones
-that put a custom call into the program (`envs.engines.ffi`): it hands a row of state and controls per
-environment to `mujoco.batch.Batch` and takes back the next state and the derived
-fields that the task reads. The call keeps nothing between steps, so programs that
-contain it are pure functions like any other.
+that put a custom call into the program (`envs.engines.ffi`): it hands a row of state
+and controls per environment to `mujoco.batch.Batch` and takes back the next state and
+the derived fields that the task reads. The call keeps nothing between steps, so
+programs that contain it are pure functions like any other.
 """
 
 from __future__ import annotations
