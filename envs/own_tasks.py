@@ -11,6 +11,7 @@ import importlib.metadata
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from envs.api import EnvError
@@ -29,13 +30,15 @@ class OwnTask(NamedTuple):
         source: for people, such as `./my_env.py:MyEnv` or `my-package 1.0`.
         load: returns the class.
         digest: SHA-256 of the file that the class is in, hexadecimal; None where it is to be
-            read off the loaded class (`source_digest`).
+            read off the loaded class.
+        file: that file, if it is the user's.
     """
 
     name: str
     source: str
     load: Callable[[], type]
     digest: str | None = None
+    file: Path | None = None
 
 
 _registered: dict[str, OwnTask] = {}

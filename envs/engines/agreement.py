@@ -83,7 +83,10 @@ def _seen(name: str, states: list[Any]) -> _Numbers:
         "reward": [each.reward for each in states],
         "done": [each.done for each in states],
     }
-    return {what: np.stack(steps).astype(np.float64) for what, steps in seen.items()}
+    return {
+        what: np.stack([np.asarray(step) for step in steps]).astype(np.float64)
+        for what, steps in seen.items()
+    }
 
 
 def _keys() -> jax.Array:

@@ -99,6 +99,15 @@ def check_task(name: str, engine: str) -> None:
         _check_task(name, engine, own_tasks().get(name))
 
 
+def source_digest(name: str) -> str | None:
+    """Returns the SHA-256 of the file with a task's class; None for Playground's own tasks."""
+    if name not in own_tasks():
+        return None
+    from envs.engines import environments
+
+    return environments.source_digest(name)
+
+
 @functools.cache
 def _check_task(name: str, engine: str, own: OwnTask | None) -> None:
     del own  # another file's task of the same name is another task

@@ -18,6 +18,7 @@ from suite.compute.build import acting_part, build_algorithm, build_program
 from suite.compute.compiled import Compiled
 from suite.compute.evaluation import run_episodes, start_states
 from suite.configuration.hyperparameters import hyperparameter_fields
+from suite.planning.task_files import restore_task
 from suite.storage import checkpoint
 from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory
@@ -111,6 +112,7 @@ def _stored_algorithm(
     stored = configuration.hyperparameters
     values = {name: immutable(value) for name, value in stored.items()}
     _check_installed(run, cell, values)
+    restore_task(run, cell)
     task = load_task(configuration.task, engine or configuration.engine)
     return build_algorithm(configuration.algorithm, values, task, run.protocol), task
 
