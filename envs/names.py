@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 TASKS: tuple[str, ...] = (
@@ -95,3 +96,8 @@ TASK_SETS: dict[str, tuple[str, ...]] = {
         "WalkerWalk",
     ),
 }
+
+
+def is_name(text: str) -> bool:
+    """Whether a task may be called that, and so the folder of its runs."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text) is not None

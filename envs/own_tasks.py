@@ -7,15 +7,16 @@ is loaded.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envs.api import EnvError
-from envs.names import PLAYGROUND, TASK_SETS
+from envs.names import PLAYGROUND, TASK_SETS, is_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "gorl_suite.tasks"
 """The group of entry points by which an installed package offers tasks: `TaskName =
@@ -70,16 +71,19 @@ def left_out() -> tuple[str, ...]:
     return _installed()[1]
 
 
-def is_name(text: str) -> bool:
-    """Whether a task may be called that, and so the folder of its runs."""
-    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text) is not None
+def told(name: str) -> str:
+    """Returns what messages call a task: by its place, if it is in a user's file."""
+    task = _registered.get(name)
+    return task.source if task and task.file else f"task {name}"
 
 
 @functools.cache
 def _installed() -> tuple[Mapping[str, OwnTask], tuple[str, ...]]:
+    from importlib import metadata
+
     found: dict[str, OwnTask] = {}
     refused: list[str] = []
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    for point in metadata.entry_points(group=ENTRY_POINTS):
         source = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
         if not is_name(point.name):
             refused.append(f"{source}: {point.name!r} is no task name; use letters, digits and _")
@@ -92,7 +96,7 @@ def _installed() -> tuple[Mapping[str, OwnTask], tuple[str, ...]]:
     return found, tuple(refused)
 
 
-def _import(point: importlib.metadata.EntryPoint) -> type:
+def _import(point: EntryPoint) -> type:
     try:
         loaded = point.load()
     except Exception as error:

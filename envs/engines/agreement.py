@@ -16,6 +16,7 @@ import numpy as np
 
 from envs.api import EnvError, Task
 from envs.engines.environments import load_environment, observed
+from envs.own_tasks import told
 
 STARTS = 16
 STEPS = 5
@@ -61,7 +62,7 @@ def _compare(name: str, native: _Numbers, mjx: _Numbers) -> None:
         worst = difference.reshape(STEPS + 1, STARTS, -1).max(axis=(0, 2))
         if not np.mean(worst <= TOLERANCE) >= SHARE:
             raise EnvError(
-                f"task {name}: on the native engine its {what} differs by up to {worst.max():.2g} "
+                f"{told(name)}: on the native engine its {what} differs by up to {worst.max():.2g} "
                 f"(median {np.median(worst):.2g}) from MJX's within {STEPS} steps; use --engine jax"
             )
 
@@ -77,7 +78,7 @@ def _rollout(reset: Any, step: Any, keys: jax.Array, controls: np.ndarray) -> li
 
 def _seen(name: str, states: list[Any]) -> _Numbers:
     """Returns what policies see, [STEPS + 1, STARTS, ...] each."""
-    observe = jax.vmap(lambda each: observed(name, each))
+    observe = jax.vmap(functools.partial(observed, name))
     seen = {
         "observation": [observe(each.obs) for each in states],
         "reward": [each.reward for each in states],
@@ -118,6 +119,6 @@ def _check_finite(name: str, function: str, state: Any) -> None:
             place = getattr(path[-1], "name", None) or str(getattr(path[-1], "key", ""))
             what = "the physics" if place in ("row", "physics") else place.removeprefix(".")
             raise EnvError(
-                f"task {name}: {function} gives a number that is not finite, in {what}; every "
+                f"{told(name)}: {function} gives a number that is not finite, in {what}; every "
                 "episode would end there"
             )

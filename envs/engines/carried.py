@@ -17,6 +17,7 @@ from mujoco_playground._src.mjx_env import State
 
 from envs.api import EnvError
 from envs.engines.environments import observed
+from envs.own_tasks import told
 
 Kept = dict[str, jax.Array]
 """Arrays by their place in a state, such as `.info['last_action']`."""
@@ -109,20 +110,20 @@ def _by_place(state: State) -> dict[str, jax.Array]:
 def _check_state(name: str, function: str, state: object) -> None:
     if not isinstance(state, State):
         raise EnvError(
-            f"task {name}: {function} returns a {type(state).__name__}, not an mjx_env.State"
+            f"{told(name)}: {function} returns a {type(state).__name__}, not an mjx_env.State"
         )
     observed(name, state.obs)
     for field in ("reward", "done"):
         shape = jnp.shape(getattr(state, field))
         if shape != ():
             raise EnvError(
-                f"task {name}: {function} returns a {field} of shape {list(shape)}; it is one "
+                f"{told(name)}: {function} returns a {field} of shape {list(shape)}; it is one "
                 "number, for a state is of one environment"
             )
     for place, leaf in _by_place(state).items():
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise EnvError(
-                f"task {name}: {function} returns {place[1:]}, a typed random key; keep "
+                f"{told(name)}: {function} returns {place[1:]}, a typed random key; keep "
                 "jax.random.key_data of it, as the key that reset gets already is"
             )
 
@@ -134,13 +135,13 @@ def _check_same(name: str, start: State, after: State) -> None:
     if odd:
         which = "step" if odd[0] in now else "reset"
         raise EnvError(
-            f"task {name}: only the state that {which} returns has {odd[0][1:]}; reset must "
+            f"{told(name)}: only the state that {which} returns has {odd[0][1:]}; reset must "
             "return the entries of info and metrics that step returns, and no others"
         )
     for place, leaf in before.items():
         here, there = (leaf.shape, leaf.dtype), (now[place].shape, now[place].dtype)
         if here != there and place not in (".reward", ".done"):
             raise EnvError(
-                f"task {name}: {place[1:]} is {leaf.dtype}{list(leaf.shape)} after reset and "
+                f"{told(name)}: {place[1:]} is {leaf.dtype}{list(leaf.shape)} after reset and "
                 f"{now[place].dtype}{list(now[place].shape)} after step; make them the same"
             )

@@ -24,7 +24,7 @@ import numpy as np
 
 from envs.api import EnvError
 from envs.names import SUITES
-from envs.own_tasks import own_tasks
+from envs.own_tasks import own_tasks, told
 
 # Playground reports at import on standard output what optional parts it lacks.
 with open(os.devnull, "w") as _devnull, contextlib.redirect_stdout(_devnull):
@@ -70,13 +70,13 @@ def check_class(name: str, cls: type) -> None:
     """Raises EnvError unless a class extends `MjxEnv` and defines all that it asks for."""
     if not issubclass(cls, BASE):
         raise EnvError(
-            f"task {name}: {cls.__name__} does not extend mujoco_playground's MjxEnv "
+            f"{told(name)}: {cls.__name__} does not extend mujoco_playground's MjxEnv "
             "(from mujoco_playground import MjxEnv)"
         )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
         raise EnvError(
-            f"task {name}: {cls.__name__} lacks {', '.join(missing)}; MjxEnv asks for each of them"
+            f"{told(name)}: {cls.__name__} lacks {', '.join(missing)}; MjxEnv asks for each of them"
         )
 
 
@@ -102,7 +102,7 @@ def attempt(name: str, place: str, cls: type, action: Callable[[], Result]) -> R
     except Exception as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         where = _line_of(error, cls)
-        raise EnvError(f"task {name}: {place} fails with {what}{where}") from error
+        raise EnvError(f"{told(name)}: {place} fails with {what}{where}") from error
 
 
 def observed(name: str, obs: object) -> jax.Array:
@@ -114,19 +114,19 @@ def observed(name: str, obs: object) -> jax.Array:
     if isinstance(obs, Mapping):
         if POLICY_OBS not in obs:
             raise EnvError(
-                f"task {name}: its observations are a dict of {', '.join(map(str, obs))} without "
+                f"{told(name)}: its observations are a dict of {', '.join(map(str, obs))} without "
                 f"{POLICY_OBS!r}, which policies would see"
             )
         obs = obs[POLICY_OBS]
     if not isinstance(obs, jax.Array | jax.ShapeDtypeStruct):
-        raise EnvError(f"task {name}: its observation is a {type(obs).__name__}, not a JAX array")
+        raise EnvError(f"{told(name)}: its observation is a {type(obs).__name__}, not a JAX array")
     if len(obs.shape) != 1 or not obs.shape[0]:
         raise EnvError(
-            f"task {name}: its observation has shape {list(obs.shape)}; policies see a vector, [O]"
+            f"{told(name)}: its observation has shape {list(obs.shape)}; policies see a vector, [O]"
         )
     if not np.issubdtype(obs.dtype, np.floating):
         raise EnvError(
-            f"task {name}: its observation is {obs.dtype}; return float32, "
+            f"{told(name)}: its observation is {obs.dtype}; return float32, "
             "such as obs.astype(jnp.float32)"
         )
     return obs  # type: ignore[return-value]  # or its shape, where it is traced
@@ -135,7 +135,7 @@ def observed(name: str, obs: object) -> jax.Array:
 def _of_playground(name: str, impl: str) -> mjx_env.MjxEnv:
     suite = next((each for each in SUITES if name in _suite(each).ALL_ENVS), None)
     if suite is None:
-        raise EnvError(f"task {name} is not in the version of Playground installed here")
+        raise EnvError(f"{told(name)} is not in the version of Playground installed here")
     if suite != dm_control_suite.__name__.rpartition(".")[2]:
         _check_menagerie(name)
     module = _suite(suite)
@@ -151,7 +151,7 @@ def _check_menagerie(name: str) -> None:
     """Playground would start a download of half a gigabyte, which waits where there is no net."""
     if not mjx_env.MENAGERIE_PATH.exists():
         raise EnvError(
-            f"task {name} needs the robot models of the MuJoCo Menagerie, which are not on this "
+            f"{told(name)} needs the robot models of the MuJoCo Menagerie, which are not on this "
             f"machine; with a network, download them once: {_MENAGERIE_COMMAND}"
         )
 
@@ -166,7 +166,7 @@ def _construct(name: str, cls: type, impl: str) -> Any:
     ]
     if asked:
         raise EnvError(
-            f"task {name}: {cls.__name__}() needs {', '.join(asked)}; give every argument of "
+            f"{told(name)}: {cls.__name__}() needs {', '.join(asked)}; give every argument of "
             "__init__ a default, as Playground does: config=default_config()"
         )
     if "config" not in parameters:
@@ -186,28 +186,28 @@ def _construct(name: str, cls: type, impl: str) -> Any:
 def _check_instance(name: str, env: mjx_env.MjxEnv, impl: str) -> None:
     config = getattr(env, "_config", None)
     if config is None:
-        raise EnvError(f"task {name}: __init__ does not call super().__init__(config, ...)")
+        raise EnvError(f"{told(name)}: __init__ does not call super().__init__(config, ...)")
     length = config.get("episode_length")
     if not isinstance(length, int) or length < 1:
         raise EnvError(
-            f"task {name}: its configuration says episode_length = {length}; "
+            f"{told(name)}: its configuration says episode_length = {length}; "
             "write how many control steps an episode has"
         )
     if config.get("action_repeat", 1) != 1:
         raise EnvError(
-            f"task {name}: its configuration says action_repeat = {config.action_repeat}, and no "
+            f"{told(name)}: its configuration says action_repeat = {config.action_repeat}, and no "
             "action is repeated here; make ctrl_dt longer instead"
         )
     size = attempt(name, "action_size", type(env), lambda: env.action_size)
     if not isinstance(size, int | np.integer) or size < 1:
-        raise EnvError(f"task {name}: action_size is {size!r}; there is nothing to act with")
+        raise EnvError(f"{told(name)}: action_size is {size!r}; there is nothing to act with")
     model = attempt(name, "mj_model", type(env), lambda: env.mj_model)
     if not isinstance(model, mujoco.MjModel):
-        raise EnvError(f"task {name}: mj_model is a {type(model).__name__}, not a mujoco.MjModel")
+        raise EnvError(f"{told(name)}: mj_model is a {type(model).__name__}, not a mujoco.MjModel")
     runs_on = attempt(name, "mjx_model", type(env), lambda: env.mjx_model.impl.value)
     if runs_on != impl:
         raise EnvError(
-            f"task {name}: its model is one for {runs_on} where {impl} is wanted; let the "
+            f"{told(name)}: its model is one for {runs_on} where {impl} is wanted; let the "
             "configuration have an entry impl, and call mjx.put_model(model, impl=config.impl)"
         )
 
@@ -218,16 +218,16 @@ def reward_range(name: str, env: mjx_env.MjxEnv) -> tuple[float, float] | None:
     Raises:
         EnvError: its `reward_range` is not two finite numbers in ascending order.
     """
-    told = getattr(env, "reward_range", None)
-    if told is None:
+    given = getattr(env, "reward_range", None)
+    if given is None:
         return None
     try:
-        low, high = (float(each) for each in told)
+        low, high = (float(each) for each in given)
     except (TypeError, ValueError):
         low, high = np.nan, np.nan
     if not (np.isfinite([low, high]).all() and low < high):
         raise EnvError(
-            f"task {name}: reward_range = {told!r}; write the least and the greatest reward of a "
+            f"{told(name)}: reward_range = {given!r}; write the least and the greatest reward of a "
             "control step, such as (0.0, 1.0), or leave it out, and there are returns but no scores"
         )
     return low, high

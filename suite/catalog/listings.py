@@ -85,11 +85,12 @@ def tasks() -> Listing:
 
 
 _OWN = (
+    "Menagerie: needs the models of the MuJoCo Menagerie, a download. Returns of these "
+    "tasks have no known bounds, so that there are no scores.\n"
     "native*: if it agrees with MJX in a short check before training; else the reason is told.\n"
     "A task of your own, a class with the interface of Playground's MjxEnv: "
     "--tasks ./FILE.py:CLASS."
 )
-_MENAGERIE = "models of the MuJoCo Menagerie, a download"
 
 
 def _groups() -> dict[str, tuple[str, ...]]:
@@ -101,7 +102,7 @@ def _task(name: str, group: str) -> TaskRow:
     engines = ["jax", "warp", "native"] if name in TASKS else ["jax", "warp", "native*"]
     note = own_tasks()[name].source if group == "installed" else ""
     if group in ("locomotion", "manipulation"):
-        note = f"{_MENAGERIE}; no scores, for its returns have no known bounds"
+        note = "Menagerie"
     if name in CANNOT_RUN:
         engines, note = [], CANNOT_RUN[name]
     return {

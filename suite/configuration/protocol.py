@@ -17,8 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from envs.names import TASK_SETS
-from envs.own_tasks import is_name
+from envs.names import TASK_SETS, is_name
 from suite.common.convert import TOML, WORDS, Misfit, convert, field_types
 from suite.common.errors import UserError, unknown
 

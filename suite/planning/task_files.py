@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,10 +53,17 @@ def register_file(spec: str) -> str:
 
     file = parse_user_file(spec)
     cls = load_class(file, BASE, "task")
-    check_class(cls.__name__, cls)
     digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
-    register(OwnTask(cls.__name__, f"{file.path}:{cls.__name__}", lambda: cls, digest, file.path))
-    return cls.__name__
+    name = cls.__name__
+    register(
+        OwnTask(name, f"{file.path}:{name}", functools.partial(_loaded, cls), digest, file.path)
+    )
+    check_class(name, cls)
+    return name
+
+
+def _loaded(cls: type) -> type:
+    return cls
 
 
 def task_facts(name: str) -> dict[str, object] | None:
