@@ -92,7 +92,7 @@ def test_tasks_of_installed_packages_are_known_by_name_alone(
     assert "robots 2.1: CheetahRun is the name of one of Playground's tasks" in tasks().text
     assert "docs.examples.pendulum_target" not in sys.modules
     assert load_task("PoleTarget", "native").episode_length == 200
-    with pytest.raises(EnvError, match="no.such.module:Run does not import: ModuleNotFoundError"):
+    with pytest.raises(EnvError, match=r"no.such.module:Run does not import: ModuleNotFoundError"):
         load_task("RobotRun", "native")
 
 
