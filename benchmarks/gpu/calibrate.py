@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.gpu import SCRATCH
 from benchmarks.gpu.common import checked, describe, options_parser, suitable_engines
-from envs.tasks import TASK_SETS
+from envs.names import TASK_SETS
 from suite.common import formatting
 from suite.configuration.selection import parse_algorithms, parse_seeds
 from suite.planning.run_request import make_request

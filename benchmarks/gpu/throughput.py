@@ -28,7 +28,8 @@ from benchmarks.gpu.common import (
     recording_parser,
     suitable_engines,
 )
-from envs.tasks import TASK_SETS, resolve_tasks
+from envs.names import TASK_SETS
+from envs.tasks import resolve_tasks
 from suite.compute.compiled import Compiled
 from suite.compute.program import SeedState
 from suite.configuration.protocol import Protocol, load_protocol

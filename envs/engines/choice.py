@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from envs.api import EnvError, Task, suggestion
+from envs.names import TASKS
+from envs.own_tasks import OwnTask, own_tasks
 from envs.tasks import resolve_tasks
 
 if TYPE_CHECKING:
@@ -59,15 +62,15 @@ def load_task(
     """Loads one task.
 
     Args:
-        name: one of `envs.tasks.TASKS`.
+        name: as `envs.tasks.resolve_tasks` returns it.
         engine: as in `resolve_engine`.
         threads: CPU threads of the native engine; one per available CPU by default.
             It changes the speed, not the results.
         allow_slow_warp: lets `warp` run without a GPU, for comparisons.
 
     Raises:
-        EnvError: for an unknown task or engine, or an engine that does not suit
-            JAX's device.
+        EnvError: for an unknown task or engine, an engine that does not suit JAX's
+            device, or a task that cannot be loaded or stepped by the engine.
     """
     if not (engine == "warp" and allow_slow_warp):
         engine = resolve_engine(engine)
@@ -79,6 +82,38 @@ def load_task(
     from envs.engines.playground import PlaygroundTask
 
     return PlaygroundTask(name, engine)
+
+
+def check_task(name: str, engine: str) -> None:
+    """Runs a task that is not of the dm_control suite for a few steps; once in a process.
+
+    Args:
+        name: as in `load_task`.
+        engine: one of `ENGINES`.
+
+    Raises:
+        EnvError: it cannot be loaded, gives numbers that are not finite, or does not do on the
+            native engine what it does on MJX.
+    """
+    if name not in TASKS:
+        _check_task(name, engine, own_tasks().get(name))
+
+
+def source_digest(name: str) -> str | None:
+    """Returns the SHA-256 of the file with a task's class; None for Playground's own tasks."""
+    if name not in own_tasks():
+        return None
+    from envs.engines import environments
+
+    return environments.source_digest(name)
+
+
+@functools.cache
+def _check_task(name: str, engine: str, own: OwnTask | None) -> None:
+    del own  # another file's task of the same name is another task
+    from envs.engines import agreement
+
+    agreement.check_task(load_task(name, engine))
 
 
 def _device() -> jax.Device:

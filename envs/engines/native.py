@@ -1,40 +1,36 @@
 """Tasks of MuJoCo Playground stepped by MuJoCo itself, on CPU threads.
 
 The task classes are used as they are. While their reset and step are traced, the
-three functions through which they reach MJX are swapped for ones that put a custom
-call into the program (`envs.engines.ffi`): it hands a row of state and controls per
-environment to `mujoco.batch.Batch` and takes back the next state and the derived
-fields that the task reads. The call keeps nothing between steps, so programs that
-contain it are pure functions like any other.
+functions through which they reach MJX are swapped (`envs.engines.stand_in`) for ones
+that put a custom call into the program (`envs.engines.ffi`): it hands a row of state
+and controls per environment to `mujoco.batch.Batch` and takes back the next state and
+the derived fields that the task reads. The call keeps nothing between steps, so
+programs that contain it are pure functions like any other.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from mujoco import mjx
 from mujoco.batch import Batch, SimulationError
 
-from envs.api import TaskState
+from envs.api import EnvError, TaskState
+from envs.engines.carried import Carrier
 from envs.engines.cpus import available_cpus
 from envs.engines.ffi import call_cpu_function, register_cpu_function
-from envs.engines.playground import PlaygroundTask, RowLayout, mjx_env
-
-Fields = dict[str, jax.Array]
-Advance = Callable[[Fields, jax.Array, int], Fields]
-"""Maps the state fields, the controls [U] and a number of substeps (0: only compute
-the derived fields) to the next state fields and the derived fields."""
+from envs.engines.playground import PlaygroundTask, Result, RowLayout
+from envs.engines.stand_in import Advance, Fields, MjxFunctions, swapped
+from envs.names import TASKS
 
 _LINE_SEARCH_ITERATIONS = 50
 
@@ -166,77 +162,6 @@ class _BoundBatch:
             derived[:, columns] = field
 
 
-@jax.tree_util.register_pytree_node_class
-class NativeData:
-    """Stands in for `mjx.Data`: the state, the controls and the fields a task reads."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def __getattr__(self, name: str) -> jax.Array:
-        if name.startswith("_") or name not in self._fields:
-            raise AttributeError(f"the native engine does not offer mjx.Data.{name} here")
-        return self._fields[name]
-
-    def replace(self, **changes: Any) -> NativeData:
-        """Returns the data with some fields changed, as `mjx.Data.replace` does."""
-        return NativeData({**self._fields, **changes})
-
-    def tree_flatten(self) -> tuple[tuple[jax.Array, ...], tuple[str, ...]]:
-        """Returns the values and the names of the fields."""
-        return tuple(self._fields.values()), tuple(self._fields)
-
-    @classmethod
-    def tree_unflatten(cls, names: tuple[str, ...], values: Iterable[jax.Array]) -> NativeData:
-        """Undoes `tree_flatten`."""
-        return cls(dict(zip(names, values, strict=True)))
-
-
-class _MjxFunctions:
-    """What the tasks call in place of MJX."""
-
-    def __init__(self, model: mujoco.MjModel, layout: RowLayout, advance: Advance) -> None:
-        data = mujoco.MjData(model)
-        self._start = {f: np.asarray(getattr(data, f), np.float32) for f in layout.shapes}
-        self._start["ctrl"] = np.zeros(model.nu, np.float32)
-        self._advance = advance
-
-    def make_data(self, model: Any, **fields: Any) -> NativeData:
-        del model
-        values = {name: jnp.asarray(value) for name, value in self._start.items()}
-        for name in values.keys() & fields.keys():
-            values[name] = jnp.asarray(fields[name]).reshape(values[name].shape)
-        return NativeData(values)
-
-    def forward(self, model: Any, data: NativeData) -> NativeData:
-        return self.step(model, data, data.ctrl, n_substeps=0)
-
-    def step(
-        self, model: Any, data: NativeData, action: jax.Array, n_substeps: int = 1
-    ) -> NativeData:
-        del model
-        fields = self._advance({f: getattr(data, f) for f in self._start}, action, n_substeps)
-        return NativeData({**fields, "ctrl": action})
-
-
-_swap_lock = threading.RLock()
-
-
-@contextlib.contextmanager
-def _swapped(functions: _MjxFunctions) -> Iterator[None]:
-    """Lets the tasks traced in this context call `functions` instead of MJX's."""
-    targets = ((mjx_env, "make_data"), (mjx_env, "step"), (mjx, "forward"))
-    with _swap_lock:
-        originals = [(module, name, getattr(module, name)) for module, name in targets]
-        try:
-            for module, name in targets:
-                setattr(module, name, getattr(functions, name))
-            yield
-        finally:
-            for module, name, original in originals:
-                setattr(module, name, original)
-
-
 class NativeTask(PlaygroundTask):
     """A task whose physics MuJoCo steps on CPU threads.
 
@@ -245,34 +170,62 @@ class NativeTask(PlaygroundTask):
     """
 
     def __init__(self, name: str, threads: int | None = None) -> None:
-        """Loads the task `name`; `threads` is by default one per available CPU."""
+        """Loads the task `name`; `threads` is by default one per available CPU.
+
+        Raises:
+            EnvError: the task cannot be loaded, or asks for what only MJX has.
+        """
         self._threads = threads or available_cpus()
         super().__init__(name, "native", impl="jax")
 
     def reset(self, key: jax.Array) -> TaskState:
         """Draws a start state as the task defines it."""
-        with _swapped(self._reset_functions):
+        with swapped(self._reset_functions):
             return super().reset(key)
 
     def step(self, state: TaskState, action: jax.Array) -> TaskState:
         """Takes one control step with `action` [A] in [-1, 1]."""
-        with _swapped(self._step_functions):
+        with swapped(self._step_functions):
             return super().step(state, action)
 
     @functools.cached_property
-    def _reset_functions(self) -> _MjxFunctions:
+    def _reset_functions(self) -> MjxFunctions:
         derived = self._fields_read(super().reset, jax.random.key(0))
         return self._functions(functools.partial(self._advance, derived))
 
     @functools.cached_property
-    def _step_functions(self) -> _MjxFunctions:
+    def _step_functions(self) -> MjxFunctions:
         start = jax.eval_shape(self.reset, jax.random.key(0))
         action = jax.ShapeDtypeStruct((self.action_size,), jnp.float32)
         derived = self._fields_read(super().step, start, action)
         return self._functions(functools.partial(self._advance, derived))
 
-    def _functions(self, advance: Advance) -> _MjxFunctions:
-        return _MjxFunctions(self.model, self.layout, advance)
+    def _functions(self, advance: Advance) -> MjxFunctions:
+        blank = {} if self.name in TASKS else self._blank
+        return MjxFunctions(self._env, self.layout.shapes, advance, blank)
+
+    @functools.cached_property
+    def _all_derived(self) -> RowLayout:
+        return RowLayout(mujoco.MjData(self.model), _DERIVED_FIELDS)
+
+    @property
+    def _blank(self) -> Fields:
+        return {f: jnp.zeros(shape) for f, shape in self._all_derived.shapes.items()}
+
+    def _find_carrier(self) -> Carrier:
+        everything = functools.partial(self._advance, self._all_derived)
+        with swapped(self._functions(everything)):
+            return super()._find_carrier()
+
+    def _attempt(self, place: str, action: Callable[[], Result]) -> Result:
+        try:
+            return super()._attempt(place, action)
+        except EnvError as error:
+            if not isinstance(error.__cause__, Exception):
+                raise
+            raise EnvError(
+                f"{error}; if it runs on the jax engine, use --engine jax"
+            ) from error.__cause__
 
     def _fields_read(self, function: Callable[..., TaskState], *arguments: Any) -> RowLayout:
         """Finds the derived fields that `function` reads.
@@ -282,18 +235,18 @@ class NativeTask(PlaygroundTask):
         """
 
         def traced(derived: Fields, *arguments: Any) -> TaskState:
-            with _swapped(self._functions(lambda state, ctrl, substeps: {**state, **derived})):
+            with swapped(self._functions(lambda state, ctrl, substeps: {**state, **derived})):
                 return function(*arguments)
 
-        data = mujoco.MjData(self.model)
-        shapes = RowLayout(data, _DERIVED_FIELDS).shapes
+        shapes = self._all_derived.shapes
         inputs = {f: jax.ShapeDtypeStruct(shape, jnp.float32) for f, shape in shapes.items()}
         program = jax.make_jaxpr(traced)(inputs, *arguments).jaxpr
         operands = (variable for operation in program.eqns for variable in operation.invars)
         used = {id(variable) for variable in (*operands, *program.outvars)}
         # JAX flattens a dict in the order of its sorted keys.
         names = zip(sorted(inputs), program.invars, strict=False)
-        return RowLayout(data, tuple(f for f, variable in names if id(variable) in used))
+        read = tuple(f for f, variable in names if id(variable) in used)
+        return RowLayout(mujoco.MjData(self.model), read)
 
     def _advance(self, derived: RowLayout, state: Fields, ctrl: jax.Array, substeps: int) -> Fields:
         results = (

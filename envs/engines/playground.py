@@ -1,18 +1,18 @@
 """Tasks of MuJoCo Playground stepped by MJX, in JAX or on NVIDIA Warp.
 
-The task classes are used as they are. Between two steps only the state of the
-physics is kept, as one row of floats with the same layout in every engine: what is
-derived from it is computed anew by each step, and `mjx.Data` is rebuilt around it.
+The task classes are used as they are. Between two steps the state of the physics is
+kept, as one row of floats with the same layout in every engine: what is derived from
+it is computed anew by each step, and `mjx.Data` is rebuilt around it. The dm_control
+suite needs no more; of any other environment, what else a step depends on is kept
+beside the row (`envs.engines.carried`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,18 @@ import mujoco
 import numpy as np
 
 from envs.api import Task, TaskState
+from envs.engines.carried import Carrier, find_carrier
+from envs.engines.environments import (
+    attempt,
+    load_environment,
+    mjx_env,
+    observed,
+    reward_range,
+    source_digest,
+)
+from envs.names import TASKS
 
-# Playground reports at import on standard output what optional parts it lacks.
-with open(os.devnull, "w") as _devnull, contextlib.redirect_stdout(_devnull):
-    from mujoco_playground._src import dm_control_suite
-    from mujoco_playground._src import mjx_env as mjx_env  # for envs.native too
+Result = TypeVar("Result")
 
 _STATE_FIELDS = (
     "time",
@@ -36,6 +43,9 @@ _STATE_FIELDS = (
     "mocap_quat",
 )
 """The inputs of a physics step other than the controls, which each step replaces."""
+
+_APPLIED_FIELDS = ("qfrc_applied", "xfrc_applied")
+"""Further inputs, which no task of the dm_control suite sets."""
 
 _MATRIX_FIELDS = frozenset({"xmat", "ximat", "geom_xmat", "site_xmat", "cam_xmat"})
 
@@ -77,21 +87,32 @@ class PlaygroundTask(Task):
     """A task whose physics MJX steps.
 
     `TaskState.physics` is one row [K] float32, laid out as `layout` says; rows of
-    one task may be exchanged between engines.
+    one task may be exchanged between engines. For tasks outside the dm_control suite it
+    is a dict of that `row` and of what else is `kept`, by its place in Playground's state.
     """
 
     def __init__(self, name: str, engine: str, impl: str | None = None) -> None:
-        """Loads the task `name`; `impl` is MJX's own name of the engine if another."""
+        """Loads the task `name`; `impl` is MJX's own name of the engine if another.
+
+        Raises:
+            EnvError: the task cannot be loaded, or is not one that the engine can step.
+        """
         self.name = name
         self.engine = engine
-        self._env = _load_environment(name, impl or engine)
+        self._env = load_environment(name, impl or engine)
         self._config = self._env._config
-        self.action_size = self._env.action_size
-        self.episode_length = self._config.episode_length // self._config.action_repeat
-        # Every task of the dm_control suite pays a reward in [0, 1] a control step.
-        self.return_bounds = (0.0, float(self.episode_length))
-        self.model_hash = _hash_model(self.model)
-        self.layout = RowLayout(mujoco.MjData(self.model), _STATE_FIELDS)
+        self.action_size = int(self._env.action_size)
+        self.episode_length = self._config.episode_length
+        self.model_hash = _hash_model(self.model, source_digest(name))
+        self._carrier: Carrier | None = None
+        if name in TASKS:
+            # Every task of the dm_control suite pays a reward in [0, 1] a control step.
+            self.return_bounds = (0.0, float(self.episode_length))
+            self.layout = RowLayout(mujoco.MjData(self.model), _STATE_FIELDS)
+        else:
+            self.return_bounds = _return_bounds(reward_range(name, self._env), self.episode_length)
+            self.layout = RowLayout(mujoco.MjData(self.model), _STATE_FIELDS + _APPLIED_FIELDS)
+            self._carrier = self._find_carrier()
         self.obs_size = jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[-1]
 
     @property
@@ -107,11 +128,37 @@ class PlaygroundTask(Task):
 
     def reset(self, key: jax.Array) -> TaskState:
         """Draws a start state as the task defines it."""
-        return self._task_state(self._env.reset(key))
+        if self._carrier is None:
+            return self._task_state(self._env.reset(key))
+        return self._task_state(self._attempt("reset", lambda: self._env.reset(_plain(key))))
 
     def step(self, state: TaskState, action: jax.Array) -> TaskState:
         """Takes one control step with `action` [A] in [-1, 1]."""
-        before = mjx_env.State(
+        if self._carrier is None:
+            return self._task_state(self._env.step(self._state(state), action))
+        fields = self.layout.unpack(state.physics["row"])
+        before = self._carrier.restore(fields, state.physics["kept"])
+        return self._task_state(self._attempt("step", lambda: self._env.step(before, action)))
+
+    def _find_carrier(self) -> Carrier:
+        return self._attempt(
+            "reset or step",
+            lambda: find_carrier(
+                self.name,
+                self._env.reset,
+                self._env.step,
+                _plain(jax.random.key(0)),
+                self.action_size,
+                self.layout.shapes,
+            ),
+        )
+
+    def _attempt(self, place: str, action: Callable[[], Result]) -> Result:
+        """Calls what is the environment's own, whose faults are the user's."""
+        return attempt(self.name, place, type(self._env), action)
+
+    def _state(self, state: TaskState) -> mjx_env.State:
+        return mjx_env.State(
             data=self._data(state.physics),
             obs=state.obs,
             reward=state.reward,
@@ -119,7 +166,6 @@ class PlaygroundTask(Task):
             metrics={},  # the tasks only write them
             info={},  # the tasks only pass it on
         )
-        return self._task_state(self._env.step(before, action))
 
     def _data(self, row: jax.Array) -> Any:
         data = mjx_env.make_data(
@@ -131,35 +177,32 @@ class PlaygroundTask(Task):
         return data.replace(**self.layout.unpack(row))
 
     def _task_state(self, state: mjx_env.State) -> TaskState:
-        fields = {field: getattr(state.data, field) for field in self.layout.shapes}
+        row = self.layout.pack({field: getattr(state.data, field) for field in self.layout.shapes})
+        kept = None if self._carrier is None else self._carrier.keep(state)
         return TaskState(
-            physics=self.layout.pack(fields),
-            obs=state.obs.astype(jnp.float32),
+            physics=row if kept is None else {"row": row, "kept": kept},
+            obs=observed(self.name, state.obs).astype(jnp.float32),
             reward=jnp.asarray(state.reward, jnp.float32),
             done=jnp.asarray(state.done, jnp.float32),
         )
 
 
-def _load_environment(name: str, impl: str) -> mjx_env.MjxEnv:
-    with _quiet_compiler():
-        return dm_control_suite.load(name, config_overrides={"impl": impl})
+def _plain(key: jax.Array) -> jax.Array:
+    """Returns a random key as numbers, as Playground gives it to its environments."""
+    return jax.random.key_data(key)
 
 
-@contextlib.contextmanager
-def _quiet_compiler() -> Iterator[None]:
-    """Hides the model compiler's remarks about Playground's own files.
-
-    MuJoCo prints them and appends them to a log file in the working directory.
-    """
-    handler = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(handler)
+def _return_bounds(rewards: tuple[float, float] | None, steps: int) -> tuple[float, float] | None:
+    """Returns what the sum of up to `steps` rewards lies between: an episode may end early."""
+    if rewards is None:
+        return None
+    low, high = rewards
+    return min(0.0, low * steps), max(0.0, high * steps)
 
 
-def _hash_model(model: mujoco.MjModel) -> str:
+def _hash_model(model: mujoco.MjModel, source: str | None) -> str:
+    """Returns a digest of what is simulated: the model, and the source where it is known."""
     compiled = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, compiled)
-    return hashlib.sha256(compiled.tobytes()).hexdigest()
+    content = compiled.tobytes() + (source or "").encode()
+    return hashlib.sha256(content).hexdigest()

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from algorithms.bounds import bounds_of
-from envs.tasks import TASK_SETS, TASKS
+from envs.names import CANNOT_RUN, SUITES, TASK_SETS, TASKS
+from envs.own_tasks import left_out, own_tasks
+from envs.tasks import registered_with_playground
 from suite.catalog import deviations as deviation_table
 from suite.catalog import switches as switch_table
 from suite.common import formatting
@@ -60,14 +62,56 @@ def algos() -> Listing:
     return Listing(data, "\n\n".join(_render_algorithm(each) for each in data))
 
 
+class TaskRow(TypedDict):
+    """One task; `note` says what it needs, or why it cannot be run."""
+
+    name: str
+    sets: list[str]
+    group: str
+    engines: list[str]
+    note: str
+
+
 def tasks() -> Listing:
-    """Lists the tasks that load without a download, and the sets each belongs to."""
-    data = [
-        {"name": name, "sets": [each for each, names in TASK_SETS.items() if name in names]}
-        for name in TASKS
+    """Lists the tasks in groups, with the sets each belongs to and the engines that can run it."""
+    data = [_task(name, group) for group, names in _groups().items() for name in names]
+    rows = [
+        (each["name"], " ".join(each["sets"]), " ".join(each["engines"]) or "none", each["note"])
+        for each in data
     ]
-    rows = [(str(each["name"]), " ".join(each["sets"])) for each in data]
-    return Listing(data, formatting.table(("task", "task sets"), rows))
+    text = formatting.table(("task", "task sets", "engines", "note"), rows)
+    remarks = [*left_out(), _OWN]
+    return Listing(data, "\n".join([text, *remarks]))
+
+
+_OWN = (
+    "Menagerie: needs the models of the MuJoCo Menagerie, a download. Returns of these "
+    "tasks have no known bounds, so that there are no scores.\n"
+    "native*: if it agrees with MJX in a short check before training; else the reason is told.\n"
+    "A task of your own, a class with the interface of Playground's MjxEnv: "
+    "--tasks ./FILE.py:CLASS."
+)
+
+
+def _groups() -> dict[str, tuple[str, ...]]:
+    """Returns the names of tasks by their group; imports none of them."""
+    return {**SUITES, "installed": tuple(own_tasks()), "registered": registered_with_playground()}
+
+
+def _task(name: str, group: str) -> TaskRow:
+    engines = ["jax", "warp", "native"] if name in TASKS else ["jax", "warp", "native*"]
+    note = own_tasks()[name].source if group == "installed" else ""
+    if group in ("locomotion", "manipulation"):
+        note = "Menagerie"
+    if name in CANNOT_RUN:
+        engines, note = [], CANNOT_RUN[name]
+    return {
+        "name": name,
+        "sets": [each for each, names in TASK_SETS.items() if name in names],
+        "group": group,
+        "engines": engines,
+        "note": note,
+    }
 
 
 def protocols() -> Listing:

@@ -50,12 +50,11 @@ def evaluate(
     stored = RunDirectory.open(run_dir)
     jax_settings.prepare(cache)
     from suite.methods.select_methods import method_name
-    from suite.methods.stored_methods import trust_methods
-    from suite.training.stored_policies import evaluate_stored
+    from suite.training.stored_policies import evaluate_stored, trust_files
 
     cell = stored.require_cell(Cell(method_name(algo), task, seed))
     if trust:
-        trust_methods(stored, [cell])
+        trust_files(stored, [cell])
 
     chosen_seed = stored.protocol.eval_seed if eval_seed is None else eval_seed
     returns = [float(each) for each in evaluate_stored(stored, cell, episodes, mode, chosen_seed)]

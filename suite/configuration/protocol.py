@@ -17,8 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from envs.api import EnvError
-from envs.tasks import resolve_tasks
+from envs.names import TASK_SETS, is_name
 from suite.common.convert import TOML, WORDS, Misfit, convert, field_types
 from suite.common.errors import UserError, unknown
 
@@ -359,9 +358,8 @@ def _mended(error: Misfit) -> UserError:
 
 
 def _check_task(task: str) -> None:
-    try:
-        names = resolve_tasks(task)
-    except EnvError as error:
-        raise UserError(f"task_discount.{task}: {error}") from None
-    if names != (task,):
+    """Refuses what can be no task's name; whether there is such a task is another matter."""
+    if task in TASK_SETS:
         raise UserError(f"task_discount.{task}: must be one task, not a set of tasks")
+    if not is_name(task):
+        raise UserError(f"task_discount.{task}: no task has such a name")

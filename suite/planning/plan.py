@@ -14,12 +14,9 @@ from suite.common import formatting
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.configuration.protocol import Protocol
 from suite.configuration.selection import format_seeds
-from suite.planning.memory import replay_bytes
+from suite.planning.memory import episode_steps, replay_bytes
 from suite.storage.records import Cell, Job, Status
 from suite.storage.run_directory import RunDirectory
-
-EPISODE_STEPS = 1000
-"""Control steps of an evaluation episode, in every dm_control task (ALGORITHMS 1.1)."""
 
 ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
     "CheetahRun": 160_000,
@@ -248,13 +245,13 @@ def _planned(
         for stage in algorithm.stages()
     )
     points = len(protocol.evaluation_grid(sum(stage.updates for stage in stages)))
-    seeds = len(job.seeds)
+    seeds, episode = len(job.seeds), episode_steps(job.task, engine)
     planned = PlannedJob(
         job=job,
         state=_state(_members(job, run), statuses),
         train_steps=seeds * sum(stage.train_steps for stage in stages),
         decoder_data_steps=seeds * sum(stage.decoder_data_steps for stage in stages),
-        eval_steps=seeds * points * len(MODES) * protocol.eval_episodes * EPISODE_STEPS,
+        eval_steps=seeds * points * len(MODES) * protocol.eval_episodes * episode,
         evaluations=points,
         seconds=None,
         rough=True,

@@ -10,8 +10,7 @@ from typing import Any
 
 from algorithms.api import Algorithm
 from algorithms.registry import entries
-from envs.engines.choice import resolve_engine
-from envs.tasks import resolve_tasks
+from envs.engines.choice import check_task, resolve_engine
 from suite.common import jax_settings
 from suite.common.convert import WORDS
 from suite.common.errors import UserError, unknown
@@ -30,6 +29,7 @@ from suite.methods.select_methods import select_methods
 from suite.methods.wiring import check_method
 from suite.planning.decoders import Decoders
 from suite.planning.plan import Plan, make_plan
+from suite.planning.task_files import check_discounts, select_tasks
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 
@@ -85,7 +85,14 @@ class RunRequest:
             self._compare_source(run, name)
 
     def check_methods(self, plan: Plan) -> None:
-        """Raises UserError if a method that is still to train breaks the contract."""
+        """Raises an error if a method or a task that is still to train breaks the contract.
+
+        Raises:
+            UserError: a method does.
+            EnvError: a task does, or is not one that the engine can step.
+        """
+        for task in dict.fromkeys(p.job.task for p in plan.jobs if p.state != "done"):
+            check_task(task, self.engine)
         names = [planned.job.algorithm for planned in plan.jobs if planned.state != "done"]
         for name in dict.fromkeys(names):
             check_method(name, self.algorithms[name])
@@ -131,7 +138,7 @@ def make_request(
 
     Args:
         algos: as in `select_methods`, which executes files that it names.
-        tasks: as in `envs.tasks.resolve_tasks`.
+        tasks: as in `suite.planning.task_files.select_tasks`.
         seeds: as in `parse_seeds`.
         protocol: itself, its name or path; by default `fair` with a GPU and `lite` without.
         engine: as in `envs.engines.choice.resolve_engine`.
@@ -143,18 +150,19 @@ def make_request(
         EnvError: a task or an engine is unknown or does not suit this machine.
     """
     notice = None if protocol else _default_notice()
-    selected = select_methods(algos)  # first: a protocol may have settings for a file's method
+    names = select_methods(algos)  # first: a protocol may have settings for a file's method
     of_protocol = [change for change in changes if is_protocol_change(change)]
     of_algorithms = [change for change in changes if not is_protocol_change(change)]
     if not isinstance(protocol, Protocol):
         protocol = load_protocol(protocol or _default_protocol())
     chosen = changed(protocol, of_protocol)
+    selected = select_tasks(tasks)  # before the names: a protocol may have a discount for a file's
     _check_names(chosen)
-    values = _hyperparameters(selected, chosen, of_algorithms)
+    values = _hyperparameters(names, chosen, of_algorithms)
     return RunRequest(
         protocol=chosen,
         out=out or Path("runs") / chosen.name,
-        tasks=resolve_tasks(tasks),
+        tasks=selected,
         seeds=parse_seeds(seeds),
         hyperparameters=values,
         algorithms={name: build_method(name, values[name], chosen) for name in values},
@@ -166,6 +174,7 @@ def make_request(
 def _check_names(protocol: Protocol) -> None:
     """Refuses names that nobody has; who reads a stored run need not have its methods."""
     known = entries()
+    check_discounts(protocol.task_discount)
     for field in ("published_mode", "tuning"):
         for name in getattr(protocol, field):
             if name not in known:

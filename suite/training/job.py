@@ -29,6 +29,7 @@ from suite.compute.program import SeedState
 from suite.methods.method_record import method_facts, method_source
 from suite.methods.places import place_of
 from suite.methods.soundness import ACTIONS, EXCESS, acts_finitely
+from suite.planning.task_files import keep_task, task_facts
 from suite.storage.leases import Lease
 from suite.storage.provenance import provenance
 from suite.storage.records import Cell, Divergence, Job, Ledger
@@ -190,6 +191,8 @@ class Training:
     def _describe(self) -> None:
         """Writes run.json of every seed."""
         facts = {**provenance(), "method": method_facts(self._job.algorithm)}
+        if (task := task_facts(self._job.task)) is not None:
+            facts["task"] = task
         if self.algorithm.gradient_steps is not None:
             each = self.algorithm.rollouts_per_update  # of the budget's updates
             facts["gradient_steps"] = each * self.algorithm.gradient_steps
@@ -197,6 +200,7 @@ class Training:
             facts["worker"] = self._lease.token
         source = method_source(self._job.algorithm)
         with self._files.saving():
+            keep_task(self._context.run, self._job.task)
             for configuration in self._identity.configurations:
                 self._context.run.write_run(configuration, facts, source)
 

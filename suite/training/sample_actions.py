@@ -29,12 +29,11 @@ from suite.compute.evaluation import (
 )
 from suite.configuration.selection import format_seeds, parse_algorithms, parse_seeds
 from suite.methods.select_methods import method_name
-from suite.methods.stored_methods import trust_methods
 from suite.storage import checkpoint
 from suite.storage.action_samples import ActionSamples, PolicyActions, SampledState
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
-from suite.training.stored_policies import kept_policy, stored_policy
+from suite.training.stored_policies import kept_policy, stored_policy, trust_files
 
 MIN_SAMPLES, MAX_SAMPLES = 100, 100_000
 """Fewer actions say nothing of a distribution's shape; more say nothing new."""
@@ -105,7 +104,7 @@ def sample_actions(
         raise UserError(f"--samples {samples}: choose from {MIN_SAMPLES} to {MAX_SAMPLES}")
     cells = _select(run, task, algorithms, seeds)
     if trust:
-        trust_methods(run, cells)
+        trust_files(run, cells)
     stored = {cell: _stored_policies(run, cell) for cell in cells}
     notes = [f"{cell} has no stored policy." for cell in cells if not stored[cell]]
     if len(notes) == len(cells):

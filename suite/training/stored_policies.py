@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +18,23 @@ from suite.compute.build import acting_part, build_algorithm, build_program
 from suite.compute.compiled import Compiled
 from suite.compute.evaluation import run_episodes, start_states
 from suite.configuration.hyperparameters import hyperparameter_fields
-from suite.methods.stored_methods import how_to_trust
+from suite.methods.stored_methods import how_to_trust, trust_methods
+from suite.planning.task_files import restore_task
 from suite.storage import checkpoint
 from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.job_files import load_newest
+
+
+def trust_files(run: RunDirectory, cells: Sequence[Cell]) -> None:
+    """Executes what cells keep of users' files: the methods and the tasks not known here.
+
+    Raises:
+        UserError: see `trust_methods` and `restore_task`.
+    """
+    trust_methods(run, cells)
+    for cell in cells:
+        restore_task(run, cell, trusted=True)
 
 
 def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, PyTree]:
@@ -112,6 +124,7 @@ def _stored_algorithm(
     stored = configuration.hyperparameters
     values = {name: immutable(value) for name, value in stored.items()}
     _check_installed(run, cell, values)
+    restore_task(run, cell)
     task = load_task(configuration.task, engine or configuration.engine)
     return build_algorithm(configuration.algorithm, values, task, run.protocol), task
 

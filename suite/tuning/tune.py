@@ -19,6 +19,7 @@ from suite.configuration.selection import format_seeds
 from suite.methods.build_method import build_method
 from suite.methods.soundness import Unsound
 from suite.planning.run_request import RunRequest, make_request
+from suite.planning.task_files import select_tasks
 from suite.storage.leases import DEFAULT_SECONDS
 from suite.training.launch import Outcome, launch
 from suite.tuning.candidates import check_defaults, describe_ranges, draw_candidates
@@ -149,7 +150,7 @@ def prepare_tuning(
         EnvError: a task or an engine is unknown or does not suit this machine.
     """
     chosen = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
-    tasks = resolve_tasks(options.tasks)
+    tasks = select_tasks(options.tasks)
     _check_tasks(tasks, judged_on)
     out = out or Path("runs") / f"tune-{chosen.name}"
     seeds = _typed_seeds(search_seeds(options.seeds))

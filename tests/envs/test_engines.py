@@ -19,9 +19,10 @@ from mujoco.batch import Batch, SimulationError
 from envs.api import TaskState
 from envs.engines import native
 from envs.engines.choice import load_task
+from envs.engines.environments import mjx_env
 from envs.engines.native import BatchPhysics, NativeTask, prepare_model
-from envs.engines.playground import PlaygroundTask, RowLayout, mjx_env
-from envs.tasks import TASK_SETS
+from envs.engines.playground import PlaygroundTask, RowLayout
+from envs.names import TASK_SETS
 from envs.vector import EnvState, VectorEnv
 
 DMC6 = TASK_SETS["dmc6"]

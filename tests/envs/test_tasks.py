@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from envs import own_tasks
 from envs.api import EnvError
 from envs.engines import choice
 from envs.engines.choice import load_task, resolve_engine
-from envs.tasks import TASK_SETS, TASKS, resolve_tasks
+from envs.engines.environments import mjx_env
+from envs.names import CANNOT_RUN, LOCOMOTION, MANIPULATION, PLAYGROUND, TASK_SETS, TASKS
+from envs.tasks import resolve_tasks
+from suite.catalog.listings import tasks
 
 SIZES = {  # observations and actions, counted by hand from the models
     "CheetahRun": (17, 6),
@@ -26,9 +33,87 @@ SIZES = {  # observations and actions, counted by hand from the models
 
 
 def test_task_list_is_that_of_the_package() -> None:
-    from mujoco_playground import dm_control_suite
+    from mujoco_playground import dm_control_suite, locomotion, manipulation
 
     assert set(TASKS) == set(dm_control_suite.ALL_ENVS)
+    assert set(LOCOMOTION) == set(locomotion.ALL_ENVS)
+    assert set(MANIPULATION) == set(manipulation.ALL_ENVS)
+
+
+def test_what_cannot_be_run_is_refused_for_its_reason() -> None:
+    """Those tasks of Playground that repeat actions, and no others."""
+    from mujoco_playground import registry
+
+    repeating = {
+        name for name in PLAYGROUND if registry.get_default_config(name).action_repeat != 1
+    }
+    assert repeating == set(CANNOT_RUN)
+    with pytest.raises(EnvError, match="repeats each action twice"):
+        resolve_tasks("AlohaSinglePegInsertion")
+
+
+@pytest.mark.parametrize("name", ["Go1JoystickFlatTerrain", "LeapCubeReorient"])
+def test_robots_of_the_menagerie_are_not_downloaded_unasked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr(mjx_env, "MENAGERIE_PATH", tmp_path / "none")
+    monkeypatch.setattr(mjx_env, "ensure_menagerie_exists", lambda: pytest.fail("downloaded"))
+    with pytest.raises(EnvError, match="Menagerie, which are not on this machine") as error:
+        load_task(name, "native")
+    assert "\n" not in str(error.value)
+
+
+class Package:
+    """Stands for an installed package."""
+
+    name, version = "robots", "2.1"
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, **named: str) -> None:
+    """Makes entry points `name = value` of an installed package until the test ends."""
+    group = own_tasks.ENTRY_POINTS
+    points = [metadata.EntryPoint(name, value, group) for name, value in named.items()]
+    for point in points:
+        vars(point)["dist"] = Package()
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    own_tasks._installed.cache_clear()
+    monkeypatch.setattr(own_tasks, "_installed", functools.cache(own_tasks._installed.__wrapped__))
+
+
+def test_tasks_of_installed_packages_are_known_by_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    example = "docs.examples.pendulum_target:PendulumTarget"
+    offer(monkeypatch, RobotRun="no.such.module:Run", PoleTarget=example, CheetahRun="robots:Run")
+    monkeypatch.delitem(sys.modules, "docs.examples.pendulum_target", raising=False)
+    assert resolve_tasks("RobotRun,PoleTarget,dmc6")[:2] == ("RobotRun", "PoleTarget")
+    rows = {each["name"]: each for each in cast("list[dict[str, object]]", tasks().data)}
+    assert rows["RobotRun"]["note"] == "robots 2.1" and rows["PoleTarget"]["group"] == "installed"
+    assert "robots 2.1: CheetahRun is the name of one of Playground's tasks" in tasks().text
+    assert "docs.examples.pendulum_target" not in sys.modules
+    assert load_task("PoleTarget", "native").episode_length == 200
+    with pytest.raises(EnvError, match=r"no.such.module:Run does not import: ModuleNotFoundError"):
+        load_task("RobotRun", "native")
+
+
+def test_tasks_registered_with_playground_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mujoco_playground import dm_control_suite
+
+    from docs.examples.pendulum_target import PendulumTarget, default_config
+
+    class Registered(PendulumTarget):
+        """Made as Playground makes its environments."""
+
+        def __init__(self, config: Any, config_overrides: Any = None) -> None:
+            config.update_from_flattened_dict(config_overrides)
+            super().__init__(config)
+
+    for table in ("_envs", "_cfgs"):
+        monkeypatch.setattr(dm_control_suite, table, dict(getattr(dm_control_suite, table)))
+    dm_control_suite.register_environment("MyPole", Registered, default_config)
+    assert resolve_tasks("MyPole") == ("MyPole",)
+    task = load_task("MyPole", "jax")
+    assert (task.episode_length, task.obs_size, task.return_bounds) == (200, 4, (0.0, 200.0))
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -12,7 +12,7 @@ from compiling import quickly
 
 from envs.api import EnvError, Task, TaskState
 from envs.engines.choice import load_task
-from envs.tasks import TASK_SETS
+from envs.names import TASK_SETS
 from envs.vector import EnvState, Transition, VectorEnv
 
 

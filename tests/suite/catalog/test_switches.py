@@ -150,7 +150,7 @@ def test_an_entry_of_a_table_by_flag() -> None:
         ("protocol.name=x", "unknown field of a protocol 'name'"),
         ("protocol.task_discount=.9", "task_discount is a table"),
         ("protocol.num_envs.x=3", "num_envs has no entries"),
-        ("protocol.task_discount.FingerSpn=.9", "did you mean 'FingerSpin'"),
+        ("protocol.task_discount.dmc6=.9", "must be one task, not a set of tasks"),
         ("protocol.eval_seed=" + "9" * 30, "must be between 0 and 2^31 - 1"),
     ],
 )

@@ -266,8 +266,6 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
                 lambda new, old: new._replace(
                     critic=jnp.where(new.updates > 9, jnp.nan, new.critic)
                 )
-                    critic=jnp.where(new.updates > 9, jnp.nan, new.critic)
-                )
             )
         },
         "state.critic is not finite in ConstantReward, in the first 12 updates",

@@ -14,7 +14,7 @@ import pytest
 from algorithms.api import EnvSpec
 from algorithms.gorl import GoRL
 from algorithms.parts.networks import parameter_count
-from envs.tasks import TASKS
+from envs.names import TASKS
 from suite import cli
 from suite.configuration.protocol import load_protocol
 from suite.planning.run_request import RunRequest, make_request
