@@ -29,7 +29,7 @@ from suite.methods.select_methods import select_methods
 from suite.methods.wiring import check_method
 from suite.planning.decoders import Decoders
 from suite.planning.plan import Plan, make_plan
-from suite.planning.task_files import check_discounts, select_tasks
+from suite.planning.task_files import check_discounts, restore_task, select_tasks
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 
@@ -80,6 +80,7 @@ class RunRequest:
             for cell in planned.job.cells:
                 values = self.hyperparameters[cell.algorithm]
                 run.check_configuration(cell, values, self.engine)
+                restore_task(run, cell)  # refuses another version of a user's task
                 self._check_decoder(run, cell)
         for name in dict.fromkeys(p.job.algorithm for p in plan.jobs if p.state != "done"):
             self._compare_source(run, name)

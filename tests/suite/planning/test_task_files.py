@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -225,6 +226,13 @@ def test_another_file_is_not_taken_for_the_stored_one(tmp_path: Path) -> None:
     select_tasks(str(write(tmp_path, ("0.1", "0.2"))))
     with pytest.raises(UserError, match=r"is another version of it$"):
         restore_task(run, cell)
+    request = make_request("ppo", str(path), "1", "smoke", "native", run.path, [])
+    record = run.files(cell).read_run()
+    assert record
+    values = {"ppo": record.configuration.hyperparameters}
+    request = dataclasses.replace(request, hyperparameters=values)
+    with pytest.raises(UserError, match=r"is another version of it$"):
+        request.check_stored(run, request.plan(run))
     own_tasks._registered.clear()
     copy = run.path / str(facts(run, cell)["copy"])
     copy.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
@@ -268,4 +276,6 @@ def test_the_example_is_trained_reported_and_audited_without_its_file(tmp_path: 
     asked = ("--task", "PendulumTarget", "--algo", "ppo", "--seed", "0")
     assert "--trust" in suite("eval", "runs", *asked, code=2)
     write(tmp_path, ("0.1", "0.2"))
-    assert "another model_hash" in suite("run", "--algos", "ppo", "--seeds", "2", *what, code=2)
+    assert "is another version of it" in suite(
+        "run", "--algos", "ppo", "--seeds", "2", *what, code=2
+    )
