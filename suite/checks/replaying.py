@@ -18,10 +18,10 @@ import numpy as np
 from algorithms.api import PyTree, Rollout
 from algorithms.parts.replay import Replay
 from suite.checks.check import Check, Failed, Skipped
-from suite.checks.compiling import compiled
 from suite.checks.made_up import made_up
 from suite.checks.repeating import keystr, leaves
 from suite.checks.subject import Subject
+from suite.methods.compiling import compiled
 
 _FEWEST = 8
 """Numbers of a rollout that make a buffer of an array."""

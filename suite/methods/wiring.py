@@ -22,6 +22,7 @@ import numpy as np
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
 from suite.common.errors import UserError
 from suite.common.jax_settings import check_imported
+from suite.methods.compiling import compiled
 from suite.methods.places import place_of
 from suite.methods.soundness import EXCESS
 from suite.methods.tracing import Trace, told, trace
@@ -176,7 +177,7 @@ class Wiring:
     def trace_all(self) -> None:
         """Traces every function that a run calls, and asks nothing."""
         self.check_shapes()
-        jax.eval_shape(self._play, self._key)
+        jax.eval_shape(functools.partial(_play, self.algorithm), self._key)
 
     def check_noise(self) -> None:
         """Refuses random numbers that are not JAX's in what was traced."""
@@ -323,30 +324,30 @@ class Wiring:
     @functools.cached_property
     def _played(self) -> Mapping[str, Any]:
         """What a fresh policy does: actions [N, A] by what was asked of it."""
-        # It runs once: most of the time would go into optimizing it.
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
         played: Mapping[str, Any] = jax.device_get(
-            jax.jit(self._play, compiler_options=options)(self._key)
+            compiled(functools.partial(_play, self.algorithm))(self._key)
         )
         return played
 
-    def _play(self, key: jax.Array) -> dict[str, jax.Array]:
-        init_key, obs_key, first, second = jax.random.split(key, 4)
-        state = self.algorithm.init(init_key)
-        scale = jnp.resize(jnp.asarray(_SCALES), (_ROWS, 1))
-        obs = scale * jax.random.normal(obs_key, (_ROWS, OBS_SIZE))
 
-        def act(state: PyTree, key: jax.Array, mode: Mode) -> jax.Array:
-            return self.algorithm.act(state, obs, key, mode)[0]
+def _play(algorithm: Algorithm[PyTree], key: jax.Array) -> dict[str, jax.Array]:
+    """Lets a fresh policy act: actions [N, A] by what was asked of it."""
+    init_key, obs_key, first, second = jax.random.split(key, 4)
+    state = algorithm.init(init_key)
+    scale = jnp.resize(jnp.asarray(_SCALES), (_ROWS, 1))
+    obs = scale * jax.random.normal(obs_key, (_ROWS, OBS_SIZE))
 
-        played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
-        played["other key"] = act(state, second, "deterministic")
-        played["other sample"] = act(state, second, "sample")
-        if self.algorithm.stages()[0].warm_up:
-            played["explore"] = self.algorithm.explore(state, obs, first)[0]
-        if acts_alone(self.algorithm):
-            played["kept"] = act(self.algorithm.policy(state), first, "sample")
-        return played
+    def act(state: PyTree, key: jax.Array, mode: Mode) -> jax.Array:
+        return algorithm.act(state, obs, key, mode)[0]
+
+    played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
+    played["other key"] = act(state, second, "deterministic")
+    played["other sample"] = act(state, second, "sample")
+    if algorithm.stages()[0].warm_up:
+        played["explore"] = algorithm.explore(state, obs, first)[0]
+    if acts_alone(algorithm):
+        played["kept"] = act(algorithm.policy(state), first, "sample")
+    return played
 
 
 @functools.lru_cache(maxsize=64)

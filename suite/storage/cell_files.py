@@ -186,6 +186,21 @@ class CellFiles:
         """
         return self._read_record("status.json", Status)
 
+    def has_reached(self, updates: int) -> bool:
+        """Returns whether the cell is finished, or was evaluated after `updates`.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        status = self.read_status()
+        if status is None:
+            return False
+        if status.finished or status.updates > updates:
+            return True
+        # The checkpoint that a chunk ends with is one before the evaluation that follows.
+        rows = self.read_curve() if status.updates == updates else []
+        return bool(rows) and rows[-1].updates == updates
+
     def read_curve(self) -> list[CurveRow]:
         """Returns the rows of curve.csv, none where there is no file yet.
 

@@ -206,18 +206,7 @@ class RunDirectory:
 
     def has_reached(self, job: Job, updates: int) -> bool:
         """Returns whether every cell of a job is finished, or was evaluated after `updates`."""
-        return all(self._has_reached(cell, updates) for cell in job.cells)
-
-    def _has_reached(self, cell: Cell, updates: int) -> bool:
-        files = self.files(cell)
-        status = files.read_status()
-        if status is None:
-            return False
-        if status.finished or status.updates > updates:
-            return True
-        # The checkpoint that a chunk ends with is one before the evaluation that follows.
-        rows = files.read_curve() if status.updates == updates else []
-        return bool(rows) and rows[-1].updates == updates
+        return all(self.files(cell).has_reached(updates) for cell in job.cells)
 
     def divergences_kept(self, cell: Cell) -> int:
         """Returns how often the cell diverged and was then started afresh."""

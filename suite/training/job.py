@@ -114,7 +114,7 @@ class Training:
         protocol = self._context.request.protocol
         starts = start_states(self._task, protocol.eval_episodes, protocol.eval_seed)
         state = self._restore_or_start(describe_starts(starts))
-        while not self.finished and not self._is_far_enough:
+        while not self.finished and not self._context.ends_at(self.record.position.evaluated):
             if interrupt.requested():
                 self._save_part(state)
                 return JobResult(self._diverged, interrupted=True)
@@ -122,12 +122,6 @@ class Training:
             self._save(state)
             self._report(line)
         return JobResult(self._diverged)
-
-    @property
-    def _is_far_enough(self) -> bool:
-        """Whether the policy after `RunContext.until` updates is evaluated and saved."""
-        until = self._context.until
-        return until is not None and self.record.position.evaluated >= until
 
     @property
     def _diverged(self) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""`suite tune`: settings of every method found by one and the same effort."""
+"""`suite tune`: every method's settings by equal effort."""

@@ -25,7 +25,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
-        ("tuning",),
+        ("tuning", "checks"),
         ("training",),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),

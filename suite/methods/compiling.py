@@ -1,4 +1,4 @@
-"""Compiling for checks, in which it takes far longer than running what was compiled."""
+"""Compiling for checks, which takes far longer than running what was compiled."""
 
 from __future__ import annotations
 
