@@ -88,26 +88,25 @@ def _require() -> None:
             logging.getLogger("suite").warning(
                 "%s=%s is passed over: the suite computes with %s", name, found, value
             )
-    if "jax" in sys.modules:
-        check_imported()
+    if changed := changed_setting():
+        raise UserError(f"{changed}; set it back before you call the suite")
 
 
-def check_imported() -> None:
-    """Holds the settings of JAX, which is imported, to what the programs here are for.
+def changed_setting() -> str:
+    """Returns which setting of JAX is not as the programs here need it, "" if all are.
 
-    Raises:
-        UserError: one is another.
+    Before JAX is imported there are none.
     """
+    if "jax" not in sys.modules:
+        return ""
     import jax
 
     for name, value in _NEEDED.items():
         found = getattr(jax.config, name.lower(), value)
         wanted = bool(int(value)) if value in _TRUTHS else value
         if found is not None and found not in (value, wanted):
-            raise UserError(
-                f"jax.config.{name.lower()} is {found}, but the suite computes with {wanted}; "
-                "set it back before you call the suite"
-            )
+            return f"jax.config.{name.lower()} is {found}, but the suite computes with {wanted}"
+    return ""
 
 
 def _cache_directory() -> str | None:

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from suite.common.errors import UserError, unknown
+from suite.common.jax_settings import changed_setting
 from suite.common.shadowing import say_what_is_hidden
 
 T = TypeVar("T")
@@ -117,6 +118,8 @@ def load_module(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:  # it is the user's code: it may fail in any way
         del sys.modules[name]
         raise UserError(f"{place_in(path, error)}: cannot be imported: {reason(error)}") from error
+    if changed := changed_setting():
+        raise UserError(f"{path}: {changed}; the file sets it for all methods, so take that out")
     return module
 
 

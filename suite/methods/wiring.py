@@ -21,7 +21,7 @@ import numpy as np
 
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
 from suite.common.errors import UserError
-from suite.common.jax_settings import check_imported
+from suite.common.jax_settings import changed_setting
 from suite.methods.compiling import compiled
 from suite.methods.places import place_of
 from suite.methods.soundness import EXCESS
@@ -94,10 +94,8 @@ class Wiring:
 
     def check_settings(self) -> None:
         """Asks for hyper-parameters that tell two instances apart, and for JAX as it was."""
-        try:
-            check_imported()
-        except UserError as changed:
-            raise self.error("its module", f"changes JAX for all methods: {changed}") from None
+        if changed := changed_setting():
+            raise UserError(f"{changed}; a package that was imported has set it for all methods")
         try:
             hash(self.algorithm)
         except TypeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 from algorithms import registry
@@ -87,6 +88,31 @@ def test_a_broken_method_is_refused_in_one_line(
     assert said in told
     (named,) = set(re.findall(r"broken\.py(?::(\d+))?", told))
     assert named == (str(line(text, place)) if place else "")
+
+
+def test_a_file_that_changes_jax_for_all_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told of the file, not of the method that happens to be looked at first."""
+    Path("broken.py").write_text(WHOLE + "\njax.config.update('jax_enable_x64', True)\n")
+    try:
+        told = refused("ppo,./broken.py", capsys)
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    assert told == (
+        "suite: error: broken.py: jax.config.jax_enable_x64 is True, but the suite computes with "
+        "False; the file sets it for all methods, so take that out"
+    )
+
+
+def test_a_method_s_own_traceback_is_shown_where_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("broken.py").write_text(WHOLE.replace("networks, change)", "networks, grad)"))
+    arguments = ["run", "--algos=./broken.py", "--protocol=smoke", "--tasks=CheetahRun"]
+    assert run_command([*arguments, "--traceback"]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in told
+    assert f'broken.py", line {line(WHOLE, "optax.apply")}, in step' in told
+    assert told.splitlines()[-1].startswith("suite: error: algorithm my-method: update fails: Name")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from compiling import quickly
 from tiny import PIPELINE, SPEC
 
+from algorithms import registry
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, Pipeline
 from algorithms.registration import class_fault
 from envs.probes import PROBES
@@ -25,6 +26,8 @@ from suite.compute.program import Program
 from suite.methods import template
 from suite.methods.new_method import method_text, write_method
 from suite.methods.wiring import check_method
+from suite.storage.records import Cell
+from suite.storage.run_directory import RunDirectory
 
 
 def load(path: Path) -> Any:
@@ -119,6 +122,19 @@ def test_it_keeps_the_contract() -> None:
 
 def _leaves(tree: Any) -> Any:
     return jax.tree_util.tree_leaves_with_path(tree)
+
+
+@pytest.mark.slow
+def test_it_trains_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_of_files", {})
+    path, out = write_method("my_method", tmp_path), tmp_path / "run"
+    arguments = ["--protocol=smoke", "--tasks=CheetahRun", "--seeds=1", f"--out={out}"]
+    change = "--set=my-method.clip=0.1"
+    assert cli.run_command(["run", f"--algos={path}", change, *arguments]) == 0
+    record = RunDirectory.open(out).files(Cell("my-method", "CheetahRun", 0))
+    status, stored = record.read_status(), record.read_run()
+    assert status is not None and status.state == "done"
+    assert stored is not None and stored.configuration.hyperparameters["clip"] == 0.1
 
 
 @pytest.mark.slow
