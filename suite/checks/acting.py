@@ -11,8 +11,7 @@ import numpy as np
 
 from algorithms.api import MODES, Algorithm, PyTree
 from suite.checks.check import Check, Failed
-from suite.checks.compiling import compiled
-from suite.checks.course import OBS_SIZE
+from suite.checks.course import OBS_SIZE, compiled
 from suite.checks.repeating import keystr, leaves
 from suite.checks.subject import PIPELINE, Subject
 from suite.methods.soundness import EXCESS

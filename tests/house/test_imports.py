@@ -25,7 +25,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
-        ("training",),
+        ("training", "checks"),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),
         ("configuration",),
