@@ -58,7 +58,11 @@ class Encoder(Protocol[EncoderState]):
         ...
 
     def stages(self) -> tuple[Stage, ...]:
-        """Returns the parts of the budget; after each but the last comes a new decoder."""
+        """Returns the parts of the budget; after each but the last comes a new decoder.
+
+        The first one may be a warm-up (`Stage.warm_up`), after which comes no decoder: `advance`
+        alone is called, and `WarmedUp` says what else is needed.
+        """
         ...
 
     def stage(self, state: EncoderState) -> jax.Array:
@@ -83,4 +87,21 @@ class Encoder(Protocol[EncoderState]):
 
     def reinstate(self, state: EncoderState, candidate: PyTree) -> EncoderState:
         """Puts a candidate of the same stage back into the state at the stage's end."""
+        ...
+
+
+class WarmedUp(Encoder[EncoderState], Protocol[EncoderState]):
+    """An encoder that asks for a warm-up, inside the budget, to fill a buffer say."""
+
+    def draw_first(
+        self, state: EncoderState, obs: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, Extras]:
+        """Chooses latents [N, A] in the warm-up, from N(0, I) say, and notes what `record` needs.
+
+        They are not squashed; the decoder is the identity then, or one of another run.
+        """
+        ...
+
+    def record(self, state: EncoderState, rollout: Rollout) -> EncoderState:
+        """Takes in a rollout of the warm-up, or one taken for a decoder, and does not learn."""
         ...

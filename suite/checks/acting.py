@@ -84,7 +84,7 @@ def rows(subject: Subject) -> str:
     """Changes all observations but one, whose action and extras may not care."""
     algorithm, state = subject.algorithm, _state(subject)
     obs, key = _observations(), jax.random.key(3)
-    others = jnp.concatenate([obs[:1], 3.0 * obs[1:] + 1.0])
+    others = jnp.concatenate([obs[:1], 1.0 - 3.0 * obs[1:]])
     for mode in MODES:
         act = compiled(functools.partial(algorithm.act, mode=mode))
         one, other = (

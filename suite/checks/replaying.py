@@ -183,7 +183,9 @@ def _steps(buffer: np.ndarray, plain: _Pass) -> np.ndarray | None:
             continue
         if width > 1 and buffer.shape[-1] != width:
             continue
-        known = {row.tobytes(): index for index, row in enumerate(source)}
+        known: dict[bytes, int] = {}
+        for index, row in enumerate(source):  # of two alike neither tells its step
+            known[row.tobytes()] = -1 if row.tobytes() in known else index
         rows = np.ascontiguousarray(buffer).reshape(-1, width)
         found = np.array([known.get(row.tobytes(), -1) for row in rows])
         if (found >= 0).any() and (best is None or (found >= 0).sum() > (best >= 0).sum()):
@@ -192,11 +194,11 @@ def _steps(buffer: np.ndarray, plain: _Pass) -> np.ndarray | None:
 
 
 def _sources(rollouts: tuple[Rollout, ...]) -> Iterator[np.ndarray]:
-    """Yields [steps, width] of each array of the rollouts whose rows tell their steps apart."""
+    """Yields [steps, width] of each array of the rollouts whose rows nearly all differ."""
     for parts in zip(*(jax.tree.leaves(rollout) for rollout in rollouts), strict=False):
         flat = [np.asarray(part).reshape(part.shape[0] * part.shape[1], -1) for part in parts]
         rows = np.concatenate(flat) if len({each.shape[1:] for each in flat}) == 1 else flat[-1]
-        if len({row.tobytes() for row in rows}) == len(rows):
+        if len({row.tobytes() for row in rows}) > 0.9 * len(rows):
             yield rows
 
 

@@ -150,7 +150,7 @@ class Wiring:
         state = self.traced("init", algorithm.init, self._key)
         if not jax.tree.leaves(self.traced("parameters", algorithm.parameters, state)):
             raise self.error("parameters", "returns none")
-        rollout = self._rollout(self._act(state, "sample", pipeline.num_envs))
+        rollout = _rollout(algorithm, self._act(state, "sample", pipeline.num_envs))
         self._act(state, "deterministic", pipeline.num_envs + 1)  # evaluation has its own N
         update = self.traced("update", algorithm.update, state, rollout, self._key)
         updated, metrics = self._pair("update", update, "a state and metrics")
@@ -159,7 +159,7 @@ class Wiring:
         stages = algorithm.stages()
         if stages[0].warm_up:
             extras = self._act(state, None, pipeline.num_envs)
-            recorded = self.traced("record", algorithm.record, state, self._rollout(extras))
+            recorded = self.traced("record", algorithm.record, state, _rollout(algorithm, extras))
             self._same("record", state, recorded)
         if any(each.extra_rollouts for each in stages):
             recorded = self.traced("record", algorithm.record, state, rollout)
@@ -267,15 +267,6 @@ class Wiring:
             before = self.traced("unsquashed", self.algorithm.unsquashed, action, extras)
             self._expect("unsquashed", "actions", before, (rows, ACTION_SIZE))
         return extras
-
-    def _rollout(self, extras: Mapping[str, PyTree]) -> Rollout:
-        pipeline = self.algorithm.pipeline
-        lead = (self.algorithm.rollout_length, pipeline.num_envs)
-        over_time = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((lead[0], *leaf.shape), leaf.dtype), extras
-        )
-        obs, number = _floats(*lead, OBS_SIZE), _floats(*lead)
-        return Rollout(obs, over_time, number, number, number, obs)
 
     def _pair(self, place: str, value: PyTree, parts: str) -> tuple[PyTree, PyTree]:
         if not isinstance(value, tuple) or len(value) != 2:
@@ -385,3 +376,13 @@ def _floats(*shape: int) -> PyTree:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _rollout(algorithm: Algorithm[PyTree], extras: Mapping[str, PyTree]) -> Rollout:
+    """Returns the shapes of a rollout with the extras of `act`, [N, ...] each."""
+    lead = (algorithm.rollout_length, algorithm.pipeline.num_envs)
+    over_time = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((lead[0], *leaf.shape), leaf.dtype), extras
+    )
+    obs, number = _floats(*lead, OBS_SIZE), _floats(*lead)
+    return Rollout(obs, over_time, number, number, number, obs)

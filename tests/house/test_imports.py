@@ -25,8 +25,8 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
-        ("tuning", "checks"),
-        ("training",),
+        ("tuning",),
+        ("training", "checks"),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),
         ("configuration",),

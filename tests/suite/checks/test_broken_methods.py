@@ -202,7 +202,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "actions up to 1.5": (
         "bounds",
         {"act": acting(lambda action, extras, obs, key, mode: (1.5 * action, extras))},
-        "act in mode sample returns the action 1.5, outside of [-1, 1]",
+        "act in mode deterministic returns the action 1.5, outside of [-1, 1]",
     ),
     "a deterministic mode with noise": (
         "deterministic",
@@ -235,11 +235,8 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a mean over environments": (
         "rows",
         {
-            "act": acting(
-                lambda action, extras, obs, key, mode: (
-                    jnp.clip(action + 0.02 * jnp.tanh(obs.mean()), -1.0, 1.0),
-                    extras,
-                )
+            "act": lambda self, state, obs, key, mode: Learner.act(
+                self, state, obs + 0.05 * jnp.tanh(obs.mean()), key, mode
             )
         },
         "in mode deterministic, action of the first environment changes",
@@ -247,7 +244,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a policy without its bias": (
         "policy",
         {"policy": lambda self, state: Learner.policy(self, state)._replace(bias=0 * state.bias)},
-        "policy leaves out what act in mode deterministic reads, once it is trained",
+        "policy leaves out what act in mode deterministic depends on, once it is trained",
     ),
     "draws of what is not in": (
         "replay",
@@ -268,7 +265,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
                 )
             )
         },
-        "state.critic is not finite in ConstantReward, in the first 12 updates",
+        "metric['error'] is not finite in ConstantReward, in the first 12 updates",
     ),
     "parameters that nothing trains": (
         "learning",
