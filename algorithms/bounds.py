@@ -51,6 +51,8 @@ class Bounds:
 
 
 Count = Annotated[int, Bounds(1)]
+WholeNumber = Annotated[int, Bounds(0)]
+"""A number of things of which there may be none."""
 Positive = Annotated[float, Bounds(0, above=True)]
 NotNegative = Annotated[float, Bounds(0)]
 UnitInterval = Annotated[float, Bounds(0, 1)]

@@ -13,8 +13,9 @@ from algorithms.api import Algorithm
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
-from algorithms.names import ALL, CONTROLS
+from algorithms.names import NAMES
 from algorithms.ppo import PPO
+from algorithms.sac import SAC
 from algorithms.staged_ppo import StagedPPO
 
 ENTRY_POINTS = "gorl_suite.algorithms"
@@ -106,6 +107,7 @@ _ENTRIES = (
         "control: PPO with the settings that MuJoCo Playground ships for Brax",
         BRAX,
     ),
+    Entry("sac", SAC, "soft actor-critic, the off-policy baseline"),
 )
 
 
@@ -115,7 +117,7 @@ def entries() -> dict[str, Entry]:
     One that cannot be used is left out, and a logged warning says why.
     """
     known = {entry.name: entry for entry in _ENTRIES}
-    assert tuple(known) == (*ALL, *CONTROLS)
+    assert tuple(known) == NAMES
     for where, entry, error in _installed():
         why = error or registration.fault(entry, known)
         if not why:

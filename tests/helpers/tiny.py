@@ -33,6 +33,8 @@ SETTINGS: dict[str, Any] = {
     "decoder_batch_size": 32,
     "decoder_draws": 2,
     "decoder_rollouts": 2,
+    "batch_size": 16,
+    "learning_starts": 8,
 }
 
 

@@ -16,6 +16,7 @@ from compiling import quickly
 
 from algorithms.api import MODES, EnvSpec, Mode, Pipeline
 from algorithms.names import ALL
+from algorithms.parts.off_policy import OffPolicy
 from algorithms.registry import lookup
 from envs.probes import PROBES, Probe
 from envs.vector import VectorEnv
@@ -34,6 +35,7 @@ SETTINGS: dict[str, Any] = {
     "decoder_batch_size": 256,
     "decoder_draws": 2,
     "decoder_rollouts": 4,
+    "batch_size": 128,
 }
 # Trained on beyond this, FPO drifts off the best action again, up to NaN: nothing in its
 # loss keeps the flow from losing its noise (see docs/decisions.md).
@@ -49,10 +51,11 @@ PIPELINE = Pipeline(
     num_minibatches=4,
     num_epochs=4,
 )
-FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in ALL)]
+METHODS = (*ALL, "sac")
+FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in METHODS)]
 CASES = [
     pytest.param(name, probe, marks=[] if (name, probe) in FAST else [pytest.mark.slow])
-    for name in ALL
+    for name in METHODS
     for probe in PROBES
 ]
 
@@ -65,7 +68,7 @@ def test_solves(name: str, probe: str) -> None:
     state = compiled.start(SEEDS)
     stages = program.algorithm.stages()
     for index, stage in enumerate(stages):
-        state, _ = compiled.train(state, stage.updates)
+        state, _ = compiled.train(state, stage.updates, warm_up=stage.warm_up)
         if index + 1 < len(stages):
             state = compiled.advance(state)
     obs = state.envs.bank.obs[0]
@@ -79,8 +82,8 @@ def test_solves(name: str, probe: str) -> None:
         # Standard normal actions before tanh lose .10 to .15 where the action matters.
         assert (loss < 0.02).all(), f"{mode} actions lose {loss}"
     error = quickly(jax.vmap(lambda s: _value_error(program, task, obs, s)))(state)
-    # In units of the scaled reward: 10 a step.
-    assert (error < 0.5).all(), f"values are off by {error}"
+    scale: float = getattr(program.algorithm, "reward_scale", 1.0)
+    assert (error < 0.05 * scale).all(), f"values are off by {error}"
 
 
 def _program(name: str, task: Probe) -> Program:
@@ -106,7 +109,12 @@ def _value_error(program: Program, task: Probe, obs: jax.Array, state: SeedState
     """Mean absolute error of the critic on obs [N, O]."""
     algorithm: Any = getattr(program.algorithm, "encoder", program.algorithm)
     learner: Any = getattr(state.algorithm, "learner", state.algorithm)
-    inputs = learner.normalizer(obs)
-    values = algorithm.critic.forward(learner.networks.critic, inputs)[..., 0]
+    inputs, critic = learner.normalizer(obs), learner.networks.critic
+    if isinstance(algorithm, OffPolicy):
+        # What the policy does in the end has no bonus left for being random.
+        action, _ = algorithm.draw(learner, obs, jax.random.key(7), "deterministic")
+        values = algorithm.critics.least(critic, inputs, action)
+    else:
+        values = algorithm.critic.forward(critic, inputs)[..., 0]
     known = jax.vmap(lambda o: task.optimal_value(o, DISCOUNT))(obs)
     return jnp.mean(jnp.abs(values - algorithm.reward_scale * known))
