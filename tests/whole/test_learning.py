@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "decoder_draws": 2,
     "decoder_rollouts": 4,
     "batch_size": 128,
+    "initial_temperature": 0.1,  # each gradient step takes at most a thousandth off it
 }
 # Trained on beyond this, FPO drifts off the best action again, up to NaN: nothing in its
 # loss keeps the flow from losing its noise (see docs/decisions.md).
