@@ -13,6 +13,7 @@ from algorithms.api import Algorithm
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
+from algorithms.gorl_sac import GoRLSAC
 from algorithms.names import NAMES
 from algorithms.ppo import PPO
 from algorithms.sac import SAC
@@ -108,6 +109,18 @@ _ENTRIES = (
         BRAX,
     ),
     Entry("sac", SAC, "soft actor-critic, the off-policy baseline"),
+    Entry(
+        "gorl-sac-fm",
+        GoRLSAC,
+        "GoRL with SAC for its encoder and a flow-matching decoder",
+        {"generative_model": "flow"},
+    ),
+    Entry(
+        "gorl-sac-diff",
+        GoRLSAC,
+        "GoRL with SAC for its encoder and a diffusion decoder",
+        {"generative_model": "diffusion"},
+    ),
 )
 
 

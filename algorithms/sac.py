@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Stage
-from algorithms.bounds import Positive, WholeNumber, Widths
+from algorithms.bounds import Nats, Positive, WholeNumber, Widths
 from algorithms.parts.critics import one_step_target
 from algorithms.parts.distributions import gaussian, log_tanh_jacobian
 from algorithms.parts.networks import MLP, Params
@@ -44,7 +44,7 @@ class SACSettings(OffPolicySettings):
     """
 
     actor_hidden: Widths = (256, 256)
-    target_entropy: float = -1.0
+    target_entropy: Nats = -1.0
     initial_temperature: Positive = 1.0
 
 
@@ -154,10 +154,17 @@ class SAC(SoftActorCritic, Algorithm[SACState]):
     warm_up: WholeNumber = 1
 
     def stages(self) -> tuple[Stage, ...]:
-        """The warm-up, and the rest."""
+        """The warm-up, and the rest.
+
+        Raises:
+            ValueError: nothing is left of the budget after the warm-up.
+        """
+        updates = self.pipeline.updates
+        if self.warm_up >= updates:
+            raise ValueError(f"warm_up = {self.warm_up}: leaves no update of {updates} to learn in")
         if not self.warm_up:
-            return (Stage(self.pipeline.updates),)
-        return Stage(self.warm_up, warm_up=True), Stage(self.pipeline.updates - self.warm_up)
+            return (Stage(updates),)
+        return Stage(self.warm_up, warm_up=True), Stage(updates - self.warm_up)
 
     def act(
         self, state: SACState, obs: jax.Array, key: jax.Array, mode: Mode

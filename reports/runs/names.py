@@ -15,6 +15,8 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "ppo-matched-reset": "PPO matched, reset",
     "ppo-brax": "PPO, Brax's settings",
     "sac": "SAC",
+    "gorl-sac-fm": "GoRL(SAC+FM)",
+    "gorl-sac-diff": "GoRL(SAC+Diff)",
 }
 """The five methods, their controls and other baselines, in the order of every table and figure."""
 

@@ -25,7 +25,7 @@ from tiny import PIPELINE, SPEC, init, make, play, update
 from algorithms.parts.distributions import gaussian
 from algorithms.parts.normalizer import Normalizer
 from algorithms.parts.off_policy import Held, Transition
-from algorithms.sac import SAC, SACState, SoftNetworks
+from algorithms.sac import SACState, SoftActorCritic, SoftNetworks
 
 COUNT = 10
 """Transitions B in a minibatch."""
@@ -52,7 +52,9 @@ def a_batch() -> Transition:
     )
 
 
-def the_noise(algorithm: SAC, networks: SoftNetworks, held: Any, key: jax.Array) -> Noise:
+def the_noise(
+    algorithm: SoftActorCritic, networks: SoftNetworks, held: Any, key: jax.Array
+) -> Noise:
     """The standard normal numbers that `loss` draws from `key`, taken from its draws."""
     batch = a_batch()
     found = []
@@ -64,27 +66,29 @@ def the_noise(algorithm: SAC, networks: SoftNetworks, held: Any, key: jax.Array)
     return Noise(now=found[1], after=found[0])
 
 
-def squashed(policy: Any, obs: Array, noise: Array) -> tuple[Array, Array]:
-    """Actions tanh(mean + std noise) and their log-densities, by the change of variables."""
+def squashed(bound: float, policy: Any, obs: Array, noise: Array) -> tuple[Array, Array]:
+    """c tanh((mean + std noise) / c) and its log-density, by the change of variables."""
     mean, std = gaussian_head(mlp(policy, obs))
     drawn = mean + std * noise
-    action = np.tanh(drawn)
-    slope = np.log(1.0 - action**2).sum(axis=-1)
+    action = bound * np.tanh(drawn / bound)
+    slope = np.log(1.0 - (action / bound) ** 2).sum(axis=-1)
     return action, gaussian_log_prob(drawn, mean, std) - slope
 
 
-def losses(algorithm: SAC, networks: Any, fixed: Any, held: Any, noise: Noise) -> dict[str, float]:
+def losses(
+    algorithm: SoftActorCritic, networks: Any, fixed: Any, held: Any, noise: Noise
+) -> dict[str, float]:
     """The three losses; `fixed` are the networks where no gradient goes."""
     batch, stats = float64(a_batch()), held.normalizer
     mean, std = float64(stats.mean), float64(stats.std)
     obs, next_obs = (batch.obs - mean) / std, (batch.next_obs - mean) / std
-    alpha = math.exp(float(fixed.log_temperature))
-    next_action, next_log_prob = squashed(fixed.policy, next_obs, noise.after)
+    bound, alpha = algorithm.bound, math.exp(float(fixed.log_temperature))
+    next_action, next_log_prob = squashed(bound, fixed.policy, next_obs, noise.after)
     next_q = twins(held.target, next_obs, next_action)
     q = twins(networks.critic, obs, batch.action)
-    action, log_prob = squashed(networks.policy, obs, noise.now)
+    action, log_prob = squashed(bound, networks.policy, obs, noise.now)
     q_now = twins(fixed.critic, obs, action)
-    _, held_log_prob = squashed(fixed.policy, obs, noise.now)
+    _, held_log_prob = squashed(bound, fixed.policy, obs, noise.now)
     value_loss = policy_loss = temperature_loss = 0.0
     for b in range(COUNT):
         soft = min(next_q[:, b]) - alpha * next_log_prob[b]
@@ -105,12 +109,17 @@ def losses(algorithm: SAC, networks: Any, fixed: Any, held: Any, noise: Noise) -
     return {name: value / COUNT for name, value in sums.items()}
 
 
-@pytest.mark.parametrize("truncation", ["bootstrapped", "masked"])
+@pytest.mark.parametrize(
+    ("name", "bound", "truncation"),
+    [("sac", 1.0, "bootstrapped"), ("gorl-sac-fm", 3.0, "masked")],
+)
 def test_losses_and_gradients_match_a_loop(
-    truncation: Literal["bootstrapped", "masked"],
+    name: str, bound: float, truncation: Literal["bootstrapped", "masked"]
 ) -> None:
     pipeline = dataclasses.replace(PIPELINE, truncation=truncation)
-    algorithm: SAC = make("sac", pipeline, actor_hidden=(4,), critic_hidden=(4,), reward_scale=3.0)
+    method = make(name, pipeline, actor_hidden=(4,), critic_hidden=(4,), reward_scale=3.0)
+    algorithm: SoftActorCritic = method if name == "sac" else method.encoder
+    assert algorithm.bound == bound
     networks = algorithm.fresh_networks(jax.random.key(0))
     networks = networks._replace(log_temperature=jnp.float32(-0.7))
     other = algorithm.fresh_networks(jax.random.key(1))

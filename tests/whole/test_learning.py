@@ -16,7 +16,6 @@ from compiling import quickly
 
 from algorithms.api import MODES, EnvSpec, Mode, Pipeline
 from algorithms.names import ALL
-from algorithms.parts.off_policy import OffPolicy
 from algorithms.registry import lookup
 from envs.probes import PROBES, Probe
 from envs.vector import VectorEnv
@@ -52,8 +51,8 @@ PIPELINE = Pipeline(
     num_minibatches=4,
     num_epochs=4,
 )
-METHODS = (*ALL, "sac")
-FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in METHODS)]
+METHODS = (*ALL, "sac", "gorl-sac-fm", "gorl-sac-diff")
+FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in (*ALL, "sac"))]
 CASES = [
     pytest.param(name, probe, marks=[] if (name, probe) in FAST else [pytest.mark.slow])
     for name in METHODS
@@ -111,7 +110,7 @@ def _value_error(program: Program, task: Probe, obs: jax.Array, state: SeedState
     algorithm: Any = getattr(program.algorithm, "encoder", program.algorithm)
     learner: Any = getattr(state.algorithm, "learner", state.algorithm)
     inputs, critic = learner.normalizer(obs), learner.networks.critic
-    if isinstance(algorithm, OffPolicy):
+    if hasattr(algorithm, "critics"):
         # What the policy does in the end has no bonus left for being random.
         action, _ = algorithm.draw(learner, obs, jax.random.key(7), "deterministic")
         values = algorithm.critics.least(critic, inputs, action)
