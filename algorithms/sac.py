@@ -10,16 +10,16 @@ import jax.numpy as jnp
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Stage
 from algorithms.bounds import Nats, Positive, WholeNumber, Widths
-from algorithms.parts.critics import one_step_target
-from algorithms.parts.distributions import gaussian, log_tanh_jacobian
-from algorithms.parts.networks import MLP, Params
-from algorithms.parts.off_policy import (
+from algorithms.off_policy.critics import one_step_target
+from algorithms.off_policy.learner import (
     Held,
     OffPolicy,
     OffPolicySettings,
     OffPolicyState,
     Transition,
 )
+from algorithms.parts.distributions import gaussian, log_tanh_jacobian
+from algorithms.parts.networks import MLP, Params
 
 
 class SoftNetworks(NamedTuple):

@@ -22,9 +22,9 @@ from references import (
 )
 from tiny import PIPELINE, SPEC, init, make, play, update
 
+from algorithms.off_policy.learner import Held, Transition
 from algorithms.parts.distributions import gaussian
 from algorithms.parts.normalizer import Normalizer
-from algorithms.parts.off_policy import Held, Transition
 from algorithms.sac import SACState, SoftActorCritic, SoftNetworks
 
 COUNT = 10

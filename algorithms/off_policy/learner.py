@@ -16,8 +16,8 @@ import optax
 
 from algorithms.api import Metrics, Rollout, Settings, emptied
 from algorithms.bounds import Count, Positive, UnitInterval, Widths
+from algorithms.off_policy.critics import Critics, polyak
 from algorithms.parts import normalizer, replay
-from algorithms.parts.critics import Critics, polyak
 from algorithms.parts.networks import Params
 from algorithms.parts.normalizer import Normalizer
 from algorithms.parts.replay import Replay

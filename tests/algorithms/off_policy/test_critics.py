@@ -9,7 +9,7 @@ import pytest
 from compiling import quickly
 from references import float64, twins
 
-from algorithms.parts.critics import Critics, one_step_target, polyak
+from algorithms.off_policy.critics import Critics, one_step_target, polyak
 
 
 @pytest.mark.parametrize("layer_norm", [True, False])
