@@ -16,6 +16,7 @@ from algorithms.gorl import GoRL
 from algorithms.gorl_sac import GoRLSAC
 from algorithms.names import NAMES
 from algorithms.ppo import PPO
+from algorithms.rldt import RLDT
 from algorithms.sac import SAC
 from algorithms.staged_ppo import StagedPPO
 
@@ -121,6 +122,7 @@ _ENTRIES = (
         "GoRL with SAC for its encoder and a diffusion decoder",
         {"generative_model": "diffusion"},
     ),
+    Entry("rldt", RLDT, "RLDT from scratch: a flow transported towards exp(Q / tau)"),
 )
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from algorithms.api import Algorithm, Extras, Metrics, Mode, Stage
-from algorithms.bounds import Nats, Positive, WholeNumber, Widths
+from algorithms.api import Algorithm, Extras, Metrics, Mode
+from algorithms.bounds import Nats, Positive, Widths
 from algorithms.off_policy.critics import one_step_target
 from algorithms.off_policy.learner import (
     Held,
@@ -18,6 +18,7 @@ from algorithms.off_policy.learner import (
     OffPolicyState,
     Transition,
 )
+from algorithms.off_policy.warm_up import RandomWarmUp
 from algorithms.parts.distributions import gaussian, log_tanh_jacobian
 from algorithms.parts.networks import MLP, Params
 
@@ -143,40 +144,14 @@ class SoftActorCritic(SACSettings, OffPolicy[SoftNetworks]):
 
 
 @dataclasses.dataclass(frozen=True)
-class SAC(SoftActorCritic, Algorithm[SACState]):
-    """SAC on actions in [-1, 1]; its deterministic mode is tanh of the Gaussian's mean.
-
-    Attributes:
-        warm_up: updates of the budget that are spent on uniformly random actions before any
-            learning; one is 15,360 steps of `lite`, Playground takes 8,192.
-    """
-
-    warm_up: WholeNumber = 1
-
-    def stages(self) -> tuple[Stage, ...]:
-        """The warm-up, and the rest.
-
-        Raises:
-            ValueError: nothing is left of the budget after the warm-up.
-        """
-        updates = self.pipeline.updates
-        if self.warm_up >= updates:
-            raise ValueError(f"warm_up = {self.warm_up}: leaves no update of {updates} to learn in")
-        if not self.warm_up:
-            return (Stage(updates),)
-        return Stage(self.warm_up, warm_up=True), Stage(updates - self.warm_up)
+class SAC(RandomWarmUp, SoftActorCritic, Algorithm[SACState]):
+    """SAC on actions in [-1, 1]; its deterministic mode is tanh of the Gaussian's mean."""
 
     def act(
         self, state: SACState, obs: jax.Array, key: jax.Array, mode: Mode
     ) -> tuple[jax.Array, Extras]:
         """Samples the policy, or takes tanh of the Gaussian's mean."""
         return self.draw(state, obs, key, mode)
-
-    def explore(self, state: SACState, obs: jax.Array, key: jax.Array) -> tuple[jax.Array, Extras]:
-        """Draws actions uniformly."""
-        shape = (obs.shape[0], self.env.action_size)
-        action = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
-        return action, {"action": action}
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
         """Returns what the Gaussian gave [N, A]."""

@@ -17,6 +17,7 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "sac": "SAC",
     "gorl-sac-fm": "GoRL(SAC+FM)",
     "gorl-sac-diff": "GoRL(SAC+Diff)",
+    "rldt": "RLDT",
 }
 """The five methods, their controls and other baselines, in the order of every table and figure."""
 

@@ -70,7 +70,12 @@ class Case(NamedTuple):
 KEYS = jax.random.split(jax.random.key(1), SEEDS)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# Its encoder is that of gorl-sac-fm, its decoder that of gorl-diff.
+SLOW = ("gorl-sac-diff",)
+CASES = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
     algorithm = make(request.param)
     states = [init(algorithm, key) for key in jax.random.split(jax.random.key(0), SEEDS)]

@@ -77,6 +77,21 @@ def gaussian_entropy(std: Array) -> Array:
     return np.sum(0.5 * math.log(2.0 * math.pi * math.e) + np.log(std), axis=-1)
 
 
+def slow_field(points: Array, particles: Array, gradient: Array, temperature: float) -> Array:
+    """SVGD of one state's points [I, A], one pair after another (Liu & Wang 2016)."""
+    squared = [[np.sum((x - a) ** 2) for a in particles] for x in points]
+    width = float(np.median(squared)) / (2.0 * math.log(len(particles) + 1))
+    moved = np.zeros_like(points)
+    for i, x in enumerate(points):
+        for a, slope in zip(particles, gradient, strict=True):
+            kernel = math.exp(-np.sum((x - a) ** 2) / (2.0 * width))
+            # The gradient of the kernel with respect to the particle.
+            repulsion = kernel * (x - a) / width
+            moved[i] += kernel * slope + temperature * repulsion
+        moved[i] /= len(particles)
+    return moved
+
+
 def clipped_surrogate(ratio: Array, advantage: Array, clip: float) -> float:
     """PPO's loss over arrays of one shape, element by element."""
     terms = [

@@ -38,6 +38,8 @@ SETTINGS: dict[str, Any] = {
     "decoder_rollouts": 2,
     "batch_size": 16,
     "learning_starts": 8,
+    "actor_states": 6,
+    "particles": 3,
 }
 
 
