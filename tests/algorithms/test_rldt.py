@@ -169,9 +169,9 @@ def test_losses_and_gradients_match_a_loop(setting: Setting) -> None:
     def of_critic(critic: Params) -> float:
         return value_loss(setting, critic, float64(noise))
 
-    slopes = numerical_gradient(of_policy, networks.policy)
-    slopes += numerical_gradient(of_critic, networks.critic)
-    for ours, known in zip(jax.tree.leaves(gradient), slopes, strict=True):
+    expected_gradient = numerical_gradient(of_policy, networks.policy)
+    expected_gradient += numerical_gradient(of_critic, networks.critic)
+    for ours, known in zip(jax.tree.leaves(gradient), expected_gradient, strict=True):
         np.testing.assert_allclose(ours, known, rtol=5e-3, atol=5e-4)
 
 
@@ -193,35 +193,38 @@ def test_exploration_is_as_wide_as_the_flow_is_bent(setting: Setting) -> None:
 
 @pytest.mark.slow
 def test_a_flow_learns_both_modes_of_a_known_q() -> None:
-    """It starts near N(0, 1), and ends at -1.2 and 1.2, about as often at either."""
-    algorithm: RLDT = make("rldt", actor_hidden=(32, 32), particles=16, temperature=0.2)
+    """It starts near N(0, 1), and ends at -1.2 and 1.2, about as often at either.
+
+    With a trust region of a tenth of this, at this temperature, it leans to one of the two.
+    """
+    algorithm: RLDT = make("rldt", actor_hidden=(32, 32), particles=16, temperature=0.2, trust=2.0)
     size = SPEC.action_size
     optimizer = optax.adam(1e-3)
-    obs = jnp.zeros((32, SPEC.obs_size))
+    obs = jnp.zeros((16, SPEC.obs_size))
 
     def q(a: jax.Array) -> jax.Array:
         return -jnp.square(jnp.square(a[0]) - 1.44) - jnp.sum(jnp.square(a[1:]))
 
     slope = jax.vmap(jax.vmap(jax.grad(q)))
 
-    def turn(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-        before, optimizer_state = carry
+    def turn(carry: Any, key: jax.Array) -> tuple[Any, None]:
+        before, _ = carry
 
-        def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+        def step(carry: Any, key: jax.Array) -> tuple[Any, None]:
             policy, optimizer_state = carry
             draw_key, loss_key = jax.random.split(key)
             particles = algorithm.draw_particles(policy, obs, draw_key)
-            gradient, metrics = jax.grad(algorithm.policy_loss, has_aux=True)(
+            gradient, _ = jax.grad(algorithm.policy_loss, has_aux=True)(
                 policy, before, obs, particles, slope(particles.end), loss_key
             )
             change, optimizer_state = optimizer.update(gradient, optimizer_state)
-            return (optax.apply_updates(policy, change), optimizer_state), metrics["straightness"]
+            return (optax.apply_updates(policy, change), optimizer_state), None
 
-        return jax.lax.scan(step, carry, jax.random.split(key, 20))
+        return jax.lax.scan(step, carry, jax.random.split(key, 20))[0], None
 
     policy = algorithm.flow.init(KEY)
     start = policy, optimizer.init(policy)
-    (policy, _), bent = jax.jit(lambda: jax.lax.scan(turn, start, jax.random.split(KEY, 150)))()
+    (policy, _), _ = jax.jit(lambda: jax.lax.scan(turn, start, jax.random.split(KEY, 120)))()
     flow = algorithm.flow
     noise = jax.random.normal(KEY, (500, size))
     action = np.asarray(
@@ -231,4 +234,3 @@ def test_a_flow_learns_both_modes_of_a_known_q() -> None:
     assert 0.3 < right.mean() < 0.7
     np.testing.assert_allclose(np.abs(action[:, 0]).mean(), 1.2, atol=0.25)
     assert np.abs(action[:, 1:]).mean() < 0.5
-    assert np.isfinite(np.asarray(bent)).all()

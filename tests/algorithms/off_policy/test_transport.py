@@ -19,10 +19,8 @@ def test_the_field_is_that_of_svgd() -> None:
     temperature = jax.random.uniform(keys[2], (4,))
     found = quickly(transport.field)(points, particles, gradient, temperature)
     for state in range(4):
-        known = slow_field(
-            *(float64(each[state]) for each in (points, particles, gradient)),
-            float(temperature[state]),
-        )
+        of_state = [float64(each[state]) for each in (points, particles, gradient)]
+        known = slow_field(of_state[0], of_state[1], of_state[2], float(temperature[state]))
         np.testing.assert_allclose(found[state], known, rtol=1e-4, atol=1e-5)
     share = quickly(transport.relative_temperature)(gradient, 0.1)
     lengths = np.sqrt(np.sum(float64(gradient) ** 2, axis=-1))
