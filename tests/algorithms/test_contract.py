@@ -70,8 +70,8 @@ class Case(NamedTuple):
 KEYS = jax.random.split(jax.random.key(1), SEEDS)
 
 
-# Its encoder is that of gorl-sac-fm, its decoder that of gorl-diff.
-SLOW = ("gorl-sac-diff",)
+# The first is the encoder of gorl-sac-fm with the decoder of gorl-diff; the other compiles long.
+SLOW = ("gorl-sac-diff", "rldt")
 CASES = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES]
 
 
