@@ -127,8 +127,12 @@ NOT_TUNED = NotTuned()
 Tunable = Range | Choice
 
 Count = Annotated[int, Bounds(1)]
+WholeNumber = Annotated[int, Bounds(0)]
+"""A number of things of which there may be none."""
 Positive = Annotated[float, Bounds(0, above=True)]
 NotNegative = Annotated[float, Bounds(0)]
+Nats = Annotated[float, Bounds(-80, 80)]
+"""Of an entropy: float32 holds e to these powers, and not much beyond."""
 UnitInterval = Annotated[float, Bounds(0, 1)]
 Widths = Annotated[tuple[int, ...], Bounds(1)]
 """Of a network's hidden layers; there is at least one."""

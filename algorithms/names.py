@@ -9,4 +9,7 @@ CONTROLS: tuple[str, ...] = ("gorl-identity", "ppo-matched", "ppo-matched-reset"
 """Ablations that tell GoRL's settings and resets apart from its decoder, and the PPO that a
 practitioner would start from."""
 
-NAMES: tuple[str, ...] = ALL + CONTROLS
+BASELINES: tuple[str, ...] = ("sac", "gorl-sac-fm", "gorl-sac-diff", "rldt")
+"""Methods of other families to compare with, which `--algos all` does not mean."""
+
+NAMES: tuple[str, ...] = ALL + CONTROLS + BASELINES

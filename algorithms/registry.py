@@ -14,8 +14,11 @@ from algorithms.api import Algorithm
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
-from algorithms.names import ALL, CONTROLS
+from algorithms.gorl_sac import GoRLSAC
+from algorithms.names import NAMES
 from algorithms.ppo import PPO
+from algorithms.rldt import RLDT
+from algorithms.sac import SAC
 from algorithms.staged_ppo import StagedPPO
 
 ENTRY_POINTS = "gorl_suite.algorithms"
@@ -122,6 +125,20 @@ _ENTRIES = (
         "control: PPO with the settings that MuJoCo Playground ships for Brax",
         BRAX,
     ),
+    Entry("sac", SAC, "soft actor-critic, the off-policy baseline"),
+    Entry(
+        "gorl-sac-fm",
+        GoRLSAC,
+        "GoRL with SAC for its encoder and a flow-matching decoder",
+        {"generative_model": "flow"},
+    ),
+    Entry(
+        "gorl-sac-diff",
+        GoRLSAC,
+        "GoRL with SAC for its encoder and a diffusion decoder",
+        {"generative_model": "diffusion"},
+    ),
+    Entry("rldt", RLDT, "RLDT from scratch: a flow transported towards exp(Q / tau)"),
 )
 
 
@@ -131,7 +148,7 @@ def entries() -> dict[str, Entry]:
     One that cannot be used is left out, and a logged warning says why.
     """
     known = {entry.name: entry for entry in _ENTRIES}
-    assert tuple(known) == (*ALL, *CONTROLS)
+    assert tuple(known) == NAMES
     for where, entry, error in _installed():
         why = error or registration.fault(entry, known)
         if not why:

@@ -22,16 +22,21 @@ class MLP(nn.Module):
     Attributes:
         hidden: widths of the hidden layers.
         out: width of the linear output layer.
+        layer_norm: whether each hidden layer's SiLU is followed by layer normalization, as in
+            Brax's Q-networks.
     """
 
     hidden: Sequence[int]
     out: int
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., in] to [..., out]."""
         for width in self.hidden:
             x = nn.silu(nn.Dense(width, kernel_init=nn.initializers.lecun_uniform())(x))
+            if self.layer_norm:
+                x = nn.LayerNorm()(x)
         return nn.Dense(self.out, kernel_init=nn.initializers.lecun_uniform())(x)
 
     def forward(self, params: Params, x: jax.Array) -> jax.Array:

@@ -14,11 +14,15 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "ppo-matched": "PPO matched",
     "ppo-matched-reset": "PPO matched, reset",
     "ppo-brax": "PPO, Brax's settings",
+    "sac": "SAC",
+    "gorl-sac-fm": "GoRL(SAC+FM)",
+    "gorl-sac-diff": "GoRL(SAC+Diff)",
+    "rldt": "RLDT",
 }
-"""The five methods and their controls, in the order of every table and figure."""
+"""The five methods, their controls and other baselines, in the order of every table and figure."""
 
 METHODS: tuple[str, ...] = tuple(DISPLAY_NAMES)[:5]
-"""The five methods without their controls."""
+"""The five methods alone."""
 
 MAX_NAMED = 6
 """Runs or files that a sentence names before it only counts the others."""

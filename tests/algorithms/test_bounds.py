@@ -29,6 +29,14 @@ IMPOSSIBLE: dict[str, Any] = {
     **dict.fromkeys(("flow_steps", "pairs", "decoder_steps", "decoder_rollouts"), (0, -1)),
     **dict.fromkeys(("decoder_samples", "decoder_epochs", "decoder_batch_size"), (0, -1)),
     **dict.fromkeys(("decoder_draws", "decoder_patience", "decoder_validation_batches"), (0, -1)),
+    **dict.fromkeys(("batch_size", "replay_capacity", "rollout_length", "learning_starts"), (0,)),
+    **dict.fromkeys(("update_to_data", "initial_temperature", "latent_bound"), (0.0, -1.0)),
+    **dict.fromkeys(("actor_learning_rate", "temperature"), (0.0, -1.0)),
+    **dict.fromkeys(("actor_states", "particles", "value_samples"), (0,)),
+    **dict.fromkeys(("straightness", "trust"), (-0.1,)),
+    "warm_up": (-1,),
+    "target_rate": (-0.1, 1.01),
+    "target_entropy": (-100.0, 81.0),
     "gae_lambda": (-2.0, 1.01),
     "stage_shares": ((), (1.5, -0.5), (0.0, 1.0)),
 }
@@ -62,13 +70,14 @@ def test_every_number_has_bounds_and_keeps_to_them(name: str) -> None:
         ("ppo.gae_lambda=-2", "gae_lambda = -2.0 must be at least 0 and at most 1"),
         ("ppo.learning_rate=1e300", "must be above 0 and at most 3.4e+38, the largest float32"),
         ("gorl-diff.decoder_steps=1", "a diffusion needs at least 2"),
+        ("sac.warm_up=4", "warm_up = 4: leaves no update of 4 to learn in"),
         ("protocol.eval_episodes=2000000", "eval_episodes = 2000000: at most 1,073,741"),
         ("protocol.eval_interval=0", "eval_interval = 0: must be at least 1"),
     ],
 )
 def test_what_is_impossible_is_refused_before_anything_runs(setting: str, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        make_request("all", "CheetahRun", "1", "smoke", "native", None, (setting,))
+        make_request("all,sac", "CheetahRun", "1", "smoke", "native", None, (setting,))
     assert expected in str(caught.value)
 
 

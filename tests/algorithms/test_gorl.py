@@ -9,29 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from references import float64
-from tiny import PIPELINE, SPEC, compiled, init, make, play, sample, update
+from tiny import (
+    PIPELINE,
+    SPEC,
+    assert_same,
+    compiled,
+    init,
+    make,
+    play,
+    sample,
+    update,
+    with_random_decoder,
+)
 
-from algorithms.gorl import GoRL, GoRLState
-from algorithms.parts.decoder import Decoder
+from algorithms.gorl import GoRL
 
 VARIANTS = ("gorl-fm", "gorl-diff")
-
-
-def assert_same(a: Any, b: Any) -> None:
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
-def with_random_decoder(algorithm: Any, state: GoRLState[Any]) -> GoRLState[Any]:
-    """Replaces the identity by a random decoder."""
-    decoder = Decoder(
-        algorithm.decoder_model.init(jax.random.key(8)),
-        algorithm.decoder_model.schedule(),
-        jnp.full(SPEC.obs_size, 0.5),
-        jnp.full(SPEC.obs_size, 2.0),
-        jnp.zeros(()),
-    )
-    return state._replace(decoder=decoder)
 
 
 @pytest.mark.parametrize(("name", "factor"), [("gorl-fm", 1.0), ("gorl-diff", 1.052)])

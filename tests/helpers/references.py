@@ -28,16 +28,29 @@ def softplus(x: Array) -> Array:
 def layers(params: Any) -> list[tuple[Array, Array]]:
     """Kernels and biases of an MLP's parameters, in order."""
     named = float64(params["params"])
-    ordered = [named[f"Dense_{index}"] for index in range(len(named))]
+    count = sum(name.startswith("Dense_") for name in named)
+    ordered = [named[f"Dense_{index}"] for index in range(count)]
     return [(layer["kernel"], layer["bias"]) for layer in ordered]
 
 
 def mlp(params: Any, x: Array) -> Array:
-    """An MLP with SiLU between its layers: [..., in] to [..., out]."""
+    """An MLP with SiLU, and layer normalization if it has some: [..., in] to [..., out]."""
     *hidden, (kernel, bias) = layers(params)
-    for hidden_kernel, hidden_bias in hidden:
+    for index, (hidden_kernel, hidden_bias) in enumerate(hidden):
         x = silu(x @ hidden_kernel + hidden_bias)
+        if norm := params["params"].get(f"LayerNorm_{index}"):
+            x = x - x.mean(axis=-1, keepdims=True)
+            x = x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-6)
+            x = x * float64(norm["scale"]) + float64(norm["bias"])
     return x @ kernel + bias
+
+
+def twins(params: Any, obs: Array, action: Array) -> Array:
+    """Q of every critic, whose parameters are [K, ...]: [K, B]."""
+    inputs = np.concatenate([obs, action], axis=-1)
+    count = len(jax.tree.leaves(params)[0])
+    each = [jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in range(count)]
+    return np.stack([mlp(one, inputs)[..., 0] for one in each])
 
 
 def conditional_mlp(params: Any, obs: Array, x: Array, t: float) -> Array:
@@ -62,6 +75,21 @@ def gaussian_log_prob(x: Array, mean: Array, std: Array) -> Array:
 def gaussian_entropy(std: Array) -> Array:
     """Entropy of a diagonal Gaussian, summed over the last axis."""
     return np.sum(0.5 * math.log(2.0 * math.pi * math.e) + np.log(std), axis=-1)
+
+
+def slow_field(points: Array, particles: Array, gradient: Array, temperature: float) -> Array:
+    """SVGD of one state's points [I, A], one pair after another (Liu & Wang 2016)."""
+    squared = [[np.sum((x - a) ** 2) for a in particles] for x in points]
+    width = float(np.median(squared)) / (2.0 * math.log(len(particles) + 1))
+    moved = np.zeros_like(points)
+    for i, x in enumerate(points):
+        for a, slope in zip(particles, gradient, strict=True):
+            kernel = math.exp(-np.sum((x - a) ** 2) / (2.0 * width))
+            # The gradient of the kernel with respect to the particle.
+            repulsion = kernel * (x - a) / width
+            moved[i] += kernel * slope + temperature * repulsion
+        moved[i] /= len(particles)
+    return moved
 
 
 def clipped_surrogate(ratio: Array, advantage: Array, clip: float) -> float:

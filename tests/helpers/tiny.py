@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from compiling import quickly
 
 from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, PyTree, Rollout, State
+from algorithms.gorl import GoRLState
+from algorithms.parts.decoder import Decoder
 from algorithms.registry import lookup
 
 SPEC = EnvSpec(obs_size=5, action_size=3, discount=0.97)
@@ -33,6 +36,10 @@ SETTINGS: dict[str, Any] = {
     "decoder_batch_size": 32,
     "decoder_draws": 2,
     "decoder_rollouts": 2,
+    "batch_size": 16,
+    "learning_starts": 8,
+    "actor_states": 6,
+    "particles": 3,
 }
 
 
@@ -114,3 +121,21 @@ def sample(name: str, count: int) -> Sampled:
     act = quickly(lambda o, k: algorithm.act(state, o, k, "sample"))
     action, extras = act(obs, jax.random.key(2))
     return Sampled(algorithm, state, obs, action, dict(extras))
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Two pytrees have the same numbers, to the bit."""
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def with_random_decoder(algorithm: Any, state: GoRLState[Any]) -> GoRLState[Any]:
+    """Replaces the identity by a random decoder."""
+    decoder = Decoder(
+        algorithm.decoder_model.init(jax.random.key(8)),
+        algorithm.decoder_model.schedule(),
+        jnp.full(SPEC.obs_size, 0.5),
+        jnp.full(SPEC.obs_size, 2.0),
+        jnp.zeros(()),
+    )
+    return state._replace(decoder=decoder)

@@ -215,6 +215,35 @@ def test_a_policy_that_needs_its_critic_learns_from_the_buffer() -> None:
     np.testing.assert_allclose(features(jnp.float32(0.2)) @ state.weights, 0.6, atol=0.02)
 
 
+def test_sac_learns_after_each_of_its_own_rollouts() -> None:
+    """An update of random actions, then two in which it learns four times each, once a turn."""
+    method = make("sac", rollout_length=3)
+    program = Program(method, VectorEnv(WideTask(), num_envs=PIPELINE.num_envs, bank_size=4))
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def trained() -> tuple[SeedState, Any]:
+        state = program.start(jnp.uint32(0))
+        state, _, _ = program.warm_up(
+            state, program.no_metrics(state, warm_up=True), jnp.int32(0), jnp.int32(1)
+        )
+        warm = state.algorithm
+        state, _, _ = program.train(state, program.no_metrics(state), jnp.int32(0), jnp.int32(2))
+        return state, (warm.replay.ring.action, warm.networks)
+
+    state, (explored, untrained) = trained()
+    steps = PIPELINE.steps_per_update
+    learner = state.algorithm
+    assert int(learner.replay.size) == int(state.envs.steps) == 3 * steps
+    assert int(learner.normalizer.batches) == 3 * 4
+    assert method.gradient_steps == 2  # a sixteenth of 24 transitions, rounded
+    assert int(learner.optimizer[0].count) == 2 * 4 * 2
+    # Of the warm-up are random actions, and the networks as they began.
+    assert np.abs(explored[:steps]).max() > 0.95 and not np.any(explored[steps:])
+    begun = jax.jit(lambda: program.start(jnp.uint32(0)).algorithm.networks)()
+    for fresh, kept in zip(jax.tree.leaves(begun), jax.tree.leaves(untrained), strict=True):
+        np.testing.assert_allclose(kept, fresh, rtol=1e-6)
+
+
 class Before(Program):
     """The update as it was when the contract knew no interleaving."""
 
