@@ -52,16 +52,15 @@ def check_algo(algos: str, changes: tuple[str, ...], cache: bool, as_json: bool)
 
 
 def resolve(algos: str) -> list[Entry]:
-    """Returns what `--algos` would select.
+    """Returns what `--algos` would select; files that it names are executed.
 
     Raises:
-        UserError: a name is unknown.
+        UserError: see `select_methods`.
     """
-    from algorithms.registry import entries
-    from suite.configuration.selection import parse_algorithms
+    from algorithms.registry import lookup
+    from suite.methods.select_methods import select_methods
 
-    known = entries()
-    return [known[name] for name in parse_algorithms(algos, tuple(known))]
+    return [lookup(name) for name in select_methods(algos)]
 
 
 def _say(outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from algorithms import bounds, registry
 from algorithms.api import Algorithm, EnvSpec, Pipeline
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol
+from suite.methods.tracing import told
 
 
 def build_method(
@@ -47,6 +48,6 @@ def build(
     except ValueError as error:
         raise UserError(f"{cls.__name__}: {error}") from None
     except Exception as error:  # it may be the user's own class, which may fail in any way
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error, cls)
         raise UserError(f"{cls.__name__} cannot be made, or lacks stages: {reason}") from error
     return instance
