@@ -29,7 +29,7 @@ from algorithms.parts.decoder import (
     Fit,
 )
 from algorithms.parts.diffusion import Diffusion
-from algorithms.parts.encoder import Encoder, EncoderState, WarmedUp
+from algorithms.parts.encoder import Encoder, EncoderState, WarmedUp, checked, warms_up
 from algorithms.parts.flow import Flow
 from algorithms.parts.networks import Params
 from algorithms.parts.on_policy import Learner
@@ -145,7 +145,7 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         """The stages; with `extra` data each that a refit follows ends with further rollouts."""
         stages = self.encoder.stages()
         if not self.refits:
-            warm_up = stages[:1] if self._warms_up else ()
+            warm_up = stages[:1] if warms_up(self.encoder) else ()
             return (*warm_up, Stage(self.pipeline.updates - sum(each.updates for each in warm_up)))
         if self.decoder_data == "recent":
             return stages
@@ -194,27 +194,22 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
             ValueError: the encoder notes something as `pre_tanh`.
         """
         latent, extras = self.encoder.draw(state.learner, obs, key, mode)
-        action, noted = self._decoded(state, obs, latent, extras)
-        return action, noted if mode == "sample" else extras
+        extras = checked(extras, self.encoder)
+        pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
+        if mode == "sample":
+            extras = {**extras, "pre_tanh": pre_tanh}
+        return jnp.tanh(pre_tanh), extras
 
     def explore(
         self, state: GoRLState[EncoderState], obs: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, Extras]:
         """Decodes the latents that the encoder chooses in its warm-up, if it asks for one."""
-        if not self._warms_up:
+        if not warms_up(self.encoder):
             return self.act(state, obs, key, "sample")
         encoder = cast(WarmedUp[EncoderState], self.encoder)
         latent, extras = encoder.draw_first(state.learner, obs, key)
-        return self._decoded(state, obs, latent, extras)
-
-    def _decoded(
-        self, state: GoRLState[EncoderState], obs: jax.Array, latent: jax.Array, extras: Extras
-    ) -> tuple[jax.Array, Extras]:
-        if "pre_tanh" in extras:
-            name = type(self.encoder).__name__
-            raise ValueError(f"{name}.draw: pre_tanh is the decoder's output")
         pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
-        return jnp.tanh(pre_tanh), {**extras, "pre_tanh": pre_tanh}
+        return jnp.tanh(pre_tanh), {**checked(extras, encoder), "pre_tanh": pre_tanh}
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
         """Returns the decoder's output [N, A]."""
@@ -226,34 +221,23 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         """Updates the encoder on the latents; no gradient passes through the decoder."""
         learner, metrics = self.encoder.update(state.learner, rollout, key)
         if self.decoder_data == "recent" and self.refits:
-            state = self._remembered(state, rollout)
+            state = _remembered(self, state, rollout)
         metrics = {**metrics, "decoder_loss": state.decoder.validation_loss}
         return state._replace(learner=learner), metrics
 
     def record(self, state: GoRLState[EncoderState], rollout: Rollout) -> GoRLState[EncoderState]:
         """Keeps a rollout for the next fit, if there is one; the encoder sees it if it warms up."""
-        if self._warms_up:
+        if warms_up(self.encoder):
             encoder = cast(WarmedUp[EncoderState], self.encoder)
             state = state._replace(learner=encoder.record(state.learner, rollout))
-        return self._remembered(state, rollout)
-
-    def _remembered(
-        self, state: GoRLState[EncoderState], rollout: Rollout
-    ) -> GoRLState[EncoderState]:
-        """Keeps observations and pre-tanh actions; of a warm-up none, as no fit follows it."""
-        stage = self.encoder.stage(state.learner)
-        another_fit = stage + 1 < len(self.stages())
-        if self._warms_up:
-            another_fit &= stage > 0
-        experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"], another_fit)
-        return state._replace(experience=experience)
+        return _remembered(self, state, rollout)
 
     def advance(self, state: GoRLState[EncoderState], key: jax.Array) -> GoRLState[EncoderState]:
         """Fits a new decoder and restarts the encoder; a warm-up is left with the decoder it had.
 
         Seeds are advanced together, so that a warm-up pays for a fit that is thrown away.
         """
-        if not self._warms_up:
+        if not warms_up(self.encoder):
             return self._refitted(state, key)
         left = state._replace(learner=self.encoder.advance(state.learner, key))
         if not self.refits:
@@ -262,13 +246,13 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         chosen = jax.lax.cond(warm, lambda: left, lambda: self._refitted(state, key))
         return cast(GoRLState[EncoderState], chosen)
 
-    @property
-    def _warms_up(self) -> bool:
-        return self.encoder.stages()[0].warm_up
-
     def _refitted(self, state: GoRLState[EncoderState], key: jax.Array) -> GoRLState[EncoderState]:
         fit_key, encoder_key = jax.random.split(key)
-        decoder = self.fit(state.experience, fit_key, self._fit_start(state))
+        start: Callable[[Params], Params] = _fresh_start
+        if self.decoder_start == "warm":
+            fitted = self.encoder.stage(state.learner) > int(warms_up(self.encoder))
+            start = _warm_start(state.decoder.params, fitted)
+        decoder = self.fit(state.experience, fit_key, start)
         learner = self.encoder.advance(state.learner, encoder_key)
         # Nothing from before the refit may reach the next one, and zeros take no room in a file.
         return GoRLState(learner, decoder, jax.tree.map(jnp.zeros_like, state.experience))
@@ -280,16 +264,30 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
 
         One that warms up does so first, with that decoder.
         """
-        learner = state.learner if self._warms_up else self.encoder.advance(state.learner, key)
+        learner = (
+            state.learner if warms_up(self.encoder) else self.encoder.advance(state.learner, key)
+        )
         return state._replace(learner=learner, decoder=policy.decoder)
 
-    def _fit_start(self, state: GoRLState[EncoderState]) -> Callable[[Params], Params]:
-        if self.decoder_start == "fresh":
-            return lambda new: new
-        fitted = self.encoder.stage(state.learner) > int(self._warms_up)
-        return lambda new: jax.tree.map(
-            lambda old, fresh: jnp.where(fitted, old, fresh), state.decoder.params, new
-        )
+
+def _remembered(
+    algorithm: EncoderDecoder[EncoderState], state: GoRLState[EncoderState], rollout: Rollout
+) -> GoRLState[EncoderState]:
+    """Keeps observations and pre-tanh actions; of a warm-up none, as no fit follows it."""
+    stage, encoder = algorithm.encoder.stage(state.learner), algorithm.encoder
+    another_fit = stage + 1 < len(algorithm.stages())
+    another_fit = another_fit & (stage > 0) if warms_up(encoder) else another_fit
+    experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"], another_fit)
+    return state._replace(experience=experience)
+
+
+def _fresh_start(new: Params) -> Params:
+    return new
+
+
+def _warm_start(old: Params, fitted: jax.Array) -> Callable[[Params], Params]:
+    """Returns what a fit starts from: parameters that were `fitted` [], or else the new ones."""
+    return lambda new: jax.tree.map(lambda a, b: jnp.where(fitted, a, b), old, new)
 
 
 @dataclasses.dataclass(frozen=True)

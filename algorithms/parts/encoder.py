@@ -105,3 +105,19 @@ class WarmedUp(Encoder[EncoderState], Protocol[EncoderState]):
     def record(self, state: EncoderState, rollout: Rollout) -> EncoderState:
         """Takes in a rollout of the warm-up, or one taken for a decoder, and does not learn."""
         ...
+
+
+def warms_up(encoder: Encoder[EncoderState]) -> bool:
+    """Returns whether an encoder asks for a warm-up, and so has what `WarmedUp` has."""
+    return encoder.stages()[0].warm_up
+
+
+def checked(extras: Extras, encoder: object) -> Extras:
+    """Returns what an encoder noted.
+
+    Raises:
+        ValueError: it notes something as `pre_tanh`.
+    """
+    if "pre_tanh" in extras:
+        raise ValueError(f"{type(encoder).__name__}.draw: pre_tanh is the decoder's output")
+    return extras

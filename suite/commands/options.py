@@ -62,7 +62,12 @@ selection_options = together(
         show_default=True,
         help="All, names, or files: ./my_method.py[:CLASS].",
     ),
-    click.option("--tasks", default="dmc6", show_default=True, help="Sets, tasks, or files: ./my_env.py[:CLASS]."),
+    click.option(
+        "--tasks",
+        default="dmc6",
+        show_default=True,
+        help="Sets, tasks, or files: ./my_env.py[:CLASS].",
+    ),
     click.option(
         "--seeds", default="5", show_default=True, help="5 (means 0 to 4), 5-9, or 0,3,5-7."
     ),
