@@ -206,18 +206,7 @@ class RunDirectory:
 
     def has_reached(self, job: Job, updates: int) -> bool:
         """Returns whether every cell of a job is finished, or was evaluated after `updates`."""
-        return all(self._has_reached(cell, updates) for cell in job.cells)
-
-    def _has_reached(self, cell: Cell, updates: int) -> bool:
-        files = self.files(cell)
-        status = files.read_status()
-        if status is None:
-            return False
-        if status.finished or status.updates > updates:
-            return True
-        # The checkpoint that a chunk ends with is one before the evaluation that follows.
-        rows = files.read_curve() if status.updates == updates else []
-        return bool(rows) and rows[-1].updates == updates
+        return all(_has_reached(self.files(cell), updates) for cell in job.cells)
 
     def divergences_kept(self, cell: Cell) -> int:
         """Returns how often the cell diverged and was then started afresh."""
@@ -273,6 +262,17 @@ class RunDirectory:
         starts = before.provenance if before else ()
         with files.batch() as batch:
             batch.put_run(RunRecord(configuration, starts).started(provenance))
+
+
+def _has_reached(files: CellFiles, updates: int) -> bool:
+    status = files.read_status()
+    if status is None:
+        return False
+    if status.finished or status.updates > updates:
+        return True
+    # The checkpoint that a chunk ends with is one before the evaluation that follows.
+    rows = files.read_curve() if status.updates == updates else []
+    return bool(rows) and rows[-1].updates == updates
 
 
 def _cells_with(run_path: Path, name: str) -> list[Cell]:

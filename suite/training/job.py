@@ -103,8 +103,11 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.schedule.is_spent(self.record.position) or not any(self.record.live())
+        """Whether nothing is left to do, or not before `RunContext.until` is put off."""
+        position, until = self.record.position, self._context.until
+        if until is not None and position.evaluated >= until:
+            return True
+        return self.schedule.is_spent(position) or not any(self.record.live())
 
     def run(self, line: JobLine) -> JobResult:
         """Trains to the end, or until the user asks to stop."""
@@ -112,7 +115,7 @@ class Training:
         protocol = self._context.request.protocol
         starts = start_states(self._task, protocol.eval_episodes, protocol.eval_seed)
         state = self._restore_or_start(describe_starts(starts))
-        while not self.finished and not self._is_far_enough:
+        while not self.finished:
             if interrupt.requested():
                 self._save_part(state)
                 return JobResult(self._diverged, interrupted=True)
@@ -120,12 +123,6 @@ class Training:
             self._save(state)
             self._report(line)
         return JobResult(self._diverged)
-
-    @property
-    def _is_far_enough(self) -> bool:
-        """Whether the policy after `RunContext.until` updates is evaluated and saved."""
-        until = self._context.until
-        return until is not None and self.record.position.evaluated >= until
 
     @property
     def _diverged(self) -> tuple[int, ...]:

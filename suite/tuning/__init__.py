@@ -1,1 +1,1 @@
-"""`suite tune`: settings of every method found by one and the same effort."""
+"""Settings of every method, found by equal effort."""
