@@ -32,10 +32,6 @@ class RunContext:
     pace: Pace = dataclasses.field(default_factory=Pace)
     until: int | None = None
 
-    def ends_at(self, evaluated: int) -> bool:
-        """Returns whether a job whose policy after so many updates is evaluated is left off."""
-        return self.until is not None and evaluated >= self.until
-
 
 @dataclasses.dataclass(frozen=True)
 class JobResult:

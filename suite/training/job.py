@@ -105,8 +105,11 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.schedule.is_spent(self.record.position) or not any(self.record.live())
+        """Whether nothing is left to do, or not before `RunContext.until` is put off."""
+        position, until = self.record.position, self._context.until
+        if until is not None and position.evaluated >= until:
+            return True
+        return self.schedule.is_spent(position) or not any(self.record.live())
 
     def run(self, line: JobLine) -> JobResult:
         """Trains to the end, or until the user asks to stop."""
@@ -114,7 +117,7 @@ class Training:
         protocol = self._context.request.protocol
         starts = start_states(self._task, protocol.eval_episodes, protocol.eval_seed)
         state = self._restore_or_start(describe_starts(starts))
-        while not self.finished and not self._context.ends_at(self.record.position.evaluated):
+        while not self.finished:
             if interrupt.requested():
                 self._save_part(state)
                 return JobResult(self._diverged, interrupted=True)

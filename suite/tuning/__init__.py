@@ -1,1 +1,1 @@
-"""`suite tune`: every method's settings by equal effort."""
+"""Settings of every method, found by equal effort."""

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -427,6 +427,42 @@ def test_tuning_effort_is_shown(run_dir: Path, audited: Callable[..., Audited]) 
     verdict, text = audited(run_dir).checks["tuning effort"]
     assert verdict == "warning"
     assert text == "PPO: configurations = 30; FPO: configurations = 3"
+
+
+def test_searches_are_compared_by_what_they_spent(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    """The newcomer's is told by its own runs alone; digests only say which search it was."""
+    spent = {"configurations": 8, "tasks": "ReacherHard", "total_steps": 9, "tuner": 1}
+
+    def tuned(**changes: Mapping[str, object]) -> tuple[str, str]:
+        records = {
+            name: {**spent, "digest": name, **changes.get(name, {})} for name in ("ppo", "fpo")
+        }
+        edit_json(
+            run_dir / "protocol.json",
+            lambda record: record["protocol"].update(tuning={"ppo": records["ppo"]}),
+        )
+        for seed in SEEDS:
+            edit_run(
+                cell_path(run_dir, "fpo", seed),
+                lambda record: record["configuration"]["protocol"].update(
+                    tuning={"fpo": records["fpo"]}
+                ),
+            )
+        verdict, text = audited(run_dir).checks["tuning effort"]
+        return verdict, text
+
+    told = "configurations = 8, tasks = ReacherHard, total_steps = 9, tuner = 1"
+    assert tuned() == ("ok", f"equal for all 2 methods: {told}")
+    more = tuned(fpo={"total_steps": 10})
+    assert more == ("warning", f"PPO: {told}; FPO: {told.replace('= 9', '= 10')}")
+    none = tuned(fpo={"configurations": 0})
+    assert none == ("warning", f"PPO: {told}; FPO: none")
+    same = {"tasks": "CheetahRun,ReacherHard"}
+    verdict, text = tuned(ppo=same, fpo=same)
+    assert verdict == "warning"
+    assert text.endswith("found on tasks that are compared here: CheetahRun")
 
 
 def test_reports_are_stamped(run_dir: Path) -> None:
