@@ -54,6 +54,7 @@ SMALLER = (
     (r"--algos all\b", "--algos ppo,gorl-fm"),
     (r"protocols/lite\.toml", "protocols/smoke.toml"),
     (r"^(suite ablate \S+)", r"\1 --protocol smoke --seeds 1"),
+    (r"^(suite ablate (?:normalizer|controls))", r"\1 --algos ppo"),
     # `smoke` is evaluated at its end only, so nothing can be dropped before.
     (r"^(suite tune .+)", r"\1 --rungs 1"),
     (r"^(suite (?:report|compare) .+)", r"\1 --reps 500"),
