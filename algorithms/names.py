@@ -9,4 +9,7 @@ CONTROLS: tuple[str, ...] = ("gorl-identity", "ppo-matched", "ppo-matched-reset"
 """Ablations that tell GoRL's settings and resets apart from its decoder, and the PPO that a
 practitioner would start from."""
 
-NAMES: tuple[str, ...] = ALL + CONTROLS
+BASELINES: tuple[str, ...] = ("fpo-plus-plus", "reinflow", "dppo-ren")
+"""Other authors' methods, to stand beside the five; each is chosen by its name."""
+
+NAMES: tuple[str, ...] = ALL + CONTROLS + BASELINES

@@ -10,10 +10,13 @@ from typing import Any
 
 from algorithms import registration
 from algorithms.api import Algorithm
+from algorithms.baselines.dppo_ren import DPPORen
+from algorithms.baselines.fpo_plus_plus import FPOPlusPlus
+from algorithms.baselines.reinflow import ReinFlow
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
-from algorithms.names import ALL, CONTROLS
+from algorithms.names import ALL, BASELINES, CONTROLS
 from algorithms.ppo import PPO
 from algorithms.staged_ppo import StagedPPO
 
@@ -106,6 +109,21 @@ _ENTRIES = (
         "control: PPO with the settings that MuJoCo Playground ships for Brax",
         BRAX,
     ),
+    Entry(
+        "fpo-plus-plus",
+        FPOPlusPlus,
+        "FPO++: FPO with a ratio for each pair, and a penalty on bad actions' ratios",
+    ),
+    Entry(
+        "reinflow",
+        ReinFlow,
+        "ReinFlow: a flow with learned noise in its steps, PPO on the chain's density",
+    ),
+    Entry(
+        "dppo-ren",
+        DPPORen,
+        "DPPO of Ren et al.: PPO on the denoising steps of a diffusion policy",
+    ),
 )
 
 
@@ -115,7 +133,7 @@ def entries() -> dict[str, Entry]:
     One that cannot be used is left out, and a logged warning says why.
     """
     known = {entry.name: entry for entry in _ENTRIES}
-    assert tuple(known) == (*ALL, *CONTROLS)
+    assert tuple(known) == (*ALL, *CONTROLS, *BASELINES)
     for where, entry, error in _installed():
         why = error or registration.fault(entry, known)
         if not why:
