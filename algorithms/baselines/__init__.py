@@ -1,1 +1,1 @@
-"""Other authors' methods, on the parts of `algorithms/parts`: one method a file."""
+"""Other authors' methods to stand beside the five, one a file."""

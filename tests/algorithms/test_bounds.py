@@ -29,6 +29,13 @@ IMPOSSIBLE: dict[str, Any] = {
     **dict.fromkeys(("flow_steps", "pairs", "decoder_steps", "decoder_rollouts"), (0, -1)),
     **dict.fromkeys(("decoder_samples", "decoder_epochs", "decoder_batch_size"), (0, -1)),
     **dict.fromkeys(("decoder_draws", "decoder_patience", "decoder_validation_batches"), (0, -1)),
+    **dict.fromkeys(("critic_learning_rate", "max_loss", "max_log_ratio"), (0.0, -1.0)),
+    **dict.fromkeys(("min_noise", "max_noise", "max_log_prob", "min_std"), (0.0, -1.0)),
+    **dict.fromkeys(("first_clip", "clip_rate"), (0.0, -1.0)),
+    **dict.fromkeys(("action_noise", "weight_decay"), (-1e-3,)),
+    **dict.fromkeys(("noise_hold", "noise_decay", "denoising_discount"), (-0.1, 1.01)),
+    "noise_hidden": ((0,), (), (64, -1)),
+    "denoising_steps": (1, 0, -1),
     "gae_lambda": (-2.0, 1.01),
     "stage_shares": ((), (1.5, -0.5), (0.0, 1.0)),
 }

@@ -13,7 +13,7 @@ from tiny import make
 
 from algorithms import registry
 from algorithms.api import Algorithm
-from algorithms.names import ALL, CONTROLS, NAMES
+from algorithms.names import ALL, BASELINES, CONTROLS, NAMES
 from algorithms.ppo import PPO
 from algorithms.registry import Entry, lookup
 
@@ -35,6 +35,7 @@ def documented(cls: type[Algorithm]) -> set[str]:
 def test_names() -> None:
     assert ALL[:5] == ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
     assert CONTROLS[:3] == ("gorl-identity", "ppo-matched", "ppo-matched-reset")
+    assert {"fpo-plus-plus", "reinflow", "dppo-ren"} <= set(BASELINES)
     assert tuple(registry.entries())[: len(NAMES)] == NAMES
 
 

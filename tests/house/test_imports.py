@@ -20,7 +20,7 @@ FORBIDDEN_IMPORTS = {
 """What each package may not import."""
 
 FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "algorithms": (("",), ("parts",), ("api",), ("bounds",)),
+    "algorithms": (("",), ("baselines",), ("parts",), ("api",), ("bounds",)),
     "envs": (("engines",), ("",), ("api",)),
     "suite": (
         ("",),

@@ -15,7 +15,7 @@ import pytest
 from compiling import quickly
 
 from algorithms.api import MODES, EnvSpec, Mode, Pipeline
-from algorithms.names import ALL
+from algorithms.names import ALL, BASELINES
 from algorithms.registry import lookup
 from envs.probes import PROBES, Probe
 from envs.vector import VectorEnv
@@ -41,6 +41,8 @@ UPDATES = 60
 # Within these PPO finds an action that no observation changes. Beyond them its std is so small
 # that Adam's steps are many stds wide, and the mean wanders about the best action.
 FEWER = {("ppo", "ActionReward"): 20}
+# Its penalty on the ratios of bad actions holds it back.
+MORE = {"fpo-plus-plus": 200}
 PIPELINE = Pipeline(
     updates=UPDATES,
     num_envs=64,
@@ -52,7 +54,7 @@ PIPELINE = Pipeline(
 FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in ALL)]
 CASES = [
     pytest.param(name, probe, marks=[] if (name, probe) in FAST else [pytest.mark.slow])
-    for name in ALL
+    for name in (*ALL, *BASELINES)
     for probe in PROBES
 ]
 
@@ -88,7 +90,7 @@ def _program(name: str, task: Probe) -> Program:
     fields = {field.name for field in dataclasses.fields(entry.cls)}
     settings = {key: value for key, value in SETTINGS.items() if key in fields}
     spec = EnvSpec(task.obs_size, task.action_size, DISCOUNT)
-    updates = FEWER.get((name, task.name), UPDATES)
+    updates = FEWER.get((name, task.name), MORE.get(name, UPDATES))
     pipeline = dataclasses.replace(PIPELINE, updates=updates)
     algorithm = entry.cls(env=spec, pipeline=pipeline, **{**entry.defaults, **settings})
     envs = VectorEnv(task, PIPELINE.num_envs, bank_size=64, random_phase=False)
