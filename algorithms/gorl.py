@@ -31,6 +31,7 @@ from algorithms.parts.decoder import (
 from algorithms.parts.diffusion import Diffusion
 from algorithms.parts.encoder import Encoder, EncoderState
 from algorithms.parts.flow import Flow
+from algorithms.parts.gaussian_decoder import GaussianDecoder
 from algorithms.parts.networks import Params
 from algorithms.parts.on_policy import Learner
 from algorithms.staged_ppo import StagedPPO, StagedPPOSettings
@@ -60,9 +61,10 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     The deterministic mode decodes the encoder's.
 
     Attributes:
-        generative_model: `flow` is GoRL(FM), `diffusion` is GoRL(Diff).
+        generative_model: `flow` is GoRL(FM), `diffusion` is GoRL(Diff), `gaussian` is the
+            control whose decoder is a state's Gaussian (ALGORITHMS 8.2).
         decoder_hidden: widths of the decoder's hidden layers (ALGORITHMS 2.5, 2.6).
-        decoder_steps: Euler steps, or noise levels (likewise).
+        decoder_steps: Euler steps, or noise levels (likewise); a Gaussian has none.
         decoder_data: `recent` fits to the newest rollouts inside the budget, as the paper
             says; `extra` to rollouts taken for the purpose and counted, as its code does.
         decoder_rollouts: of how many updates the fit sees the rollouts; the first release
@@ -79,11 +81,14 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
             the identity's parameters are all zero and no gradient gets past them.
         refits: whether there are later stages with refitted decoders at all; if not, the
             whole budget is one stage with the decoder that the run starts with.
+        decoder_noise: the latents that a fit leads to the actions: of the fixed `prior`
+            N(0, I), independent of what was seen, or of the `encoder`, each action's own
+            (ALGORITHMS 8.3).
         decoder_patience: epochs without a better validation loss before a fit stops.
         decoder_validation_batches: batches that the validation loss is measured on.
     """
 
-    generative_model: Literal["flow", "diffusion"] = "flow"
+    generative_model: Literal["flow", "diffusion", "gaussian"] = "flow"
     decoder_hidden: Widths = (64, 64, 64, 64)
     decoder_steps: Count = 10
     decoder_data: Literal["recent", "extra"] = "recent"
@@ -96,6 +101,7 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     decoder_learning_rate: Positive = 3e-4
     decoder_start: Literal["fresh", "warm"] = "fresh"
     refits: bool = True
+    decoder_noise: Literal["prior", "encoder"] = "prior"
     decoder_patience: Count = 20
     decoder_validation_batches: Count = 50
 
@@ -107,10 +113,11 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     @property
     def decoder_model(self) -> DecoderModel:
         """The generative model, without parameters."""
+        sizes = self.env.obs_size, self.env.action_size, self.decoder_hidden
+        if self.generative_model == "gaussian":
+            return GaussianDecoder(*sizes)
         kind = Flow if self.generative_model == "flow" else Diffusion
-        return kind(
-            self.env.obs_size, self.env.action_size, self.decoder_hidden, self.decoder_steps
-        )
+        return kind(*sizes, self.decoder_steps)
 
     @property
     def fit(self) -> Fit:
@@ -124,6 +131,7 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
             samples=self.decoder_samples,
             patience=self.decoder_patience,
             validation_batches=self.decoder_validation_batches,
+            paired=self.decoder_noise == "encoder",
         )
 
     @property
@@ -187,15 +195,17 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         """Decodes the encoder's latents; the environment sees tanh of the result.
 
         Raises:
-            ValueError: the encoder notes something as `pre_tanh`.
+            ValueError: the encoder notes something as `pre_tanh` or `decoded_latent`.
         """
         latent, extras = self.encoder.draw(state.learner, obs, key, mode)
-        if "pre_tanh" in extras:
+        if taken := {"pre_tanh", "decoded_latent"} & set(extras):
             name = type(self.encoder).__name__
-            raise ValueError(f"{name}.draw: pre_tanh is the decoder's output")
+            raise ValueError(f"{name}.draw: {taken.pop()} is the decoder's own")
         pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
         if mode == "sample":
             extras = {**extras, "pre_tanh": pre_tanh}
+            if self.fit.paired:
+                extras = {**extras, "decoded_latent": latent}
         return jnp.tanh(pre_tanh), extras
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
@@ -215,7 +225,8 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     def record(self, state: GoRLState[EncoderState], rollout: Rollout) -> GoRLState[EncoderState]:
         """Keeps a rollout's observations and pre-tanh actions for the next fit, if there is one."""
         another_fit = self.encoder.stage(state.learner) + 1 < len(self.stages())
-        experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"], another_fit)
+        action, latent = rollout.extras["pre_tanh"], rollout.extras.get("decoded_latent")
+        experience = state.experience.add(rollout.obs, action, another_fit, latent)
         return state._replace(experience=experience)
 
     def advance(self, state: GoRLState[EncoderState], key: jax.Array) -> GoRLState[EncoderState]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 ALL: tuple[str, ...] = ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
 """The five methods that are compared; what `--algos all` stands for."""
 
-CONTROLS: tuple[str, ...] = ("gorl-identity", "ppo-matched", "ppo-matched-reset", "ppo-brax")
+CONTROLS: tuple[str, ...] = (
+    "gorl-identity",
+    "ppo-matched",
+    "ppo-matched-reset",
+    "ppo-brax",
+    "gorl-gauss",
+)
 """Ablations that tell GoRL's settings and resets apart from its decoder, and the PPO that a
 practitioner would start from."""
 

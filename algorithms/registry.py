@@ -110,6 +110,12 @@ _ENTRIES = (
         BRAX,
     ),
     Entry(
+        "gorl-gauss",
+        GoRL,
+        "control: GoRL with a Gaussian decoder, fitted by maximum likelihood",
+        {"generative_model": "gaussian"},
+    ),
+    Entry(
         "fpo-plus-plus",
         FPOPlusPlus,
         "FPO++: FPO with a ratio for each pair, and a penalty on bad actions' ratios",

@@ -47,7 +47,8 @@ class Encoder(Protocol[EncoderState]):
     ) -> tuple[jax.Array, Extras]:
         """Chooses latents [N, A] for obs [N, O], not squashed, and notes what `update` needs.
 
-        The extra `pre_tanh` is the decoder's output; a note of that name is refused.
+        The extras `pre_tanh` and `decoded_latent` are the decoder's; notes of these names are
+        refused.
         """
         ...
 

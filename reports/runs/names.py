@@ -14,6 +14,7 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "ppo-matched": "PPO matched",
     "ppo-matched-reset": "PPO matched, reset",
     "ppo-brax": "PPO, Brax's settings",
+    "gorl-gauss": "GoRL(Gauss)",
 }
 """The five methods and their controls, in the order of every table and figure."""
 
