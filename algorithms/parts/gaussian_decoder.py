@@ -56,7 +56,8 @@ class GaussianDecoder:
         """Actions [N, A] for latents [N, A]."""
         del schedule
         policy = gaussian(self.network.forward(params, obs))
-        return policy.mean() + policy.stddev() * latent
+        decoded: jax.Array = policy.mean() + policy.stddev() * latent
+        return decoded
 
     def loss(
         self,
@@ -76,5 +77,5 @@ class GaussianDecoder:
         if latent is not None:
             decoded = self.decode(params, self.schedule(), obs, latent)
             return jnp.mean(jnp.square(action - decoded))
-        likelihood = gaussian(self.network.forward(params, obs)).log_prob(action)
+        likelihood: jax.Array = gaussian(self.network.forward(params, obs)).log_prob(action)
         return -jnp.mean(likelihood) / self.action_size

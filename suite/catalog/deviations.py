@@ -201,7 +201,7 @@ def render(table: Sequence[Row], width: int | None = None) -> str:
     for row in sorted(table, key=_group_order):
         if row["concerns"] != group:
             group = row["concerns"]
-            lines += [f"=== {', '.join(group)} ===", ""]
+            lines += [*textwrap.wrap(f"=== {', '.join(group)} ===", width), ""]
         lines += [*_block(row, width), ""]
     return "\n".join(lines).rstrip()
 
