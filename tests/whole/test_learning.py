@@ -54,7 +54,7 @@ PIPELINE = Pipeline(
 FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in ALL)]
 CASES = [
     pytest.param(name, probe, marks=[] if (name, probe) in FAST else [pytest.mark.slow])
-    for name in (*ALL, *BASELINES)
+    for name in (*ALL, "gorl-gauss", *BASELINES)
     for probe in PROBES
 ]
 
