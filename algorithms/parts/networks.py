@@ -82,6 +82,12 @@ def path_noise(
     return jnp.broadcast_to(latent[..., None, :], shape)
 
 
+def output_bias(params: Params) -> jax.Array:
+    """The last layer's bias [out]."""
+    layers = params["params"]
+    return cast(jax.Array, layers[f"Dense_{len(layers) - 1}"]["bias"])
+
+
 def constant_output(params: Params, bias: jax.Array) -> Params:
     """Returns `params` with the last layer's kernel zero and its bias as given, [out]."""
     layers = dict(params["params"])

@@ -149,6 +149,7 @@ def test_no_hyper_parameter_is_left_unchecked(request_for_paper: RunRequest) -> 
         "refits": True,
         "penalty_form": "code",
         "decoder_noise": "prior",
+        "std_form": "state",
     }
     for name in METHODS:
         resolved = request_for_paper.hyperparameters[name]

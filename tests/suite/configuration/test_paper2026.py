@@ -15,6 +15,7 @@ ENCODER = {
     "learning_rate": 1e-3,
     "clip": 0.2,
     "later_clip": 0.2,
+    "std_form": "shared",
     "entropy_cost": 0.01,
     "value_cost": 0.25,
     "gae_lambda": 0.95,
@@ -34,7 +35,7 @@ DECODER = {
     "decoder_noise": "prior",
 }
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    "ppo": {"learning_rate": 1e-3, "clip": 0.2, "entropy_cost": 0.01, "latent_penalty": 0.0},
+    "ppo": {"learning_rate": 1e-3, "clip": 0.2, "entropy_cost": 0.01, "std_form": "shared"},
     "fpo": {"learning_rate": 3e-4, "clip": 0.05, "flow_steps": 10, "pairs": 8},
     "dppo": {"learning_rate": 3e-4, "clip": 0.2, "flow_steps": 10, "sigma": 0.05},
     "gorl-fm": {**ENCODER, **DECODER},
