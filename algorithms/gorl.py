@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Generic, Literal, NamedTuple, cast
+from typing import Generic, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +21,16 @@ from algorithms.api import (
     emptied,
     settings_of,
 )
-from algorithms.bounds import Count, Positive, Range, Widths
-from algorithms.parts.decoder import (
+from algorithms.encoder_decoder.decoder import (
     Decoder,
     DecoderModel,
     Experience,
     Fit,
 )
+from algorithms.encoder_decoder.decoder_settings import DecoderSettings
+from algorithms.encoder_decoder.encoder import Encoder, EncoderState, WarmedUp, checked, warms_up
+from algorithms.encoder_decoder.gaussian_decoder import GaussianDecoder
 from algorithms.parts.diffusion import Diffusion
-from algorithms.parts.encoder import Encoder, EncoderState, WarmedUp, checked, warms_up
 from algorithms.parts.flow import Flow
 from algorithms.parts.networks import Params
 from algorithms.parts.on_policy import Learner
@@ -51,53 +52,14 @@ class GoRLState(NamedTuple, Generic[EncoderState]):
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
+class EncoderDecoder(DecoderSettings, Algorithm[GoRLState[EncoderState]]):
     """An encoder's latents z, through a decoder g(s, z) that is refitted between stages.
 
     This is all of GoRL but the choice of its encoder, which a subclass names. The decoder
     starts as the identity. After each stage a new one is fitted, from noise z ~ N(0, I)
     independent of the encoder's, to the actions of that stage; the encoder then restarts.
     The deterministic mode decodes the encoder's.
-
-    Attributes:
-        generative_model: `flow` is GoRL(FM), `diffusion` is GoRL(Diff).
-        decoder_hidden: widths of the decoder's hidden layers (ALGORITHMS 2.5, 2.6).
-        decoder_steps: Euler steps, or noise levels (likewise).
-        decoder_data: `recent` fits to the newest rollouts inside the budget, as the paper
-            says; `extra` to rollouts taken for the purpose and counted, as its code does.
-        decoder_rollouts: of how many updates the fit sees the rollouts; the first release
-            takes 20 extra (ALGORITHMS 2.4, as is all that follows).
-        decoder_time_limits: whether extra rollouts cut episodes at the time limit; the first
-            release's do not, so that nine tenths of its data lie beyond it.
-        decoder_samples: an epoch passes over at most so many transitions.
-        decoder_epochs: epochs of a fit. Tuned from a fifth of the published 50 to twice it.
-        decoder_batch_size: transitions per step of a fit.
-        decoder_draws: (noise, time) draws per transition and step.
-        decoder_learning_rate: Adam's. Tuned within a factor of about three of the published 3e-4.
-        decoder_start: a fit starts from a `fresh` network, as the first release's, or `warm`
-            from the previous decoder's parameters; the first one is fresh either way, as
-            the identity's parameters are all zero and no gradient gets past them.
-        refits: whether there are later stages with refitted decoders at all; if not, the
-            whole budget is one stage with the decoder that the run starts with.
-        decoder_patience: epochs without a better validation loss before a fit stops.
-        decoder_validation_batches: batches that the validation loss is measured on.
     """
-
-    generative_model: Literal["flow", "diffusion"] = "flow"
-    decoder_hidden: Widths = (64, 64, 64, 64)
-    decoder_steps: Count = 10
-    decoder_data: Literal["recent", "extra"] = "recent"
-    decoder_rollouts: Count = 10
-    decoder_time_limits: bool = True
-    decoder_samples: Count = 10_000_000
-    decoder_epochs: Annotated[Count, Range(10, 100, log=True)] = 50
-    decoder_batch_size: Count = 8192
-    decoder_draws: Count = 8
-    decoder_learning_rate: Annotated[Positive, Range(1e-4, 1e-3, log=True)] = 3e-4
-    decoder_start: Literal["fresh", "warm"] = "fresh"
-    refits: bool = True
-    decoder_patience: Count = 20
-    decoder_validation_batches: Count = 50
 
     @property
     @abc.abstractmethod
@@ -107,10 +69,11 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
     @property
     def decoder_model(self) -> DecoderModel:
         """The generative model, without parameters."""
+        sizes = self.env.obs_size, self.env.action_size, self.decoder_hidden
+        if self.generative_model == "gaussian":
+            return GaussianDecoder(*sizes)
         kind = Flow if self.generative_model == "flow" else Diffusion
-        return kind(
-            self.env.obs_size, self.env.action_size, self.decoder_hidden, self.decoder_steps
-        )
+        return kind(*sizes, self.decoder_steps)
 
     @property
     def fit(self) -> Fit:
@@ -124,6 +87,7 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
             samples=self.decoder_samples,
             patience=self.decoder_patience,
             validation_batches=self.decoder_validation_batches,
+            paired=self.decoder_noise == "encoder",
         )
 
     @property
@@ -191,13 +155,13 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         """Decodes the encoder's latents; the environment sees tanh of the result.
 
         Raises:
-            ValueError: the encoder notes something as `pre_tanh`.
+            ValueError: the encoder notes something as `pre_tanh` or `decoded_latent`.
         """
         latent, extras = self.encoder.draw(state.learner, obs, key, mode)
         extras = checked(extras, self.encoder)
         pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
         if mode == "sample":
-            extras = {**extras, "pre_tanh": pre_tanh}
+            extras = {**extras, **_noted(self.fit, pre_tanh, latent)}
         return jnp.tanh(pre_tanh), extras
 
     def explore(
@@ -209,7 +173,8 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         encoder = cast(WarmedUp[EncoderState], self.encoder)
         latent, extras = encoder.draw_first(state.learner, obs, key)
         pre_tanh = state.decoder.decode(self.decoder_model, obs, latent)
-        return jnp.tanh(pre_tanh), {**checked(extras, encoder), "pre_tanh": pre_tanh}
+        noted = _noted(self.fit, pre_tanh, latent)
+        return jnp.tanh(pre_tanh), {**checked(extras, encoder), **noted}
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
         """Returns the decoder's output [N, A]."""
@@ -270,6 +235,11 @@ class EncoderDecoder(Algorithm[GoRLState[EncoderState]]):
         return state._replace(learner=learner, decoder=policy.decoder)
 
 
+def _noted(fit: Fit, pre_tanh: jax.Array, latent: jax.Array) -> dict[str, jax.Array]:
+    """Returns what the next fit learns from, [N, A] each."""
+    return {"pre_tanh": pre_tanh, **({"decoded_latent": latent} if fit.paired else {})}
+
+
 def _remembered(
     algorithm: EncoderDecoder[EncoderState], state: GoRLState[EncoderState], rollout: Rollout
 ) -> GoRLState[EncoderState]:
@@ -277,7 +247,8 @@ def _remembered(
     stage, encoder = algorithm.encoder.stage(state.learner), algorithm.encoder
     another_fit = stage + 1 < len(algorithm.stages())
     another_fit = another_fit & (stage > 0) if warms_up(encoder) else another_fit
-    experience = state.experience.add(rollout.obs, rollout.extras["pre_tanh"], another_fit)
+    action, latent = rollout.extras["pre_tanh"], rollout.extras.get("decoded_latent")
+    experience = state.experience.add(rollout.obs, action, another_fit, latent)
     return state._replace(experience=experience)
 
 

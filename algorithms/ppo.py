@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from algorithms.api import Extras, Metrics, Mode
 from algorithms.bounds import NotNegative, Range
-from algorithms.parts.distributions import gaussian, log_tanh_jacobian
-from algorithms.parts.networks import MLP, Params
+from algorithms.parts.distributions import MultivariateNormalDiag, gaussian, log_tanh_jacobian
+from algorithms.parts.networks import MLP, Params, output_bias
 from algorithms.parts.on_policy import (
     Coefficients,
     Learner,
@@ -37,6 +37,8 @@ class PPOSettings(OnPolicySettings):
             GoRL's encoder (ALGORITHMS 2.4).
         penalty_form: `code` is mean(mu^2) + mean(sigma^2) over states and dimensions,
             as both releases compute; `kl` is KL(pi || N(0, I)), the paper's Eq. 3.
+        std_form: `state` is an output of the network, as in all releases; `shared` is one std for
+            all states, as the paper of 2026 says (ALGORITHMS 8.1): the output's bias alone.
     """
 
     learning_rate: float = 3e-4
@@ -45,6 +47,7 @@ class PPOSettings(OnPolicySettings):
     tanh_entropy: bool = True
     latent_penalty: NotNegative = 0.0
     penalty_form: Literal["code", "kl"] = "code"
+    std_form: Literal["state", "shared"] = "state"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +73,20 @@ class PPO(PPOSettings, OnPolicy):
         pre_tanh, extras = self.draw(state, obs, key, mode)
         return jnp.tanh(pre_tanh), extras
 
+    def gaussian(self, policy: Params, obs: jax.Array) -> MultivariateNormalDiag:
+        """The policy over [..., A] at normalized obs [..., O]."""
+        output = self.actor.forward(policy, obs)
+        if self.std_form == "shared":
+            size = self.env.action_size
+            shared = jnp.broadcast_to(output_bias(policy)[size:], output[..., size:].shape)
+            output = jnp.concatenate([output[..., :size], shared], axis=-1)
+        return gaussian(output)
+
     def draw(
         self, state: Learner, obs: jax.Array, key: jax.Array, mode: Mode
     ) -> tuple[jax.Array, Extras]:
         """The Gaussian's sample or mean [N, A] for obs [N, O], and what `update` needs."""
-        policy = gaussian(self.actor.forward(state.networks.policy, state.normalizer(obs)))
+        policy = self.gaussian(state.networks.policy, state.normalizer(obs))
         if mode == "deterministic":
             return policy.mean(), {}
         drawn, log_prob = policy.sample_and_log_prob(seed=key)
@@ -97,7 +109,7 @@ class PPO(PPOSettings, OnPolicy):
 
         The ratio is that of the Gaussian densities: tanh's Jacobian would cancel.
         """
-        now = gaussian(self.actor.forward(policy, obs))
+        now = self.gaussian(policy, obs)
         ratio = jnp.exp(now.log_prob(extras["drawn"]) - extras["log_prob"])
         entropy = now.entropy()
         if self.tanh_entropy:

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from algorithms import registration
 from algorithms.api import Algorithm
+from algorithms.baselines.dppo_ren import DPPORen
+from algorithms.baselines.fpo_plus_plus import FPOPlusPlus
+from algorithms.baselines.reinflow import ReinFlow
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
@@ -125,6 +128,12 @@ _ENTRIES = (
         "control: PPO with the settings that MuJoCo Playground ships for Brax",
         BRAX,
     ),
+    Entry(
+        "gorl-gauss",
+        GoRL,
+        "control: GoRL with a Gaussian decoder, fitted by maximum likelihood",
+        {"generative_model": "gaussian"},
+    ),
     Entry("sac", SAC, "soft actor-critic, the off-policy baseline"),
     Entry(
         "gorl-sac-fm",
@@ -139,6 +148,21 @@ _ENTRIES = (
         {"generative_model": "diffusion"},
     ),
     Entry("rldt", RLDT, "RLDT from scratch: a flow transported towards exp(Q / tau)"),
+    Entry(
+        "fpo-plus-plus",
+        FPOPlusPlus,
+        "FPO++: FPO with a ratio for each pair, and a penalty on bad actions' ratios",
+    ),
+    Entry(
+        "reinflow",
+        ReinFlow,
+        "ReinFlow: a flow with learned noise in its steps, PPO on the chain's density",
+    ),
+    Entry(
+        "dppo-ren",
+        DPPORen,
+        "DPPO of Ren et al.: PPO on the denoising steps of a diffusion policy",
+    ),
 )
 
 

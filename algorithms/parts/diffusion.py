@@ -12,6 +12,7 @@ from algorithms.parts.networks import (
     Params,
     conditional_input,
     conditional_size,
+    path_noise,
 )
 
 LINEAR_BETA_RANGE = (1e-4, 2e-2)
@@ -97,15 +98,22 @@ class Diffusion:
         return jax.lax.scan(ddim, latent, jnp.arange(self.steps - 1, 0, -1))[0]
 
     def loss(
-        self, params: Params, obs: jax.Array, action: jax.Array, draws: int, key: jax.Array
+        self,
+        params: Params,
+        obs: jax.Array,
+        action: jax.Array,
+        draws: int,
+        key: jax.Array,
+        latent: jax.Array | None = None,
     ) -> jax.Array:
         """Noise-prediction loss [] with `draws` independent (noise, level) per action [B, A].
 
         Level 0 is drawn too, as in the reference: its noise cannot be predicted and
-        decoding never asks for it.
+        decoding never asks for it. With latents [B, A] that the actions came from, those are
+        the noise of every draw.
         """
         noise_key, level_key = jax.random.split(key)
-        noise = jax.random.normal(noise_key, (*action.shape[:-1], draws, action.shape[-1]))
+        noise = path_noise(noise_key, action, draws, latent)
         level = jax.random.randint(level_key, (*noise.shape[:-1], 1), 0, self.steps)
         signal = self.schedule()[level]
         x = jnp.sqrt(signal) * action[..., None, :] + jnp.sqrt(1.0 - signal) * noise

@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import distrax
 
+MultivariateNormalDiag = distrax.MultivariateNormalDiag
 MIN_STD, MAX_STD = 1e-3, 10.0
 
 

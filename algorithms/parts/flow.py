@@ -12,6 +12,7 @@ from algorithms.parts.networks import (
     Params,
     conditional_input,
     conditional_size,
+    path_noise,
 )
 
 
@@ -104,11 +105,20 @@ class Flow:
         return jnp.mean(jnp.square(noise - (x + (1.0 - t) * velocity)), axis=-1)
 
     def loss(
-        self, params: Params, obs: jax.Array, action: jax.Array, draws: int, key: jax.Array
+        self,
+        params: Params,
+        obs: jax.Array,
+        action: jax.Array,
+        draws: int,
+        key: jax.Array,
+        latent: jax.Array | None = None,
     ) -> jax.Array:
-        """Flow-matching loss [] with `draws` independent (noise, t) per action [B, A]."""
+        """Flow-matching loss [] with `draws` independent (noise, t) per action [B, A].
+
+        With latents [B, A] that the actions came from, those are the noise of every draw.
+        """
         noise_key, time_key = jax.random.split(key)
-        noise = jax.random.normal(noise_key, (*action.shape[:-1], draws, action.shape[-1]))
+        noise = path_noise(noise_key, action, draws, latent)
         t = jax.random.uniform(time_key, (*noise.shape[:-1], 1))
         clean = action[..., None, :]
         velocity = self.velocity(params, obs[..., None, :], t * noise + (1.0 - t) * clean, t)

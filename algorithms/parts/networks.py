@@ -70,6 +70,29 @@ def conditional_size(obs_size: int, action_size: int) -> int:
     return obs_size + action_size + 2 * TIME_FREQUENCIES
 
 
+def path_noise(
+    key: jax.Array, action: jax.Array, draws: int, latent: jax.Array | None
+) -> jax.Array:
+    """The noise ends [..., n, A] of paths to actions [..., A], n = `draws`.
+
+    Args:
+        key: randomness.
+        action: what they lead to.
+        draws: paths per action.
+        latent: [..., A] where all of them begin; None draws them from N(0, I).
+    """
+    shape = (*action.shape[:-1], draws, action.shape[-1])
+    if latent is None:
+        return jax.random.normal(key, shape)
+    return jnp.broadcast_to(latent[..., None, :], shape)
+
+
+def output_bias(params: Params) -> jax.Array:
+    """The last layer's bias [out]."""
+    layers = params["params"]
+    return cast(jax.Array, layers[f"Dense_{len(layers) - 1}"]["bias"])
+
+
 def constant_output(params: Params, bias: jax.Array) -> Params:
     """Returns `params` with the last layer's kernel zero and its bias as given, [out]."""
     layers = dict(params["params"])

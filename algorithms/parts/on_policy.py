@@ -191,7 +191,7 @@ class OnPolicy(OnPolicySettings, Algorithm[Learner]):
                 networks, state.normalizer, batch, coefficients, step_key
             )
             gradient, norm = limit_norm(gradient, coefficients.max_grad_norm)
-            change, optimizer = self.optimizer.update(gradient, optimizer)
+            change, optimizer = self.optimizer.update(gradient, optimizer, networks)
             networks = optax.apply_updates(networks, change)
             return (networks, optimizer), {**metrics, "gradient_norm": norm}
 

@@ -14,10 +14,14 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "ppo-matched": "PPO matched",
     "ppo-matched-reset": "PPO matched, reset",
     "ppo-brax": "PPO, Brax's settings",
+    "gorl-gauss": "GoRL(Gauss)",
     "sac": "SAC",
     "gorl-sac-fm": "GoRL(SAC+FM)",
     "gorl-sac-diff": "GoRL(SAC+Diff)",
     "rldt": "RLDT",
+    "fpo-plus-plus": "FPO++",
+    "reinflow": "ReinFlow",
+    "dppo-ren": "DPPO (Ren et al.)",
 }
 """The five methods, their controls and other baselines, in the order of every table and figure."""
 

@@ -21,7 +21,7 @@ from suite.storage.origin import completed
 
 
 def deviations(results: Results) -> Table:
-    """Paper's text, reference code, `paper`, `fair` and these runs, row by row."""
+    """Paper's texts, reference code, the presets and these runs, row by row."""
     rows = [
         _row(deviation, results, labels)
         for deviation in load_deviations()
@@ -30,7 +30,8 @@ def deviations(results: Results) -> Table:
     presets = [f"protocol {name}" for name in COMPARED]
     header = ("topic", "methods", "paper's text", "reference code", *presets, "here", "reason")
     note = (
-        "What the text of the GoRL paper says, what its code does, and how the presets and these "
+        "What the text of the GoRL paper says, v1 and where it differs that of 2026, what the code "
+        "of v1 does, and how the presets and these "
         "runs do it. In brackets: the sections of docs/algorithms.md that tell it."
     )
     return make_table("deviations", "Deviations", header, map(text_entries, rows), note)
@@ -45,12 +46,17 @@ def _row(deviation: Deviation, results: Results, labels: Sequence[Label]) -> tup
     return (
         deviation.topic,
         methods,
-        deviation.paper_text,
+        _texts(deviation),
         f"{deviation.reference_code} ({', '.join(deviation.source)})",
         *presets,
         settings_text({f: _here(results, labels, f) for f in deviation.fields}),
         deviation.reason,
     )
+
+
+def _texts(deviation: Deviation) -> str:
+    later = f"; in 2026: {deviation.text_2026}" if deviation.text_2026 else ""
+    return f"{deviation.paper_text}{later}"
 
 
 def _here(results: Results, labels: Sequence[Label], field: str) -> str:

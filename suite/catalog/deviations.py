@@ -1,7 +1,7 @@
 """Where the paper's text, its code and our presets part company (docs/algorithms.md, 3).
 
-What the text and the code say stands in deviations.toml; what `paper` and `fair` do is
-looked up in the presets and the algorithms, so that the table cannot fall behind them.
+What the texts and the code say stands in deviations.toml; what `paper`, `paper2026` and `fair` do
+is looked up in the presets and the algorithms, so that the table cannot fall behind them.
 Reports look it up in presets.json instead, which saves them the import of JAX. That file holds what
 `resolve` gives, and a test holds it to that; this module is also the program that writes it again:
 
@@ -28,7 +28,11 @@ from suite.configuration.protocol import Protocol, load_protocol
 EVERY = "all"
 """Stands for every algorithm in deviations.toml."""
 
-COMPARED: tuple[Literal["paper"], Literal["fair"]] = ("paper", "fair")
+COMPARED: tuple[Literal["paper"], Literal["paper2026"], Literal["fair"]] = (
+    "paper",
+    "paper2026",
+    "fair",
+)
 """The presets that are set side by side."""
 
 _PROTOCOL = "protocol."
@@ -45,6 +49,7 @@ class Deviation:
     reference_code: str
     source: tuple[str, ...]
     reason: str
+    text_2026: str = ""
 
     def concerns(self, algorithm: str) -> bool:
         """Returns whether it is about an algorithm."""
@@ -99,15 +104,18 @@ class Row(TypedDict):
     """A deviation and what the presets do, as plain data.
 
     Attributes:
-        paper, fair: values by field, as text.
-        differ: whether those two do.
+        paper, paper2026, fair: values by field, as text.
+        text_2026: what the paper's text of 2026 says where it is not `paper_text`.
+        differ: whether `paper` and `fair` do.
     """
 
     topic: str
     concerns: list[str]
     paper_text: str
+    text_2026: str
     reference_code: str
     paper: dict[str, str]
+    paper2026: dict[str, str]
     fair: dict[str, str]
     differ: bool
     reason: str
@@ -193,19 +201,21 @@ def render(table: Sequence[Row], width: int | None = None) -> str:
     for row in sorted(table, key=_group_order):
         if row["concerns"] != group:
             group = row["concerns"]
-            lines += [f"=== {', '.join(group)} ===", ""]
+            lines += [*textwrap.wrap(f"=== {', '.join(group)} ===", width), ""]
         lines += [*_block(row, width), ""]
     return "\n".join(lines).rstrip()
 
 
 def _row(deviation: Deviation, algorithms: Sequence[str]) -> Row:
-    paper, fair = (resolve(preset).shown(deviation, algorithms) for preset in COMPARED)
+    paper, paper2026, fair = (resolve(each).shown(deviation, algorithms) for each in COMPARED)
     return {
         "topic": deviation.topic,
         "concerns": list(deviation.algorithms),
         "paper_text": deviation.paper_text,
+        "text_2026": deviation.text_2026,
         "reference_code": deviation.reference_code,
         "paper": paper,
+        "paper2026": paper2026,
         "fair": fair,
         "differ": paper != fair,
         "reason": deviation.reason,
@@ -222,10 +232,13 @@ def _group_order(row: Row) -> tuple[bool, list[int]]:
 
 def _block(row: Row, width: int) -> list[str]:
     settings = {name: settings_text(row[name]) for name in COMPARED}
-    if row[COMPARED[1]] and not row["differ"]:
-        settings[COMPARED[1]] = "the same"
+    for name in COMPARED[1:]:
+        if row[name] and row[name] == row[COMPARED[0]]:
+            settings[name] = "the same"
+    later = {"text of 2026": row["text_2026"]} if row["text_2026"] else {}
     parts = {
         "paper's text": row["paper_text"],
+        **later,
         "reference code": row["reference_code"],
         **{f"`{name}`": shown for name, shown in settings.items()},
         "why": row["reason"],

@@ -33,7 +33,9 @@ def ablate(
     dry_run: bool,
     **selection: str | None,
 ) -> int:
-    """Vary one thing, all else equal: kl, stages, normalizer, controls, or a file of yours.
+    """Vary one thing, all else equal.
+
+    ABLATION is kl, stages, prior, restart, normalizer, controls, or a file of yours.
 
     Every arm is a run directory in --out. What is finished is skipped, what was stopped goes
     on; `suite status` and `suite report` take the whole directory.

@@ -24,7 +24,7 @@ from suite.common.errors import UserError, unknown
 if TYPE_CHECKING:
     from algorithms.api import Pipeline
 
-PRESETS: tuple[str, ...] = ("paper", "fair", "brax", "lite", "smoke")
+PRESETS: tuple[str, ...] = ("paper", "paper2026", "fair", "brax", "lite", "smoke")
 
 _DESCRIPTIVE = ("name", "description", "algorithms", "tuning", "published_mode")
 """Fields that two comparable runs may differ in."""

@@ -22,7 +22,7 @@ from suite.common.errors import UserError, unknown
 from suite.common.formatting import typed
 from suite.configuration.hyperparameters import EVERY_ALGORITHM
 
-PRESETS: tuple[str, ...] = ("kl", "stages", "normalizer", "controls")
+PRESETS: tuple[str, ...] = ("kl", "stages", "prior", "restart", "normalizer", "controls")
 SOURCE = "source"
 """Directory of the run that frozen decoders come from."""
 

@@ -14,6 +14,8 @@ ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, object]] = {
     "decoder_time_limits": ("decoder_data", True),
     "decoder_start": ("decoder_data", "fresh"),
     "refits": ("decoder_data", True),
+    "decoder_noise": ("decoder_data", "prior"),
+    "std_form": ("tanh_entropy", "state"),
 }
 """Fields that algorithms got after runs had been stored: an older field of the same algorithms,
 and what was done before the new one could be set."""

@@ -11,8 +11,8 @@ from tiny import make
 
 from algorithms import bounds
 from algorithms.api import EnvSpec, Pipeline
+from algorithms.encoder_decoder.decoder import Fit
 from algorithms.names import NAMES
-from algorithms.parts.decoder import Fit
 from algorithms.parts.flow import Flow
 from algorithms.ppo import PPO
 from algorithms.registry import lookup
@@ -37,6 +37,13 @@ IMPOSSIBLE: dict[str, Any] = {
     "warm_up": (-1,),
     "target_rate": (-0.1, 1.01),
     "target_entropy": (-100.0, 81.0),
+    **dict.fromkeys(("critic_learning_rate", "max_loss", "max_log_ratio"), (0.0, -1.0)),
+    **dict.fromkeys(("min_noise", "max_noise", "max_log_prob", "min_std"), (0.0, -1.0)),
+    **dict.fromkeys(("first_clip", "clip_rate"), (0.0, -1.0)),
+    **dict.fromkeys(("action_noise", "weight_decay"), (-1e-3,)),
+    **dict.fromkeys(("noise_hold", "noise_decay", "denoising_discount"), (-0.1, 1.01)),
+    "noise_hidden": ((0,), (), (64, -1)),
+    "denoising_steps": (1, 0, -1),
     "gae_lambda": (-2.0, 1.01),
     "stage_shares": ((), (1.5, -0.5), (0.0, 1.0)),
 }

@@ -22,12 +22,15 @@ from tiny import (
     with_random_decoder,
 )
 
-from algorithms.gorl import GoRL
+from algorithms.gorl import GoRL, GoRLState
 
-VARIANTS = ("gorl-fm", "gorl-diff")
+KEY = jax.random.key(2)
+VARIANTS = ("gorl-fm", "gorl-diff", "gorl-gauss")
 
 
-@pytest.mark.parametrize(("name", "factor"), [("gorl-fm", 1.0), ("gorl-diff", 1.052)])
+@pytest.mark.parametrize(
+    ("name", "factor"), [("gorl-fm", 1.0), ("gorl-diff", 1.052), ("gorl-gauss", 1.0)]
+)
 def test_stage_zero_decodes_the_latent_itself(name: str, factor: float) -> None:
     _, _, _, action, extras = sample(name, 9)
     np.testing.assert_allclose(extras["pre_tanh"], factor * extras["drawn"], rtol=1e-3)
@@ -107,7 +110,7 @@ def test_nothing_is_recorded_in_the_last_stage() -> None:
         kept = algorithm.record(state._replace(learner=learner), rollout).experience
         assert int(kept.written) == written
         assert kept.written.dtype == state.experience.written.dtype
-        assert all(np.any(leaf) == bool(written) for leaf in kept)
+        assert all(np.any(leaf) == bool(written) for leaf in jax.tree.leaves(kept))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -119,7 +122,7 @@ def test_advance_refits_and_restarts(name: str) -> None:
         state = algorithm.record(state, rollout)
     after = compiled(GoRL.advance)(algorithm, state, jax.random.key(3))
     assert int(after.learner.stage) == 1
-    assert not any(np.any(leaf) for leaf in after.experience)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(after.experience))
     np.testing.assert_allclose(
         after.decoder.schedule, algorithm.decoder_model.schedule(), rtol=1e-5
     )
@@ -137,9 +140,16 @@ def test_advance_refits_and_restarts(name: str) -> None:
 def test_network_evaluations() -> None:
     counts = {
         name: make(name).evaluations_per_action
-        for name in ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
+        for name in ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff", "gorl-gauss")
     }
-    assert counts == {"ppo": 1, "fpo": 10, "dppo": 10, "gorl-fm": 11, "gorl-diff": 10}
+    assert counts == {
+        "ppo": 1,
+        "fpo": 10,
+        "dppo": 10,
+        "gorl-fm": 11,
+        "gorl-diff": 10,
+        "gorl-gauss": 2,
+    }
 
 
 def test_a_warm_fit_starts_from_the_previous_decoder_but_not_from_the_identity() -> None:
@@ -182,3 +192,39 @@ def test_an_adopted_decoder_gets_a_new_encoder_in_a_later_stage() -> None:
     assert int(after.experience.written) == 0  # nothing will be fitted
     with pytest.raises(ValueError, match="PPO has nothing"):
         make("ppo").adopt(fresh.learner, other.learner, jax.random.key(2))
+
+
+def test_a_decoder_can_be_fitted_to_the_encoder_s_own_latents() -> None:
+    """In stage 0 an action is its latent: from its own there is nothing to learn, from others is.
+
+    By default no latent is kept, and a checkpoint has the arrays that it always had.
+    """
+
+    def refit(noise: str) -> tuple[GoRLState[Any], float]:
+        algorithm = make(
+            "gorl-fm", decoder_noise=noise, decoder_epochs=15, decoder_learning_rate=0.02
+        )
+        state = init(algorithm, jax.random.key(0))
+        rollout = play(algorithm, state, jax.random.key(1))
+        state, _ = update(algorithm, state, rollout, jax.random.key(2))
+        if noise == "encoder":
+            kept, drawn = state.experience.latent, rollout.extras["drawn"]
+            assert kept is not None
+            np.testing.assert_array_equal(kept[0], drawn.reshape(-1, SPEC.action_size))
+        after = compiled(GoRL.advance)(algorithm, state, jax.random.key(3))
+        return state, float(after.decoder.validation_loss)
+
+    prior, (paired, own_loss) = refit("prior"), refit("encoder")
+    assert len(jax.tree.leaves(prior[0].experience)) == 3
+    assert len(jax.tree.leaves(paired.experience)) == 4
+    assert own_loss < 0.05 < 0.3 < prior[1]
+
+
+def test_a_warm_restart_goes_on_with_the_encoder() -> None:
+    """What `suite ablate restart` compares with the reset to the prior."""
+    algorithm = make("gorl-fm", encoder_restart="warm")
+    state = init(algorithm, jax.random.key(0))
+    state, _ = update(algorithm, state, play(algorithm, state, jax.random.key(1)), KEY)
+    after = compiled(GoRL.advance)(algorithm, state, jax.random.key(3))
+    assert_same(after.learner.networks, state.learner.networks)
+    assert_same(after.learner.normalizer, state.learner.normalizer)

@@ -141,3 +141,30 @@ def test_where_entropy_and_penalty_balance(
     _, metrics = quickly(lambda c: jax.lax.scan(descend, c, None, 1500))((start, adam.init(start)))
     np.testing.assert_allclose(metrics["std"][-1], std, rtol=2e-3)
     assert metrics["mean_abs"][-1] < 1e-2
+
+
+def test_a_shared_std_is_the_bias_s_alone_and_restarts_like_any_other() -> None:
+    """The paper of 2026; what a state has of its own is the mean."""
+    algorithm: Any = make("gorl-identity", std_form="shared")
+    keys = jax.random.split(jax.random.key(0), 3)
+    policy = jax.tree.map(lambda x: x + 0.2, algorithm.init_policy(keys[0]))
+    obs = 3.0 * jax.random.normal(keys[1], (6, SPEC.obs_size))
+    size = SPEC.action_size
+    last = float64(policy["params"]["Dense_2"]["bias"])
+    mean, _ = gaussian_head(mlp(policy, float64(obs)))
+    _, std = gaussian_head(np.concatenate([np.zeros(size), last[size:]]))
+    got = algorithm.gaussian(policy, obs)
+    np.testing.assert_allclose(got.mean(), mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got.stddev(), np.tile(std, (6, 1)), rtol=1e-5)
+
+    def likelihood(params: Any) -> jax.Array:
+        return algorithm.gaussian(params, obs).log_prob(jnp.zeros((6, size))).sum()
+
+    slope = jax.grad(likelihood)(policy)["params"]["Dense_2"]
+    assert jnp.all(slope["bias"] != 0.0)
+    assert not jnp.any(slope["kernel"][:, size:]) and jnp.any(slope["kernel"][:, :size])
+
+    learner = algorithm.advance(algorithm.init(keys[0]), keys[2])
+    restarted = algorithm.gaussian(learner.networks.policy, obs)
+    np.testing.assert_allclose(restarted.stddev(), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(restarted.mean(), 0.0)

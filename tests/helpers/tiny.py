@@ -12,8 +12,8 @@ import numpy as np
 from compiling import quickly
 
 from algorithms.api import Algorithm, EnvSpec, Metrics, Pipeline, PyTree, Rollout, State
+from algorithms.encoder_decoder.decoder import Decoder
 from algorithms.gorl import GoRLState
-from algorithms.parts.decoder import Decoder
 from algorithms.registry import lookup
 
 SPEC = EnvSpec(obs_size=5, action_size=3, discount=0.97)

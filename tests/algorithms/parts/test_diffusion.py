@@ -85,3 +85,16 @@ def test_loss_is_the_expected_squared_error() -> None:
     losses = [float(model.loss(params, obs, action, draws, key)) for key in KEYS[:2]]
     assert losses[0] != losses[1]
     np.testing.assert_allclose(np.mean(losses), expected, rtol=4 * 1.5 / np.sqrt(2 * draws))
+
+
+def test_loss_on_given_latents() -> None:
+    """They are the noise of every draw of their action; only the levels are random."""
+    action = jax.random.normal(KEYS[3], (BATCH, ACTION))
+    got = MODEL.loss(PARAMS, OBSERVATIONS, action, 4, KEYS[0], LATENT)
+    levels = jax.random.randint(jax.random.split(KEYS[0])[1], (BATCH, 4, 1), 0, 10)
+    errors = []
+    for b, i in np.ndindex(BATCH, 4):
+        k, obs, z = int(levels[b, i, 0]), float64(OBSERVATIONS)[b], float64(LATENT)[b]
+        x = math.sqrt(COSINE[k]) * float64(action)[b] + math.sqrt(1 - COSINE[k]) * z
+        errors.append((z - conditional_mlp(PARAMS, obs, x, k / 10)) ** 2)
+    np.testing.assert_allclose(got, np.mean(errors), rtol=1e-4)

@@ -118,3 +118,15 @@ def test_identity_returns_its_latent_exactly(steps: int) -> None:
     flow = Flow(OBS, ACTION, (7, 6), steps)
     params, schedule = flow.identity(KEYS[0])
     np.testing.assert_array_equal(flow.decode(params, schedule, OBSERVATIONS, NOISE), NOISE)
+
+
+def test_loss_on_given_latents() -> None:
+    """Every draw of an action starts at its own latent; only the times are random."""
+    action = jax.random.normal(KEYS[5], (BATCH, ACTION))
+    got = FLOW.loss(PARAMS, OBSERVATIONS, action, 4, KEYS[3], NOISE)
+    times = jax.random.uniform(jax.random.split(KEYS[3])[1], (BATCH, 4, 1))
+    errors = []
+    for b, i in np.ndindex(BATCH, 4):
+        a, z, t = float64(action)[b], float64(NOISE)[b], float(times[b, i, 0])
+        errors.append((z - a - velocity(float64(OBSERVATIONS)[b], t * z + (1 - t) * a, t)) ** 2)
+    np.testing.assert_allclose(got, np.mean(errors), rtol=1e-4)

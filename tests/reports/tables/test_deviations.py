@@ -96,6 +96,8 @@ def test_what_ran_stands_beside_paper_and_fair(path: Path) -> None:
     geometry = generated_protocol(3)
     assert f"num_envs = {geometry.num_envs}" in here["rollout geometry"]
     assert "num_envs = 2048" in paper["rollout geometry"]
+    assert "clip = 0.2" in column(table, "protocol paper2026")["clip range"]
+    assert column(table, "paper's text")["clip range"].endswith("; in 2026: .2")
     assert paper["observation variance"] == "normalizer = legacy"
     assert here["observation variance"] == fair["observation variance"]
     assert paper["which policy of a stage goes on"] == "stage_policy = best"

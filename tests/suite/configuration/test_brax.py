@@ -51,6 +51,7 @@ PPO_BRAX = {
     "tanh_entropy": True,
     "latent_penalty": 0.0,
     "penalty_form": "code",  # of no effect without a penalty
+    "std_form": "state",
 }
 
 

@@ -144,7 +144,13 @@ def test_every_number_of_a_method(request_for_paper: RunRequest, name: str) -> N
 
 def test_no_hyper_parameter_is_left_unchecked(request_for_paper: RunRequest) -> None:
     # What later additions to the suite do not change in `paper`.
-    ours = {"decoder_start": "fresh", "refits": True, "penalty_form": "code"}
+    ours = {
+        "decoder_start": "fresh",
+        "refits": True,
+        "penalty_form": "code",
+        "decoder_noise": "prior",
+        "std_form": "state",
+    }
     for name in METHODS:
         resolved = request_for_paper.hyperparameters[name]
         rest = set(resolved) - set(SHARED) - set(METHOD[name])

@@ -53,6 +53,8 @@ def test_presets_have_the_arms_they_promise() -> None:
     ]
     assert arms["stages"] == ["stage-0", "stage-1", "stage-2", "stage-3"]
     assert arms["controls"] == ["all"]
+    assert arms["prior"] == ["prior", "encoder"]
+    assert arms["restart"] == ["gaussian", "fresh", "warm"]
     coefficients = ("0", "0.0001", "0.001", "0.01", "0.1")
     assert arms["kl"] == [f"{each}-{form}" for each in coefficients for form in ("code", "kl")]
     assert load_recipe("kl").reference == "0.001-code"
@@ -330,6 +332,17 @@ def test_a_copy_of_kl(trained: Trained, tmp_path: Path) -> None:
     assert values["penalty_form"] == "kl"
 
 
+@pytest.mark.slow
+def test_a_copy_of_prior(trained: Trained, tmp_path: Path) -> None:
+    """With a Gaussian decoder; the latents that the fit saw were the encoder's."""
+    copy = smaller(tmp_path, "prior", '["prior", "encoder"]', '["encoder"]')
+    out = trained(copy, "--algos", "gorl-gauss")
+    check_table(out, ["encoder"], ["GoRL(Gauss)"])
+    cell = Cell("gorl-gauss", "CheetahRun", 0)
+    _, _, state = stored_policy(RunDirectory.open(out / "encoder"), cell)
+    assert state.experience.latent is not None
+
+
 def test_controls(trained: Trained) -> None:
     out = trained("controls", "--algos", "ppo,ppo-matched")
     check_table(out, ["all"], ["PPO", "PPO matched"])
@@ -412,7 +425,9 @@ def test_seeds_without_a_decoder_are_left_out(
     [
         ("normalizer", ["PPO", "FPO", "DPPO", "GoRL(FM)", "GoRL(Diff)"]),
         ("kl", ["GoRL(FM)", "GoRL(Diff)"]),
-        ("stages", ["GoRL(FM)", "GoRL(Diff)"]),
+        ("stages", ["GoRL(FM)", "GoRL(Diff)", "GoRL(Gauss)"]),
+        ("prior", ["GoRL(FM)", "GoRL(Diff)"]),
+        ("restart", ["GoRL(FM)", "GoRL(Diff)"]),
         (
             "controls",
             [

@@ -102,7 +102,9 @@ def test_squashing_what_was_unsquashed_gives_the_action(name: str) -> None:
     drawn = sample(name, 64)
     before = drawn.algorithm.unsquashed(drawn.action, drawn.extras)
     assert before.shape == drawn.action.shape
-    np.testing.assert_allclose(jnp.tanh(before), drawn.action, atol=1e-6)
+    # Ren et al.'s policy is over the action itself, which is cut.
+    squashed = jnp.clip(before, -1.0, 1.0) if name == "dppo-ren" else jnp.tanh(before)
+    np.testing.assert_allclose(squashed, drawn.action, atol=1e-6)
     assert float(jnp.abs(before).max()) > 1.0
 
 

@@ -47,7 +47,8 @@ class Encoder(Protocol[EncoderState]):
     ) -> tuple[jax.Array, Extras]:
         """Chooses latents [N, A] for obs [N, O], not squashed, and notes what `update` needs.
 
-        The extra `pre_tanh` is the decoder's output; a note of that name is refused.
+        The extras `pre_tanh` and `decoded_latent` are the decoder's; notes of these names are
+        refused.
         """
         ...
 
@@ -116,8 +117,8 @@ def checked(extras: Extras, encoder: object) -> Extras:
     """Returns what an encoder noted.
 
     Raises:
-        ValueError: it notes something as `pre_tanh`.
+        ValueError: it notes something as `pre_tanh` or `decoded_latent`.
     """
-    if "pre_tanh" in extras:
-        raise ValueError(f"{type(encoder).__name__}.draw: pre_tanh is the decoder's output")
+    if taken := {"pre_tanh", "decoded_latent"} & set(extras):
+        raise ValueError(f"{type(encoder).__name__}.draw: {taken.pop()} is the decoder's own")
     return extras

@@ -12,8 +12,8 @@ import pytest
 from tiny import PIPELINE, SETTINGS, SPEC, compiled, init, play
 
 from algorithms.api import Extras, Metrics, Mode, Rollout, Stage
+from algorithms.encoder_decoder.decoder import Decoder
 from algorithms.gorl import EncoderDecoder, GoRL
-from algorithms.parts.decoder import Decoder
 from algorithms.parts.networks import Params
 
 
@@ -136,7 +136,13 @@ class LinearGaussian:
         return obs @ params["W"] + params["b"] + jnp.exp(params["log_std"]) * latent
 
     def loss(
-        self, params: Params, obs: jax.Array, action: jax.Array, draws: int, key: jax.Array
+        self,
+        params: Params,
+        obs: jax.Array,
+        action: jax.Array,
+        draws: int,
+        key: jax.Array,
+        latent: jax.Array | None = None,
     ) -> jax.Array:
         """Negative log-likelihood, but for a constant."""
         z = (action - obs @ params["W"] - params["b"]) / jnp.exp(params["log_std"])

@@ -18,7 +18,8 @@ VALIDATION_SHARE = 0.1
 class DecoderModel(Protocol):
     """What can be fitted as a decoder: a map from (observation, latent) to pre-tanh action.
 
-    Its latents are N(0, I) while it is fitted. `Flow` and `Diffusion` are such models.
+    Its latents are N(0, I) while it is fitted, unless those that the actions came from are
+    given. `Flow`, `Diffusion` and `GaussianDecoder` are such models.
     Observations are normalized by the caller.
     """
 
@@ -56,9 +57,18 @@ class DecoderModel(Protocol):
         ...
 
     def loss(
-        self, params: Params, obs: jax.Array, action: jax.Array, draws: int, key: jax.Array
+        self,
+        params: Params,
+        obs: jax.Array,
+        action: jax.Array,
+        draws: int,
+        key: jax.Array,
+        latent: jax.Array | None = None,
     ) -> jax.Array:
-        """Returns the loss [] of a fit to actions [B, A], with `draws` noises for each."""
+        """Returns the loss [] of a fit to actions [B, A], with `draws` noises for each.
+
+        Given latents [B, A] are what the actions came from, to be used in place of N(0, I).
+        """
         ...
 
 
@@ -91,19 +101,28 @@ class Experience(NamedTuple):
         obs: [R, P, O].
         action: [R, P, A] pre-tanh.
         written: [] int32 rollouts ever written.
+        latent: [R, P, A] what the actions came from; None where it is not kept.
     """
 
     obs: jax.Array
     action: jax.Array
     written: jax.Array
+    latent: jax.Array | None = None
 
-    def add(self, obs: jax.Array, action: jax.Array, keep: jax.Array | bool = True) -> Experience:
+    def add(
+        self,
+        obs: jax.Array,
+        action: jax.Array,
+        keep: jax.Array | bool = True,
+        latent: jax.Array | None = None,
+    ) -> Experience:
         """Writes a rollout, obs [T, N, O] and action [T, N, A], over the oldest slot.
 
         Args:
             obs: what was observed.
             action: pre-tanh.
             keep: [] if it is false, nothing changes.
+            latent: [T, N, A], where it is kept.
         """
         slot = self.written % self.obs.shape[0]
 
@@ -111,7 +130,12 @@ class Experience(NamedTuple):
         def write(ring: jax.Array, new: jax.Array) -> jax.Array:
             return ring.at[slot].set(jnp.where(keep, new.reshape(ring.shape[1:]), ring[slot]))
 
-        return Experience(write(self.obs, obs), write(self.action, action), self.written + keep)
+        return Experience(
+            write(self.obs, obs),
+            write(self.action, action),
+            self.written + keep,
+            None if self.latent is None or latent is None else write(self.latent, latent),
+        )
 
     @property
     def filled(self) -> jax.Array:
@@ -125,13 +149,18 @@ class Split(NamedTuple):
     source: Experience
     positions: jax.Array
 
-    def draw(self, key: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-        """Uniform draws with replacement: obs [size, O] and actions [size, A]."""
+    def draw(self, key: jax.Array, size: int) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        """Uniform draws with replacement: obs [size, O], actions [size, A], latents likewise."""
         slot_key, position_key = jax.random.split(key)
         slot = jax.random.randint(slot_key, (size,), 0, self.source.filled)
         index = jax.random.randint(position_key, (size,), 0, self.positions.shape[0])
         position = self.positions[index]
-        return self.source.obs[slot, position], self.source.action[slot, position]
+        latent = self.source.latent
+        return (
+            self.source.obs[slot, position],
+            self.source.action[slot, position],
+            None if latent is None else latent[slot, position],
+        )
 
     def statistics(self) -> tuple[jax.Array, jax.Array]:
         """Mean and std [O] of the observations."""
@@ -146,7 +175,11 @@ class Split(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """How a decoder is fitted; see `GoRL` for the fields' sources."""
+    """How a decoder is fitted; see `GoRL` for the fields' sources.
+
+    Attributes:
+        paired: whether latents are kept and actions fitted to their own, not to N(0, I).
+    """
 
     model: DecoderModel
     learning_rate: float
@@ -156,6 +189,7 @@ class Fit:
     samples: int
     patience: int
     validation_batches: int
+    paired: bool = False
 
     def identity(self, key: jax.Array) -> Decoder:
         """The decoder that returns its latent."""
@@ -171,10 +205,12 @@ class Fit:
         """
         if transitions < 2:
             raise ValueError("a decoder is fitted on rollouts of at least 2 transitions, not 1")
+        actions = jnp.zeros((slots, transitions, self.model.action_size))
         return Experience(
             jnp.zeros((slots, transitions, self.model.obs_size)),
-            jnp.zeros((slots, transitions, self.model.action_size)),
+            actions,
             jnp.int32(0),
+            actions if self.paired else None,
         )
 
     def __call__(
@@ -219,11 +255,15 @@ class Fit:
         return optax.adam(self.learning_rate)
 
     def _loss(
-        self, params: Params, blank: Decoder, batch: tuple[jax.Array, jax.Array], key: jax.Array
+        self,
+        params: Params,
+        blank: Decoder,
+        batch: tuple[jax.Array, jax.Array, jax.Array | None],
+        key: jax.Array,
     ) -> jax.Array:
-        obs, action = batch
+        obs, action, latent = batch
         normalized = (obs - blank.mean) / (blank.std + 1e-8)
-        return self.model.loss(params, normalized, action, self.draws, key)
+        return self.model.loss(params, normalized, action, self.draws, key, latent)
 
     def _train(
         self, progress: _Progress, train: Split, blank: Decoder, key: jax.Array

@@ -13,7 +13,7 @@ import pytest
 from compiling import quickly
 from references import float64
 
-from algorithms.parts.decoder import (
+from algorithms.encoder_decoder.decoder import (
     Decoder,
     Experience,
     Fit,
@@ -76,7 +76,8 @@ def test_draws_come_evenly_from_what_was_written(rollouts: int) -> None:
     train, validation = split(ring, jax.random.key(0))
     slots = min(rollouts, 3)
     for part in (train, validation):
-        obs, action = part.draw(jax.random.key(1), 3000)
+        obs, action, latent = part.draw(jax.random.key(1), 3000)
+        assert latent is None
         np.testing.assert_array_equal(action[:, 0], -obs[:, 0])
         allowed = np.asarray(ring.obs[:slots, part.positions, 0]).ravel()
         values, counts = np.unique(obs[:, 0], return_counts=True)

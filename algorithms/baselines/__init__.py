@@ -1,0 +1,1 @@
+"""Other authors' methods to stand beside the five, one a file."""

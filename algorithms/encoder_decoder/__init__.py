@@ -1,0 +1,1 @@
+"""What GoRL is made of: an encoder, a decoder, and its fit."""
