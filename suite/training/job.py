@@ -105,7 +105,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do, or not before `RunContext.until` is put off."""
+        """Whether nothing is left to do, or nothing up to `RunContext.until`."""
         position, until = self.record.position, self._context.until
         if until is not None and position.evaluated >= until:
             return True
