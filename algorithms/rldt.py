@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode
-from algorithms.bounds import Count, NotNegative, Positive, Widths
+from algorithms.bounds import Count, NotNegative, Positive, Range, Widths
 from algorithms.off_policy import transport
 from algorithms.off_policy.critics import one_step_target
 from algorithms.off_policy.learner import (
@@ -61,7 +61,8 @@ class RLDTSettings(OffPolicySettings):
 
     Attributes:
         learning_rate: Adam's, of the critics.
-        actor_learning_rate: Adam's, of the flow; 2e-5 there, which is for fine-tuning.
+        actor_learning_rate: Adam's, of the flow; 2e-5 there, which is for fine-tuning. Tuned
+            above that, to what the critics have.
         critic_hidden: widths of each critic's hidden layers.
         critic_layer_norm: none there.
         actor_hidden: widths of the flow's hidden layers; as those of GoRL's decoders.
@@ -71,13 +72,15 @@ class RLDTSettings(OffPolicySettings):
             2,048 environments its 512 critic steps an iteration come of it.
         actor_states: states of a minibatch from which the flow learns, at most.
         particles: P actions for each.
-        temperature: tau as a share of the gradients' mean length; 1e-3 there.
+        temperature: tau as a share of the gradients' mean length; 1e-3 there. Tuned up
+            to where two modes of a known Q are kept (ALGORITHMS 6).
         straightness: weight of the distance between landing point and particle.
-        trust: weight of the distance to the flow of the turn's beginning.
+        trust: weight of the distance to the flow of the turn's beginning. Tuned up to 2, as the
+            temperature is.
         value_samples: actions over which the value of the next state is the mean.
     """
 
-    actor_learning_rate: Positive = 3e-4
+    actor_learning_rate: Annotated[Positive, Range(3e-5, 1e-3, log=True)] = 3e-4
     critic_hidden: Widths = (256, 256, 256)
     critic_layer_norm: bool = False
     actor_hidden: Widths = (64, 64, 64, 64)
@@ -86,9 +89,9 @@ class RLDTSettings(OffPolicySettings):
     rollout_length: Count = 4
     actor_states: Count = 128
     particles: Count = 8
-    temperature: Positive = 1e-3
+    temperature: Annotated[Positive, Range(1e-4, 0.3, log=True)] = 1e-3
     straightness: NotNegative = 0.5
-    trust: NotNegative = 0.2
+    trust: Annotated[NotNegative, Range(0.05, 2.0, log=True)] = 0.2
     value_samples: Count = 2
 
 

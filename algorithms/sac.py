@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode
-from algorithms.bounds import Nats, Positive, Widths
+from algorithms.bounds import Nats, Positive, Range, Widths
 from algorithms.off_policy.critics import one_step_target
 from algorithms.off_policy.learner import (
     Held,
@@ -40,12 +40,13 @@ class SACSettings(OffPolicySettings):
 
     Attributes:
         actor_hidden: widths of the policy's hidden layers; two of 256, both sources.
-        target_entropy: of the policy, per action dimension; the paper's, Brax has -.5.
+        target_entropy: of the policy, per action dimension; the paper's, Brax has -.5. Tuned from
+            twice the paper's to half of Brax's.
         initial_temperature: Brax's.
     """
 
     actor_hidden: Widths = (256, 256)
-    target_entropy: Nats = -1.0
+    target_entropy: Annotated[Nats, Range(-2.0, -0.25)] = -1.0
     initial_temperature: Positive = 1.0
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.stats import norm
 
 from algorithms.api import Extras, Metrics, Mode
-from algorithms.bounds import Bounds, Positive, UnitInterval
+from algorithms.bounds import Bounds, Choice, Positive, Range, UnitInterval
 from algorithms.parts.diffusion import Diffusion
 from algorithms.parts.networks import Params
 from algorithms.parts.on_policy import (
@@ -73,22 +73,25 @@ class DPPORen(SeparateRates, OnPolicy):
     Attributes:
         learning_rate: 1e-4 (ALGORITHMS 7.3, as is all that follows).
         critic_learning_rate: 1e-3.
-        clip: .1, of the last step's ratio.
+        clip: .1, of the last step's ratio. Tuned between its fine-tuning's .01 and PPO's, the
+            first step's with it.
         first_clip: .1, of the first and noisiest step's; the others lie between, by `clip_rate`.
         clip_rate: how late in the chain the clip range grows, exponentially; 3.
         denoising_steps: K, 10.
-        denoising_discount: .99; its runs from scratch do not discount, 1.
-        min_std: floor of the steps' std, for sampling and densities, .1.
+        denoising_discount: .99; its runs from scratch do not discount, 1. Tuned
+            among both and .9.
+        min_std: floor of the steps' std, for sampling and densities, .1. Tuned by a factor of two
+            to three.
     """
 
     learning_rate: float = 1e-4
     critic_learning_rate: float = 1e-3
-    clip: float = 0.1
+    clip: Annotated[float, Range(0.02, 0.3, log=True, also=("first_clip",))] = 0.1
     first_clip: Positive = 0.1
     clip_rate: Positive = 3.0
     denoising_steps: Annotated[int, Bounds(2)] = 10
-    denoising_discount: UnitInterval = 0.99
-    min_std: Positive = 0.1
+    denoising_discount: Annotated[UnitInterval, Choice((0.9, 0.99, 1.0))] = 0.99
+    min_std: Annotated[Positive, Range(0.05, 0.3, log=True)] = 0.1
 
     @property
     def model(self) -> Diffusion:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import optax
 
-from algorithms.bounds import Positive
+from algorithms.bounds import NOT_TUNED, NotNegative, Positive, Range
 from algorithms.parts.on_policy import Networks, OnPolicySettings
 
 
@@ -17,9 +18,12 @@ class SeparateRates(OnPolicySettings):
     Attributes:
         learning_rate: Adam's for the policy, constant; b1 .9, b2 .999, eps 1e-8.
         critic_learning_rate: the same for the critic, which learns on a larger scale.
+            Tuned by a factor of three.
+        max_grad_norm: off, as in both; not tuned, as the two rates are.
     """
 
-    critic_learning_rate: Positive = 1e-3
+    max_grad_norm: Annotated[NotNegative, NOT_TUNED] = 0.0
+    critic_learning_rate: Annotated[Positive, Range(3e-4, 3e-3, log=True)] = 1e-3
 
     @property
     def optimizer(self) -> optax.GradientTransformation:

@@ -32,8 +32,8 @@ def test_every_method_declares_ranges_that_hold_its_defaults(name: str) -> None:
     check_defaults(name, cls, defaults_of(name))
     # Candidate 0 is what the protocol makes of a method, and is to be among what is tried.
     for preset in PRESETS:
-        if preset == "smoke":
-            continue
+        if preset in ("smoke", "paper2026"):
+            continue  # nothing is searched for them: paper2026 has no latent penalty, by its text
         values = make_request(name, "dmc6", "1", preset, "native", None, ()).hyperparameters[name]
         check_defaults(name, cls, values)
 
