@@ -54,7 +54,7 @@ PIPELINE = Pipeline(
     num_epochs=4,
 )
 METHODS = (*ALL, "sac", "gorl-sac-fm", "gorl-sac-diff", "rldt")
-FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in (*ALL, "sac"))]
+FAST = [("ppo", "DelayedReward"), *((name, "ObsActionReward") for name in ALL)]
 CASES = [
     pytest.param(name, probe, marks=[] if (name, probe) in FAST else [pytest.mark.slow])
     for name in METHODS
