@@ -48,7 +48,7 @@ def test_both_modes_of_a_known_q_keep_their_mass(size: int) -> None:
         return a + 0.5 * transport.field(a, a, gradient, jnp.float32(temperature))
 
     start = jax.random.normal(jax.random.key(1), (60, size))
-    end = np.asarray(jax.jit(lambda a: jax.lax.fori_loop(0, 1500, step, a))(start))
+    end = np.asarray(jax.jit(lambda a: jax.lax.fori_loop(0, 600, step, a))(start))
     right = end.sum(axis=-1) > 0
     assert 0.35 < right.mean() < 0.65
     for side, middle in ((right, mode), (~right, -mode)):
