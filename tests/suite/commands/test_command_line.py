@@ -680,8 +680,9 @@ def test_list(suite: Suite) -> None:
     assert listed["CheetahRun"] == ["dmc6"]
     assert listed["HumanoidRun"] == []
     protocols = json.loads(suite("list", "protocols", "--json").out)
-    assert [(each["name"], each["updates"]) for each in protocols][:2] == [
+    assert [(each["name"], each["updates"]) for each in protocols][:3] == [
         ("paper", 183),
+        ("paper2026", 183),
         ("fair", 183),
     ]
 
