@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from suite.common.errors import UserError, unknown
 from suite.common.jax_settings import changed_setting
-from suite.common.shadowing import say_what_is_hidden
+from suite.common.shadowing import NAMES, say_what_is_hidden
 
 T = TypeVar("T")
 
@@ -197,6 +197,8 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def _is_neighbour(path: Path, name: str) -> bool:
+    if name in NAMES:  # this program's own, also where the file lies in its checkout
+        return False
     folder = path.resolve().parent
     if not any((folder / each).exists() for each in (f"{name}.py", name)):
         return False

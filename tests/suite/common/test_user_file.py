@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from suite.common import user_file
 from suite.common.errors import UserError
+from suite.common.shadowing import ROOT
 from suite.common.user_file import is_user_file, load_class, parse_user_file
 
 ONE = "import numbers\nclass Mine(numbers.Number):\n    def __hash__(self): return 1\n"
@@ -57,6 +59,12 @@ def test_neighbours_are_refused_as_no_run_keeps_them(
     path = written(tmp_path, ONE + "import a_neighbour_of_mine\n")
     with pytest.raises(UserError, match=r"my_method\.py:4: imports its neighbour a_neighbour_of"):
         load(path)
+
+
+def test_a_file_in_the_checkout_may_import_the_suite() -> None:
+    assert user_file._check_alone(ROOT / "my_method.py", b"import algorithms.api, suite") is None
+    with pytest.raises(UserError, match="imports its neighbour benchmarks"):
+        user_file._check_alone(ROOT / "my_method.py", b"import benchmarks.claims")
 
 
 def test_a_folder_of_an_installed_package_s_name_is_no_neighbour(tmp_path: Path) -> None:
