@@ -14,10 +14,12 @@ import argparse
 import functools
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -35,12 +37,18 @@ Returns = list[float]
 """Of one seed, after each of `UPDATES`."""
 
 
+def replicated(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Returns a pytree with a leading axis of as many devices, which JAX 0.10 did for Brax."""
+    return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), tree)
+
+
 def brax_returns(seed: int) -> Returns:
     """Trains Brax's PPO as Playground does, and returns what it says of its evaluations."""
     from brax.training.agents.ppo import networks, train
     from mujoco_playground import registry, wrapper
     from mujoco_playground.config import dm_control_suite_params
 
+    setattr(jax, "device_put_replicated", replicated)  # noqa: B010 - its type is another
     config = dm_control_suite_params.brax_ppo_config(TASK)
     found: Returns = []
     arguments: Mapping[str, Any] = {
