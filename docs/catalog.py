@@ -6,13 +6,16 @@ method is written by hand. `python -m docs.catalog protocols` prints what the si
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
+from benchmarks import check_algo
 from suite.catalog import listings
 from suite.catalog.listings import AlgorithmRow
+from suite.checks.all_checks import ALL
 from suite.common import formatting
 from suite.configuration.hyperparameters import field_documents
 from suite.configuration.protocol import Protocol
@@ -106,10 +109,37 @@ def tasks() -> str:
     return _table(["task", *columns], rows)
 
 
+def checks() -> str:
+    """Returns every check of `suite check-algo`: what it asks, why, and how a method is mended."""
+    rows = [[f"`{each.name}`", each.asks, each.why, each.mend or "-"] for each in ALL]
+    return _table(["check", "what it asks", "why", "mend a method that fails"], rows)
+
+
+def checked() -> str:
+    """Returns what the record of benchmarks/check_algo.py holds of every method."""
+    record = json.loads(check_algo.RECORD.read_text(encoding="utf-8"))
+    header, rows = check_algo.table(record)
+    where = record["where"]
+    parts = [
+        f"{where['cpu']}, {where['cpus_available']} cores, {where['platform']}, Python"
+        f" {where['python']}, JAX {where['packages']['jax']}.",
+        _table(header, [[f"`{name}`", *cells] for name, *cells in rows]),
+        *(
+            f"`{name}`, {check}: {reason}."
+            for name, row in record["methods"].items()
+            for check, reason in row["reasons"].items()
+            if row["states"][check] == "FAIL"
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "protocols": protocols,
     "hyperparameters": hyperparameters,
     "tasks": tasks,
+    "checks": checks,
+    "checked": checked,
 }
 """By the names that pages use."""
 

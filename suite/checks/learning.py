@@ -92,7 +92,8 @@ CHECKS = (
         "follows the observation.",
         "Look for the first that fails (envs/probes.py), with a larger learning rate or smaller "
         "networks by --set; signs of losses, stale log-probabilities and shifted observations "
-        "are the usual causes.",
+        "are the usual causes. A bonus for entropy has to become small within 57,600 steps: start "
+        "with less of it.",
         probes,
         ("shapes",),
     ),

@@ -42,8 +42,14 @@ SMALL: Mapping[str, object] = {
     "decoder_batch_size": 256,
     "decoder_draws": 2,
     "decoder_rollouts": 4,
+    "batch_size": 128,
+    "actor_states": 64,
+    "learning_starts": 256,  # thousands are a stage of these runs, and none of a run of `lite`
+    "initial_temperature": 0.01,  # from 1, Adam needs longer than a stage to let it fall
 }
-"""What a method is set to where it has a hyper-parameter of that name and type."""
+"""What a method is set to where it has a hyper-parameter of that name and type. Learning from
+replay takes 3,600 gradient steps here, of which a staged method has a third before it begins
+anew; the bonus for entropy has to be small within them, or the best policy is a wide one."""
 
 _PROTOCOL = "lite"
 
