@@ -92,11 +92,12 @@ def _fields(algorithm: AlgorithmRow) -> str:
             f"`{field['name']}`",
             f"`{formatting.shown(field['default'])}`",
             "; ".join(filter(None, (field["type"], field["range"]))),
+            field["tuned"],
             field["description"],
         ]
         for field in algorithm["hyperparameters"]
     ]
-    return _table(["field", "default", "may be", "what it is, and its source"], rows)
+    return _table(["field", "default", "may be", "tuned in", "what it is, and its source"], rows)
 
 
 def tasks() -> str:

@@ -91,8 +91,20 @@ analysis_options = together(
         type=click.Choice(POLICIES),
         help="The same for unfinished, damaged and missing runs.",
     ),
-    click.option("--reps", default=50_000, show_default=True, type=click.IntRange(*REPETITIONS)),
-    click.option("--seed", default=0, show_default=True, type=click.IntRange(*SEEDS)),
+    click.option(
+        "--reps",
+        default=50_000,
+        show_default=True,
+        type=click.IntRange(*REPETITIONS),
+        help="Repetitions of bootstraps and permutation tests.",
+    ),
+    click.option(
+        "--seed",
+        default=0,
+        show_default=True,
+        type=click.IntRange(*SEEDS),
+        help="Of their random numbers.",
+    ),
 )
 """How stored runs are scored."""
 
@@ -113,7 +125,7 @@ reference_option = click.option(
 def report(
     run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Unpack[Scoring]
 ) -> None:
-    """Compare stored runs: an HTML page, tables and figures, without training."""
+    """Write an HTML page, tables and figures of stored runs."""
     start_matplotlib()
     from reports.writing.report_request import parse_parts
 
@@ -132,7 +144,10 @@ def report(
 @click.option("--reference", default="", help="Published results that the report shows, if a file.")
 @json_option
 def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
-    """Check that a comparison was fair, and that nothing was changed since. Exit code 1 if not."""
+    """Check that a comparison was fair, and unchanged since.
+
+    Ends with exit code 1 if it was not.
+    """
     from reports.audit.audit import audit_directories, render, to_plain
     from reports.audit.check import failed
 
@@ -163,7 +178,10 @@ def export(
     tasks: str | None,
     algorithms: str | None,
 ) -> None:
-    """Write every evaluation of every run as one tidy table, or for an experiment tracker."""
+    """Write every evaluation as one table, or for a tracker.
+
+    The table is tidy, one row an evaluation; a tracker is one of experiments, read offline.
+    """
     from reports.export.tidy_table import write_tidy
     from reports.runs.choice import Choice
     from reports.runs.opening import open_stored
@@ -183,12 +201,18 @@ def export(
 
 @click.command()
 @run_dir_argument
-@click.option("--task", required=True)
+@click.option("--task", required=True, help="Whose policies.")
 @click.option("--algos", "algorithms", help="Names. [default: all that were run]")
 @click.option("--seeds", help="5 (means 0 to 4), 5-9, or 0,3,5-7. [default: all that were run]")
 @click.option("--states", default=4, show_default=True, help="Number of states.")
 @click.option("--samples", default=10_000, show_default=True, help="Actions in each state.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Of what is drawn; --seeds chooses the policies.",
+)
 @out_option("Directory. [default: actions/TASK in RUN_DIR]")
 @cache_option
 @trust_option
@@ -196,7 +220,10 @@ def export(
 def actions(
     run_dir: Path, out: Path | None, cache: bool, as_json: bool, **drawing: Unpack[Drawing]
 ) -> None:
-    """Draw the action distributions of stored policies, and test them for several modes."""
+    """Test the actions of stored policies for several modes.
+
+    Every policy's actions are drawn in the same few states; figures and tables are written.
+    """
     from suite.common import jax_settings
     from suite.storage.run_directory import RunDirectory
 

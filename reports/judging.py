@@ -58,9 +58,9 @@ def compare(
     margin: float,
     **scoring: Unpack[Scoring],
 ) -> None:
-    """Judge run directories together, as of a new baseline against stored results.
+    """Judge a new baseline against stored results.
 
-    Name the stored results first. Every method that they do not hold is judged against every
+    Name the directory of the stored results first. Every method that they do not hold is judged against every
     other: better, worse, equivalent within --margin, or undecided, and how many seeds would
     decide. What is compared is the tasks that all directories hold. The arms of one ablation
     can be compared too, with each other.
@@ -114,9 +114,9 @@ def regress(
     as_json: bool,
     **scoring: Unpack[Scoring],
 ) -> int:
-    """Check that no method is worse than in a reference by more than --margin, as for CI.
+    """Check that no method is worse than in earlier runs.
 
-    Exit code 0: none is shown to be. 1: one is. Where neither that it is nor that it is not is
+    Worse by more than --margin, that is; for CI. Exit code 0: none is shown to be. 1: one is. Where neither that it is nor that it is not is
     shown, a line says so, and --strict makes it 1. 2: too few runs to show anything, or another
     protocol.
     """
@@ -145,7 +145,13 @@ def regress(
     type=click.FloatRange(0.5, 0.999),
     help="Probability to show the difference if it is there.",
 )
-@click.option("--mode", default="deterministic", show_default=True, type=click.Choice(MODES))
+@click.option(
+    "--mode",
+    default="deterministic",
+    show_default=True,
+    type=click.Choice(MODES),
+    help="Evaluation mode that scores come from, as of `suite report`.",
+)
 @choice_options
 @json_option
 def power(
@@ -157,7 +163,10 @@ def power(
     algorithms: str | None,
     as_json: bool,
 ) -> None:
-    """Simulate how many seeds would show a difference DELTA, from the stored spread."""
+    """Simulate how many seeds would show a difference.
+
+    One of --delta, by the very test that reports use, from the spread that is stored.
+    """
     start_matplotlib()
     from reports.runs.choice import Choice
     from reports.writing.power import power_rows, power_text

@@ -47,25 +47,35 @@ __all__ = [
     "run_command",
 ]
 
-COMMANDS: Mapping[str, str] = {
-    "run": "suite.commands.run:run",
-    "plan": "suite.commands.run:plan",
-    "ablate": "suite.commands.ablate:ablate",
-    "tune": "suite.commands.tune:tune",
-    "status": "suite.commands.look:status",
-    "list": "suite.commands.look:list_",
-    "new-algo": "suite.commands.contribute:new_algo",
-    "check-algo": "suite.commands.check_algo:check_algo",
-    "eval": "suite.commands.policies:evaluate",
-    "report": "reports.commands:report",
-    "compare": "reports.judging:compare",
-    "regress": "reports.judging:regress",
-    "power": "reports.judging:power",
-    "export": "reports.commands:export",
-    "audit": "reports.commands:audit",
-    "actions": "reports.commands:actions",
+THEMES: Mapping[str, Mapping[str, str]] = {
+    "Train": {
+        "list": "suite.commands.look:list_",
+        "plan": "suite.commands.run:plan",
+        "run": "suite.commands.run:run",
+        "status": "suite.commands.look:status",
+        "ablate": "suite.commands.ablate:ablate",
+    },
+    "Read what was trained": {
+        "report": "reports.commands:report",
+        "audit": "reports.commands:audit",
+        "power": "reports.judging:power",
+        "export": "reports.commands:export",
+        "eval": "suite.commands.policies:evaluate",
+        "actions": "reports.commands:actions",
+    },
+    "Add a method of your own": {
+        "new-algo": "suite.commands.contribute:new_algo",
+        "check-algo": "suite.commands.check_algo:check_algo",
+        "tune": "suite.commands.tune:tune",
+        "compare": "reports.judging:compare",
+        "regress": "reports.judging:regress",
+    },
 }
-"""Where each command is: `module:function`."""
+"""Where each command is, `module:function`, by what it is for, in the order of `--help`."""
+
+COMMANDS: Mapping[str, str] = {
+    name: where for commands in THEMES.values() for name, where in commands.items()
+}
 
 TRACEBACK = "--traceback"
 
@@ -124,11 +134,15 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return _judge(error)
 
 
+_ONE_LINE = 62
+"""Characters for what a command does, so that `--help` fits a terminal of 80."""
+
+
 class _LazyGroup(click.Group):
     """A group whose commands are imported by their names in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -137,6 +151,16 @@ class _LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), function)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes one list a theme, instead of one in all."""
+        width = max(map(len, COMMANDS))
+        for theme, names in THEMES.items():
+            found = {name.ljust(width): self.get_command(ctx, name) for name in names}
+            with formatter.section(theme):
+                formatter.write_dl(
+                    [(n, each.get_short_help_str(_ONE_LINE)) for n, each in found.items() if each]
+                )
 
 
 @click.group(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from algorithms.bounds import bounds_of
+from algorithms import names as method_names
+from algorithms.bounds import bounds_of, ranges_of
 from envs.names import CANNOT_RUN, SUITES, TASK_SETS, TASKS
 from envs.own_tasks import left_out, own_tasks
 from envs.tasks import registered_with_playground
 from suite.catalog import deviations as deviation_table
 from suite.catalog import switches as switch_table
 from suite.common import formatting
+from suite.common.errors import unknown
 from suite.configuration.hyperparameters import (
     describe_type,
     field_documents,
@@ -20,6 +22,9 @@ from suite.configuration.hyperparameters import (
     hyperparameters,
 )
 from suite.configuration.protocol import PRESETS, load_protocol
+
+if TYPE_CHECKING:
+    from algorithms.registry import Entry
 
 
 class Listing(NamedTuple):
@@ -30,36 +35,63 @@ class Listing(NamedTuple):
 
 
 class HyperparameterRow(TypedDict):
-    """One hyper-parameter; `range` is empty where there is none."""
+    """One hyper-parameter; `range`, and what it is `tuned` in, are empty where there is none."""
 
     name: str
     type: str
     range: str
+    tuned: str
     default: object
     description: str
 
 
 class AlgorithmRow(TypedDict):
-    """One algorithm."""
+    """One algorithm; `group` is what kind of method it is."""
 
     name: str
+    group: str
     description: str
     hyperparameters: list[HyperparameterRow]
 
 
 def algos() -> Listing:
-    """Lists the algorithms with every hyper-parameter, its default and its source."""
+    """Lists the algorithms; what is plain data has every hyper-parameter, the text only names."""
     from algorithms.registry import entries
 
-    data: list[AlgorithmRow] = [
-        {
-            "name": name,
-            "description": entry.description,
-            "hyperparameters": _fields(name, entry.cls, entry.defaults),
-        }
-        for name, entry in entries().items()
+    data = [_algorithm(entry) for entry in entries().values()]
+    rows = [
+        (each["name"], each["group"], each["description"].removeprefix(f"{each['group']}: "))
+        for each in data
     ]
-    return Listing(data, "\n\n".join(_render_algorithm(each) for each in data))
+    return Listing(data, f"{formatting.table(('method', 'group', 'what it is'), rows)}\n{_MORE}")
+
+
+_MORE = (
+    "compared: what --algos all means. Hyper-parameters of one, with their sources: suite list "
+    "algos --algo NAME.\nA method of your own, in one file: suite new-algo NAME, then "
+    "--algos ./NAME.py."
+)
+
+_GROUPS: Mapping[str, Sequence[str]] = {
+    "compared": method_names.ALL,
+    "control": method_names.CONTROLS,
+    "baseline": method_names.BASELINES,
+}
+
+
+def algorithm(name: str) -> Listing:
+    """Lists every hyper-parameter of one algorithm, its default, range and source.
+
+    Raises:
+        UserError: there is no such algorithm.
+    """
+    from algorithms.registry import entries
+
+    known = entries()
+    if name not in known:
+        raise unknown("algorithm", name, tuple(known))
+    data = _algorithm(known[name])
+    return Listing([data], _render_algorithm(data))
 
 
 class TaskRow(TypedDict):
@@ -80,9 +112,14 @@ def tasks() -> Listing:
         for each in data
     ]
     text = formatting.table(("task", "task sets", "engines", "note"), rows)
-    remarks = [*left_out(), _OWN]
+    remarks = [_SETS, *left_out(), _OWN]
     return Listing(data, "\n".join([text, *remarks]))
 
+
+_SETS = (
+    "Task sets are names for --tasks: methods are compared on dmc6, its default, and settings are "
+    "searched\nfor on tuning."
+)
 
 _OWN = (
     "Menagerie: needs the models of the MuJoCo Menagerie, a download. Returns of these "
@@ -133,7 +170,13 @@ def protocols() -> Listing:
         {**each.to_dict(), "updates": each.updates, "fingerprint": each.fingerprint()}
         for each in presets
     ]
-    return Listing(data, formatting.table(header, rows))
+    return Listing(data, f"{formatting.table(header, rows)}\n{_COMPARABLE}")
+
+
+_COMPARABLE = (
+    "Runs of one fingerprint may be compared. The default is fair with a GPU and lite without; "
+    "--protocol\nalso takes a file, such as an edited copy of one in suite/protocols."
+)
 
 
 def deviations(algorithm: str | None = None) -> Listing:
@@ -156,6 +199,19 @@ LISTINGS: Mapping[str, Callable[[], Listing]] = {
 }
 """By what `suite list` calls them."""
 
+OF_ONE: Mapping[str, Callable[[str], Listing]] = {"algos": algorithm, "deviations": deviations}
+"""Those of one method alone."""
+
+
+def _algorithm(entry: Entry) -> AlgorithmRow:
+    groups = (group for group, names in _GROUPS.items() if entry.name in names)
+    return {
+        "name": entry.name,
+        "group": next(groups, "yours" if entry.file else "installed"),
+        "description": entry.description,
+        "hyperparameters": _fields(entry.name, entry.cls, entry.defaults),
+    }
+
 
 def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[HyperparameterRow]:
     values = hyperparameters(name, algorithm, defaults)
@@ -165,6 +221,7 @@ def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[
             "name": field,
             "type": describe_type(hint),
             "range": str(bounds_of(algorithm).get(field, "")),
+            "tuned": str(ranges_of(algorithm).get(field, "")),
             "default": values.get(field),
             "description": documents.get(field, ""),
         }
@@ -175,7 +232,8 @@ def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[
 def _render_algorithm(algorithm: AlgorithmRow) -> str:
     lines = [f"{algorithm['name']}: {algorithm['description']}"]
     for field in algorithm["hyperparameters"]:
-        allowed = "; ".join(filter(None, (field["type"], field["range"])))
+        tuned = f"tuned: {field['tuned']}" if field["tuned"] else ""
+        allowed = "; ".join(filter(None, (field["type"], field["range"], tuned)))
         lines.append(f"  {field['name']} = {formatting.shown(field['default'])}  ({allowed})")
         lines += textwrap.wrap(
             field["description"], 96, initial_indent="      ", subsequent_indent="      "

@@ -28,8 +28,8 @@ HEADING = """# Switches
 Every switch between ways of doing something, each usable on its own. A flag is given to `suite run`
 or `suite plan`; `*` stands for every algorithm that has the field, and the fields of a protocol can
 be set in a copy of its file as well. Numbers such as learning rates and clips are set in the same
-way: `suite list algos` has them all, with their sources. Which evaluation a report reads is
-`suite report --mode deterministic`, `sample` or `published`.
+way: `suite list algos --algo NAME` has a method's, with their sources. Which evaluation a report
+reads is `suite report --mode deterministic`, `sample` or `published`.
 
 This page is what `suite list switches` prints; a test holds it to that. Write it again with
 `python -m suite.catalog.switches > docs/switches.md`. Why the presets differ is told by `suite list

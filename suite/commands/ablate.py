@@ -12,9 +12,9 @@ from suite.commands.printing import say_how_it_ended, warning_lines
 
 @click.command()
 @click.argument("ablation")
-@click.option("--algos", help="Instead of the file's; likewise --tasks and --seeds.")
-@click.option("--tasks")
-@click.option("--seeds")
+@click.option("--algos", help="Instead of the file's.")
+@click.option("--tasks", help="Likewise.")
+@click.option("--seeds", help="Likewise.")
 @click.option(
     "--protocol",
     help="Instead of the file's; its [changes] and [source], made for that one, are left out.",
@@ -33,7 +33,7 @@ def ablate(
     dry_run: bool,
     **selection: str | None,
 ) -> int:
-    """Vary one thing, all else equal.
+    """Train with one thing varied, all else equal.
 
     ABLATION is kl, stages, prior, restart, normalizer, controls, or a file of yours.
 

@@ -14,7 +14,7 @@ from suite.commands.options import out_option
 @click.argument("name")
 @out_option("Directory. [default: the working directory]")
 def new_algo(name: str, out: Path | None) -> None:
-    """Write NAME.py, a small method that works as it is, to be changed into a new one.
+    """Write NAME.py, a method that works, to be changed.
 
     It is PPO with a Gaussian policy, complete in one file, whose comments say what each part is
     for. `--algos ./NAME.py` has it trained beside the others.

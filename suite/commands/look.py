@@ -40,19 +40,29 @@ def status(run_dir: Path, as_json: bool) -> None:
 @click.argument(
     "what", type=click.Choice(["algos", "tasks", "protocols", "deviations", "switches"])
 )
-@click.option("--algo", help="Only what concerns this algorithm; for deviations.")
+@click.option("--algo", help="Only this one: a method's hyper-parameters, or its deviations.")
 @json_option
 def list_(what: str, algo: str | None, as_json: bool) -> None:
-    """List what there is to choose from.
+    """List the methods, tasks and protocols to choose from.
 
-    algos, with their hyper-parameters; tasks; protocols; deviations, of the paper's text, its
+    algos, and with --algo NAME all hyper-parameters of one; tasks; protocols; deviations, of the paper's text, its
     code and the presets paper and fair from each other; switches, that choose between them.
     """
     from suite.catalog import listings
     from suite.common import jax_settings
 
-    if algo is not None and what != "deviations":
-        raise UserError(f"--algo goes with `suite list deviations`, not with {what}")
+    if algo is not None and what not in listings.OF_ONE:
+        raise UserError(f"--algo goes with `suite list algos` or deviations, not with {what}")
     jax_settings.prepare()
-    listing = listings.deviations(algo) if algo is not None else listings.LISTINGS[what]()
+    if algo is None:
+        listing = listings.LISTINGS[what]()
+    else:
+        listing = listings.OF_ONE[what](_known(algo))
     click.echo(to_json(listing.data) if as_json else listing.text)
+
+
+def _known(algo: str) -> str:
+    """Returns a method's name; a file of a method is executed, and its method made known."""
+    from suite.methods.select_methods import method_name
+
+    return method_name(algo)

@@ -16,17 +16,28 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @run_dir_argument
-@click.option("--task", required=True)
-@click.option("--algo", required=True)
-@click.option("--seed", required=True, type=click.IntRange(min=0))
-@click.option("--episodes", default=128, show_default=True, type=click.IntRange(min=1))
+@click.option("--task", required=True, help="Which policy: its task, method and seed.")
+@click.option("--algo", required=True, help="A name that RUN_DIR has.")
+@click.option("--seed", required=True, type=click.IntRange(min=0), help="That it was trained with.")
+@click.option(
+    "--episodes",
+    default=128,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many, each from a start state of its own.",
+)
 @click.option(
     "--mode",
     default="deterministic",
     show_default=True,
     type=click.Choice(["deterministic", "sample"]),
+    help="Without the policy's noise, or with it.",
 )
-@click.option("--eval-seed", type=click.IntRange(min=0), help="[default: the protocol's]")
+@click.option(
+    "--eval-seed",
+    type=click.IntRange(min=0),
+    help="Of the start states. [default: the protocol's]",
+)
 @cache_option
 @trust_option
 @json_option

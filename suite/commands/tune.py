@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EXIT_CODES)
-@click.option("--algos", default="all", show_default=True, help="All, or names.")
+@click.option("--algos", default="all", show_default=True, help="As of `suite run`.")
 @click.option("--tasks", help="That candidates are judged on. [default: tuning]")
 @click.option(
     "--for",
@@ -68,7 +68,7 @@ def tune(
     lease_seconds: float,
     **spent: object,
 ) -> int:
-    """Find settings for every method by the same effort, and say what was tried.
+    """Find settings for every method by the same effort.
 
     Candidates are a method's defaults and settings drawn from the ranges that it declares. They
     train on tasks of their own, from seeds and start states that no comparison uses; the better

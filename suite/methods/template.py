@@ -2,6 +2,7 @@
 
 Is it wired right?           suite check-algo ./my_method.py
 Train it beside the others:  suite run --algos all,./my_method.py --protocol smoke
+Search for its settings:     suite tune --algos ./my_method.py --protocol lite
 
 Shapes: T steps of a rollout, N environments, O observation size, A action size; a rollout [T, N]
 is cut into C chunks of L steps. `Algorithm` (algorithms/api.py) says what every function promises.
@@ -10,14 +11,14 @@ is cut into C chunks of L steps. `Algorithm` (algorithms/api.py) says what every
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, emptied
-from algorithms.bounds import NotNegative, Positive, UnitInterval, Widths
+from algorithms.bounds import NotNegative, Positive, Range, UnitInterval, Widths
 from algorithms.parts import normalizer
 from algorithms.parts.distributions import gaussian
 from algorithms.parts.networks import MLP, Params
@@ -41,12 +42,13 @@ class MyMethod(Algorithm[State]):
     """PPO with a Gaussian policy, from the template.
 
     A field is a hyper-parameter, stored with a run; `--set my-method.clip=0.1` changes it.
-    Its type says which values it can take; it needs a default, whose source belongs here.
+    Its type says which values it can take; it needs a default, whose source belongs here. Where
+    it has a `Range`, `suite tune` draws it from there; two to five fields are enough.
 
     Attributes:
-        learning_rate: Adam's.
+        learning_rate: Adam's; tuned within a factor of three below and ten above.
         clip: half-width of the ratio's clip range.
-        entropy_cost: weight of the entropy bonus.
+        entropy_cost: weight of the entropy bonus; tuned within a factor of three, or ten below.
         gae_lambda: lambda of the value target.
         reward_scale: rewards, in [0, 1] a step, are multiplied by this.
         hidden: widths of the hidden layers of both networks.
@@ -54,9 +56,9 @@ class MyMethod(Algorithm[State]):
 
     NAME = "my-method"  # what --set, tables and figures call it
 
-    learning_rate: Positive = 3e-4
+    learning_rate: Annotated[Positive, Range(1e-4, 3e-3, log=True)] = 3e-4
     clip: Positive = 0.2
-    entropy_cost: NotNegative = 0.01
+    entropy_cost: Annotated[NotNegative, Range(1e-3, 3e-2, log=True)] = 0.01
     gae_lambda: UnitInterval = 0.95
     reward_scale: Positive = 10.0
     hidden: Widths = (64, 64)

@@ -219,7 +219,7 @@ def test_the_changes_that_the_tutorial_shows_fit_what_it_has_written(tmp_path: P
     written = CliRunner().invoke(cli, ["new-algo", "my_method", "--out", str(tmp_path)])
     assert written.exit_code == 0, written.output
     changes = [each.body for each in blocks(ROOT / "docs/tutorial.md") if each.language == "diff"]
-    assert len(changes) == 3
+    assert len(changes) == 2
     for change in changes:
         apply(change, tmp_path)
     text = (tmp_path / "my_method.py").read_text(encoding="utf-8")

@@ -164,7 +164,7 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "expected"),
     [
         (("deviations", "--algo", "fpoo"), "unknown algorithm 'fpoo'; did you mean 'fpo'"),
-        (("tasks", "--algo", "fpo"), "--algo goes with `suite list deviations`"),
+        (("tasks", "--algo", "fpo"), "--algo goes with `suite list algos` or deviations"),
     ],
 )
 def test_bad_input(

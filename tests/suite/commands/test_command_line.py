@@ -22,6 +22,7 @@ import jax
 import numpy as np
 import pytest
 
+from algorithms import registry
 from algorithms.names import ALL
 from envs.tasks import resolve_tasks
 from suite import cli
@@ -655,6 +656,31 @@ def test_every_command_is_where_it_is_said_to_be() -> None:
         assert command.get_short_help_str()
 
 
+def test_help_fits_a_narrow_terminal_with_every_command_under_its_theme(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = suite("--help").out.splitlines()
+    assert not [line for line in lines[1:] if line.endswith("...")]
+    for theme, commands in cli.THEMES.items():
+        first = lines.index(f"{theme}:") + 1
+        listed = lines[first : first + len(commands)]
+        assert [line.split()[0] for line in listed] == list(commands)
+        assert max(map(len, listed)) <= 80
+
+
+def test_every_option_of_every_command_says_what_it_is() -> None:
+    context = click.Context(cli.cli)
+    commands = {name: cli.cli.get_command(context, name) for name in cli.COMMANDS}
+    silent = [
+        f"{name} {param.opts[0]}"
+        for name, command in commands.items()
+        for param in (command.params if command else ())
+        if isinstance(param, click.Option) and not param.help
+    ]
+    assert not silent
+
+
 def test_what_can_be_listed_is_what_there_are_listings_of() -> None:
     (what,) = (each for each in list_.params if each.name == "what")
     assert isinstance(what.type, click.Choice)
@@ -673,18 +699,35 @@ def test_list(suite: Suite) -> None:
         if not field["description"]
     ]
     assert not undocumented
-    assert "learning_rate = 0.0003" in suite("list", "algos").out
+    assert fields["learning_rate"]["tuned"] == "0.0001 to 0.003, logarithmic"
+    assert {each["group"] for each in algos} == {"compared", "control", "baseline"}
+    text = suite("list", "algos").out
+    rows = [line for line in text.splitlines() if line.split()[0] in {a["name"] for a in algos}]
+    assert len(rows) == len(algos) and "learning_rate" not in text
     listed = {
         each["name"]: each["sets"] for each in json.loads(suite("list", "tasks", "--json").out)
     }
     assert listed["CheetahRun"] == ["dmc6"]
     assert listed["HumanoidRun"] == []
+    assert "Task sets are names for --tasks" in suite("list", "tasks").out
     protocols = json.loads(suite("list", "protocols", "--json").out)
     assert [(each["name"], each["updates"]) for each in protocols][:3] == [
         ("paper", 183),
         ("paper2026", 183),
         ("fair", 183),
     ]
+
+
+def test_list_of_one_method(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_of_files", {})
+    text = suite("list", "algos", "--algo", "ppo").out
+    assert "learning_rate = 0.0003  (a finite number; above 0; tuned: 0.0001 to 0.003" in text
+    assert "gorl-fm:" not in text
+    unknown = suite("list", "algos", "--algo", "ppoo")
+    assert unknown.code == 2 and "did you mean 'ppo'" in unknown.err
+    assert suite("new-algo", "mine").code == 0
+    (own,) = json.loads(suite("list", "algos", "--algo", "./mine.py", "--json").out)
+    assert (own["name"], own["group"]) == ("mine", "yours")
 
 
 def test_eval_of_a_stored_policy(
