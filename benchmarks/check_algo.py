@@ -7,8 +7,9 @@ everything anew. What the record (results/benchmarks/check-algo.json) holds is k
 again, so that a stopped measurement goes on; with --again it is replaced. docs/reference/checks.md
 shows the record, and tests/benchmarks/test_check_algo.py says where it is not of this code.
 
-Seconds of the clock are those of a machine that may have done other things; seconds of the CPU,
-summed over its cores, and the ratios to PPO's, of the fastest of a few tries each, less so.
+Seconds of the clock are those of a machine that may have done other things, and the ratios to
+PPO's are of such times, of the fastest of a few tries each; what counts is the seconds of the CPU,
+summed over its cores. `load_before` is the machine's load average when a method's turn came.
 """
 
 from __future__ import annotations

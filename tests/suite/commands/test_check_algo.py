@@ -6,9 +6,11 @@ import dataclasses
 import json
 
 import pytest
-from learner import Learner
+from learner import Learned, Learner
 
 import suite.commands.check_algo
+from algorithms.api import Rollout
+from algorithms.off_policy.warm_up import RandomWarmUp
 from algorithms.registry import Entry
 from suite.checks.all_checks import ALL
 from suite.cli import run_command
@@ -21,10 +23,34 @@ class Untyped(Learner):
     table: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class WarmedUp(RandomWarmUp, Learner):
+    """Begins with random actions, which go into its buffer."""
+
+    def record(self, state: Learned, rollout: Rollout) -> Learned:
+        """Keeps what they gave."""
+        return state._replace(buffer=self.kept(state.buffer, rollout))
+
+
 @pytest.fixture
 def untyped(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry("untyped", Untyped, "a field cannot be typed")
     monkeypatch.setattr(suite.commands.check_algo, "resolve", lambda algos: [entry])
+
+
+@pytest.mark.slow
+def test_a_sound_method_with_a_warm_up_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = Entry("warmed-up", WarmedUp, "begins with random actions")
+    monkeypatch.setattr(suite.commands.check_algo, "resolve", lambda algos: [entry])
+    assert run_command(["check-algo", "warmed-up"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "warmed-up: begins with random actions"
+    for check, line in zip(ALL, lines[1:], strict=False):
+        assert line.startswith(f"  {check.name:14} ok  "), line
+    assert lines[2].endswith("(2 stages)")
+    assert lines[-1].startswith(f"{len(ALL)} ok, 0 failed, in ")
 
 
 @pytest.mark.usefixtures("untyped")
