@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reports.analysis.comparison import Analysis
 from reports.judgement.verdicts import Judgement
-from reports.runs.published import Reference
+from reports.references.published import Reference
 from reports.tables.deviations import deviations
 from reports.tables.judgement import judgement_table
 from reports.tables.runs import (

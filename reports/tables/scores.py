@@ -10,7 +10,7 @@ from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.scores import REDUCTIONS, Reduction, median_time
 from reports.analysis.sentences import interval_rule, left_out_note, score_rule, shortage_text
 from reports.runs.names import display_name
-from reports.runs.published import Reference
+from reports.references.published import Reference
 from reports.tables.entries import estimate_entry, final_return, make_table, p_value_entry
 from reports.tables.table import Entry, Table, number
 from suite.common.claim_floor import ENUMERATED, LEVEL

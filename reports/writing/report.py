@@ -13,7 +13,7 @@ from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import Figure, render
 from reports.page.page import render_page
 from reports.runs.names import listed
-from reports.runs.published import Reference
+from reports.references.published import Reference
 from reports.tables.all_tables import build_tables
 from reports.tables.table import FORMATS as TEXTS
 from reports.tables.table import Table

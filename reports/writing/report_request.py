@@ -19,7 +19,7 @@ from reports.judgement.verdicts import Judgement, judge_new
 from reports.judgement.wording import judgement_sentences
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.opening import open_stored
-from reports.runs.published import Reference, load_reference
+from reports.references.published import Reference, load_reference
 from reports.runs.results import Results
 from reports.writing.report_options import (
     MODES,
