@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -23,11 +23,13 @@ from reports.figures.drawing import (
     make_canvas,
     styles_of,
 )
+from reports.figures.references import draw_references, reference_caption, reference_styles
+from reports.references.published import Reference
 from reports.runs.results import Results
 
 
-def learning_curves(analysis: Analysis) -> Figure:
-    """The mean return of each algorithm, a panel for each task."""
+def learning_curves(analysis: Analysis, references: Sequence[Reference] = ()) -> Figure:
+    """The mean return of each algorithm, a panel for each task, and published curves there."""
 
     def draw_task(axes: Axes, task: str) -> None:
         for algorithm, style in styles_of(analysis.results).items():
@@ -40,16 +42,39 @@ def learning_curves(analysis: Analysis) -> Figure:
         "the policy after exactly that many steps, unless the run had stopped before. "
         f"{run_counts(analysis)} {band_text(analysis)}"
     )
+    if said := reference_caption(analysis.results, references):
+        caption += f" {said} The axis ends where the runs here do."
     return Figure(
         "learning-curves",
         "Learning curves",
         caption,
-        lambda: _task_panels(analysis.results, draw_task),
+        lambda: _task_panels(analysis.results, draw_task, references),
     )
 
 
-def seed_curves(analysis: Analysis) -> Figure:
-    """The return of every single run, a panel for each task."""
+def whole_references(analysis: Analysis, references: Sequence[Reference]) -> Figure:
+    """The mean return of each algorithm beside published curves, to the end of these."""
+
+    def draw_task(axes: Axes, task: str) -> None:
+        for algorithm, style in styles_of(analysis.results).items():
+            band = analysis.estimates.learning_curve(algorithm, task)
+            if band is not None:
+                draw_line(axes, band.x, band.value, style)
+
+    caption = (
+        f"Mean return over seeds ({mode_text(analysis)}), on an axis that ends where the last of "
+        f"the published curves does. {reference_caption(analysis.results, references)}"
+    )
+    return Figure(
+        "reference-curves",
+        "Published learning curves",
+        caption,
+        lambda: _task_panels(analysis.results, draw_task, references, whole=True),
+    )
+
+
+def seed_curves(analysis: Analysis, references: Sequence[Reference] = ()) -> Figure:
+    """The return of every single run, a panel for each task, and published curves there."""
 
     def draw_task(axes: Axes, task: str) -> None:
         for algorithm, style in styles_of(analysis.results).items():
@@ -66,11 +91,13 @@ def seed_curves(analysis: Analysis) -> Figure:
         "smoothing or averaging. "
         "A cross marks the last evaluation of a run that diverged or is not finished."
     )
+    if said := reference_caption(analysis.results, references):
+        caption += f" {said} The axis ends where the runs here do."
     return Figure(
         "learning-curves-seeds",
         "Learning curves of single runs",
         caption,
-        lambda: _task_panels(analysis.results, draw_task),
+        lambda: _task_panels(analysis.results, draw_task, references),
     )
 
 
@@ -89,8 +116,20 @@ def return_limits(results: Results, task: str) -> tuple[float | None, float | No
     return (bounds.low - room, bounds.high + room)
 
 
-def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Canvas:
-    """Draws one panel a task, with common axes and one legend above."""
+def _task_panels(
+    results: Results,
+    draw_task: Callable[[Axes, str], None],
+    references: Sequence[Reference] = (),
+    whole: bool = False,
+) -> Canvas:
+    """Draws one panel a task, with common axes and one legend above.
+
+    Args:
+        results: whose tasks.
+        draw_task: draws the runs of a task.
+        references: whose curves to draw too.
+        whole: whether axes go on to the end of those, else they end with the runs.
+    """
     columns = min(3, len(results.tasks))
     rows = math.ceil(len(results.tasks) / columns)
     width = FULL_WIDTH if columns > 1 else COLUMN_WIDTH
@@ -108,5 +147,19 @@ def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Ca
         axes.set_visible(False)
     canvas.supxlabel("environment steps", fontsize=7.5)
     canvas.supylabel("return", fontsize=7.5)
-    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3)
+    thin = reference_styles(results, references)
+    if thin:
+        _add_references(panels, results, references, whole)
+    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3, thin=thin)
     return canvas
+
+
+def _add_references(
+    panels: Sequence[Axes], results: Results, references: Sequence[Reference], whole: bool
+) -> None:
+    end = panels[0].get_xlim()[1]
+    styles = reference_styles(results, references)
+    for axes, task in zip(panels, results.tasks, strict=False):
+        draw_references(axes, task, references, styles)
+    if not whole:
+        panels[0].set_xlim(0, end)  # axes are shared

@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reports.runs.names import listed
+from reports.references.cards import REFERENCES, Card, data_text
+from reports.references.parsing import (
+    Evaluations,
+    Pair,
+    Published,
+    parse_evaluations,
+    parse_returns,
+    parse_stages,
+)
+from reports.runs.names import display_name, listed
 from reports.runs.results import Results
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import readable
 from suite.storage.files import read_bounded
 
-REFERENCES: Mapping[str, str] = {
-    "gorl2025": (
-        "Table 1 of the GoRL paper: 180M steps, 5 seeds, FPO and DPPO with sampled actions "
-        "(as `--mode published` reads these runs)"
-    ),
-}
-"""Published results that are shipped, in reports/runs/reference."""
-
 _MAX_FILE = 1 << 20
-_COLUMNS = "needed are algorithm, task, return_mean, return_std, seeds"
+
+SAID_IN_NOTES = "gorl2025"
+"""A reference whose description says it all; alone, it needs no table of references."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """A published result of one algorithm on one task.
-
-    Attributes:
-        mean: of the final return.
-        std: over seeds.
-        seeds: their number.
-    """
-
-    mean: float
-    std: float
-    seeds: int
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Reference:
     """Published results.
 
     Attributes:
         name: of those that are shipped, or of the file.
         description: one line.
-        values: by algorithm and task.
+        values: final returns by algorithm and task.
+        evaluations: learning curves by algorithm and task, of methods run here or not.
+        stages: returns at the end of every stage, by algorithm and task.
+        card: what is known of those that are shipped.
     """
 
     name: str
     description: str
-    values: Mapping[tuple[str, str], Published]
+    values: Mapping[Pair, Published]
+    evaluations: Mapping[Pair, Evaluations] = dataclasses.field(default_factory=dict)
+    stages: Mapping[Pair, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    card: Card | None = None
+
+    def display(self, algorithm: str) -> str:
+        """Returns what readers see of one of its algorithms: `PPO (gorl2025)`."""
+        names = self.card.names if self.card else {}
+        return f"{names.get(algorithm) or display_name(algorithm)} ({self.name})"
 
     def unused(self, results: Results) -> str:
-        """Says which of its algorithms and tasks no run is of, nothing if there are none."""
-        algorithms = _others((algorithm for algorithm, _ in self.values), results.algorithms)
-        tasks = _others((task for _, task in self.values), results.tasks)
+        """Says which of its algorithms and tasks no run is of, nothing if there are none.
+
+        Learning curves stand beside all runs of their task, whatever the algorithm.
+        """
+        beside_own = [*self.values, *self.stages]
+        algorithms = _others((algorithm for algorithm, _ in beside_own), results.algorithms)
+        tasks = _others((task for _, task in self._pairs()), results.tasks)
         parts = [
             f"{kind}{'s' * (len(names) != 1)} {listed(names)}"
             for kind, names in (("algorithm", algorithms), ("task", tasks))
@@ -77,7 +76,9 @@ class Reference:
             UserError: nothing of it is of an algorithm and a task that were run, or a return is
                 outside its task's bounds.
         """
-        if not any(a in results.algorithms and t in results.tasks for a, t in self.values):
+        beside_own = [*self.values, *self.stages]
+        used = any(a in results.algorithms and t in results.tasks for a, t in beside_own)
+        if not used and not any(task in results.tasks for _, task in self.evaluations):
             raise UserError(
                 f"reference {self.name}: no row is of an algorithm and a task that were run; "
                 f"algorithms: {listed(results.algorithms)}; tasks: {listed(results.tasks)}"
@@ -89,13 +90,52 @@ class Reference:
                     f"{published.mean:g} is outside {results.bounds(task)}, the task's bounds"
                 )
 
+    def evaluations_on(self, task: str) -> Iterator[tuple[str, Evaluations]]:
+        """Yields its learning curves on a task, each with the name that readers see."""
+        for (algorithm, its_task), evaluations in self.evaluations.items():
+            if its_task == task:
+                yield self.display(algorithm), evaluations
+
+    def _pairs(self) -> list[Pair]:
+        return [*self.values, *self.evaluations, *self.stages]
+
 
 def _others(names: Iterable[str], known: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in known]
 
 
+def split_references(text: str) -> list[str]:
+    """Returns the names and paths in a comma-separated list; a file's name may have a comma."""
+    if text in REFERENCES or Path(text).is_file():
+        return [text]
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def shown_names(text: str) -> str:
+    """Returns a list of references without the directories of files."""
+    # A path may say more of a person than a report should; its last part says which.
+    return ",".join(readable(Path(part).name) for part in split_references(text))
+
+
+def load_references(text: str) -> tuple[Reference, ...]:
+    """Loads what a comma-separated list names; none if it is empty.
+
+    Raises:
+        UserError: see `load_reference`; or it names none, or two of the same name.
+    """
+    parts = split_references(text)
+    if text and not parts:
+        raise UserError(f"no reference named in {text!r}; known: {', '.join(REFERENCES)}")
+    references = tuple(map(load_reference, parts))
+    names = [reference.name for reference in references]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two references are called {name}; rename one of the files")
+    return references
+
+
 def load_reference(name_or_path: str) -> Reference:
-    """Loads published results by name, or a CSV file with the same columns by path.
+    """Loads published results by name, or a CSV file of final returns by path.
 
     Raises:
         UserError: there is none of that name, or the file is not such a table, has a pair
@@ -103,14 +143,24 @@ def load_reference(name_or_path: str) -> Reference:
     """
     path = Path(name_or_path)
     if name_or_path in REFERENCES:
-        file = resources.files("reports.runs") / "reference" / f"{name_or_path}.csv"
-        text, description = file.read_text(encoding="utf-8"), REFERENCES[name_or_path]
-    elif path.suffix == ".csv" and path.is_file():
-        text, description = _read(path), readable(path.name)
-    else:
-        error = unknown("reference", name_or_path, REFERENCES)
-        raise UserError(f"{error}; your own is given by the path of a .csv file")
-    return Reference(readable(path.name), description, _parse(text, name_or_path))
+        return _load_shipped(name_or_path)
+    if path.suffix == ".csv" and path.is_file():
+        text, name = _read(path), readable(path.name)
+        return Reference(name, name, parse_returns(text, name_or_path))
+    error = unknown("reference", name_or_path, REFERENCES)
+    raise UserError(f"{error}; your own is given by the path of a .csv file")
+
+
+def _load_shipped(name: str) -> Reference:
+    card, values = REFERENCES[name], data_text(f"{name}.csv")
+    return Reference(
+        name,
+        card.description,
+        parse_returns(values, name) if values else {},
+        parse_evaluations(data_text(f"{name}-curves.csv")),
+        parse_stages(data_text(f"{name}-stages.csv")),
+        card,
+    )
 
 
 def _read(path: Path) -> str:
@@ -118,51 +168,3 @@ def _read(path: Path) -> str:
         return read_bounded(path, _MAX_FILE).decode("utf-8-sig")  # Excel begins with a mark
     except ValueError as error:
         raise UserError(f"reference {path}: no text in UTF-8 ({error})") from None
-
-
-def _parse(text: str, name: str) -> dict[tuple[str, str], Published]:
-    """Returns the rows of a table of published results.
-
-    Raises:
-        UserError: a column is missing, a row is impossible or there twice, or there is none.
-    """
-    values: dict[tuple[str, str], Published] = {}
-    lines: dict[tuple[str, str], int] = {}
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        for row in reader:
-            key = (row["algorithm"], row["task"])
-            if key in values:
-                first = f"line {lines[key]} already has {key[0]} on {key[1]}"
-                raise ValueError(f"line {reader.line_num}: {first}; keep one of the two")
-            values[key], lines[key] = _published(row, reader.line_num), reader.line_num
-    except KeyError as error:
-        raise UserError(f"reference {name}: no column {error}; {_COLUMNS}") from None
-    except (csv.Error, ValueError) as error:
-        raise UserError(f"reference {name}: {error}") from None
-    if not values:
-        raise UserError(f"reference {name}: no rows; {_COLUMNS}")
-    return values
-
-
-def _published(row: Mapping[str, str | None], line: int) -> Published:
-    if not row["algorithm"] or not row["task"]:
-        raise ValueError(f"line {line}: algorithm and task must have a name")
-    mean, std = (_number(row, column, line) for column in ("return_mean", "return_std"))
-    if std < 0:
-        raise ValueError(f"line {line}: return_std = {std:g} must not be negative")
-    seeds = row["seeds"] or ""
-    if not seeds.strip().isdecimal() or int(seeds) < 1:
-        raise ValueError(f"line {line}: seeds = {seeds[:20]!r} must be a whole number from 1 on")
-    return Published(mean, std, int(seeds))
-
-
-def _number(row: Mapping[str, str | None], column: str, line: int) -> float:
-    text = row[column] or ""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"line {line}: {column} = {text[:20]!r} must be a number")
-    return value

@@ -22,9 +22,9 @@ from reports.analysis.scores import ScorePolicy
 from reports.analysis.sentences import headline
 from reports.figures.all_figures import make_figures
 from reports.judgement.power import powers
+from reports.references.published import Reference, load_reference
 from reports.runs.loading import load_results
 from reports.runs.names import display_name
-from reports.references.published import Reference, load_reference
 from reports.tables.all_tables import build_tables, write_tables
 from reports.tables.scores import final_returns, pairwise
 from reports.tables.table import (
