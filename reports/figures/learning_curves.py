@@ -23,7 +23,13 @@ from reports.figures.drawing import (
     make_canvas,
     styles_of,
 )
-from reports.figures.references import draw_references, reference_caption, reference_styles
+from reports.figures.references import (
+    caption_within,
+    draw_references,
+    reference_curves,
+    reference_styles,
+    whole_caption,
+)
 from reports.references.published import Reference
 from reports.runs.results import Results
 
@@ -42,8 +48,7 @@ def learning_curves(analysis: Analysis, references: Sequence[Reference] = ()) ->
         "the policy after exactly that many steps, unless the run had stopped before. "
         f"{run_counts(analysis)} {band_text(analysis)}"
     )
-    if said := reference_caption(analysis.results, references):
-        caption += f" {said} The axis ends where the runs here do."
+    caption += caption_within(analysis.results, references)
     return Figure(
         "learning-curves",
         "Learning curves",
@@ -63,7 +68,7 @@ def whole_references(analysis: Analysis, references: Sequence[Reference]) -> Fig
 
     caption = (
         f"Mean return over seeds ({mode_text(analysis)}), on an axis that ends where the last of "
-        f"the published curves does. {reference_caption(analysis.results, references)}"
+        f"the published curves does. {whole_caption(references)}"
     )
     return Figure(
         "reference-curves",
@@ -91,8 +96,7 @@ def seed_curves(analysis: Analysis, references: Sequence[Reference] = ()) -> Fig
         "smoothing or averaging. "
         "A cross marks the last evaluation of a run that diverged or is not finished."
     )
-    if said := reference_caption(analysis.results, references):
-        caption += f" {said} The axis ends where the runs here do."
+    caption += caption_within(analysis.results, references)
     return Figure(
         "learning-curves-seeds",
         "Learning curves of single runs",
@@ -147,19 +151,13 @@ def _task_panels(
         axes.set_visible(False)
     canvas.supxlabel("environment steps", fontsize=7.5)
     canvas.supylabel("return", fontsize=7.5)
-    thin = reference_styles(results, references)
-    if thin:
-        _add_references(panels, results, references, whole)
-    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3, thin=thin)
-    return canvas
-
-
-def _add_references(
-    panels: Sequence[Axes], results: Results, references: Sequence[Reference], whole: bool
-) -> None:
-    end = panels[0].get_xlim()[1]
+    curves = reference_curves(results, references, None if whole else results.budget)
     styles = reference_styles(results, references)
     for axes, task in zip(panels, results.tasks, strict=False):
-        draw_references(axes, task, references, styles)
-    if not whole:
-        panels[0].set_xlim(0, end)  # axes are shared
+        draw_references(axes, task, curves, styles)
+    if whole:
+        end = max(each.steps[-1] for by_task in curves.values() for each in by_task.values())
+        panels[0].set_xlim(0, max(1.02 * end, panels[0].get_xlim()[1]))  # axes are shared
+    thin = {name: style for name, style in styles.items() if name in curves}
+    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3, thin=thin)
+    return canvas

@@ -11,7 +11,7 @@ import numpy as np
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import run_curve, seconds_at
 from reports.figures.palette import Style, algorithm_styles
-from reports.figures.references import reference_styles
+from reports.figures.references import Curves, reference_curves, reference_styles
 from reports.references.published import Reference
 from reports.runs.names import display_name
 from reports.runs.results import Results, Run
@@ -78,7 +78,7 @@ class PublishedCurves(TypedDict):
 
 
 class CurveData(TypedDict):
-    """Everything that is drawn; `published` where there is any."""
+    """Everything that is drawn; `published` where there is any within the budget."""
 
     algorithms: list[AlgorithmStyle]
     tasks: list[str]
@@ -112,30 +112,30 @@ def curve_data(analyses: Sequence[Analysis], references: Sequence[Reference] = (
             if _shown_runs(analysis, algorithm, task)
         ],
     }
-    if published := reference_styles(results, references):
-        data["published"] = _published_curves(results, references, published)
+    if published := reference_curves(results, references, results.budget):
+        data["published"] = _published_curves(
+            results, published, reference_styles(results, references)
+        )
     return data
 
 
 def _published_curves(
-    results: Results, references: Sequence[Reference], styles: Mapping[str, Style]
+    results: Results, curves: Curves, styles: Mapping[str, Style]
 ) -> PublishedCurves:
-    numbers = {name: index for index, name in enumerate(styles)}
     return {
         "styles": [
-            {"name": name, "colour": "currentColor", "dash": list(style.dash)}
-            for name, style in styles.items()
+            {"name": name, "colour": "currentColor", "dash": list(styles[name].dash)}
+            for name in curves
         ],
         "curves": [
             {
-                "style": numbers[name],
-                "task": index,
+                "style": number,
+                "task": results.tasks.index(task),
                 "steps": _rounded(evaluations.steps, 0),
                 "y": _rounded(evaluations.mean, 1),
             }
-            for reference in references
-            for index, task in enumerate(results.tasks)
-            for name, evaluations in reference.evaluations_on(task)
+            for number, by_task in enumerate(curves.values())
+            for task, evaluations in by_task.items()
         ],
     }
 

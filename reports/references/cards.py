@@ -1,4 +1,4 @@
-"""What is known of the published results that are shipped: where they are from, and what was run."""
+"""What is known of the published results that are shipped: their source, and what was run."""
 
 from __future__ import annotations
 

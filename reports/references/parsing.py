@@ -56,6 +56,13 @@ class Evaluations:
         """Mean over seeds [P]."""
         return np.asarray(self.returns.mean(axis=1))
 
+    def within(self, steps: int) -> Evaluations | None:
+        """Returns the evaluations within steps, None if there is none after training began."""
+        last = self.last_until(steps)
+        if last is None:
+            return None
+        return Evaluations(self.steps[: last + 1], self.returns[: last + 1])
+
     def last_until(self, steps: int) -> int | None:
         """Returns the number of the last evaluation within steps, None if there is none.
 

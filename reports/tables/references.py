@@ -52,7 +52,8 @@ def evaluations_table(results: Results, references: Sequence[Reference]) -> Tabl
     ]
     shown = [each for each in references if each.evaluations]
     note = (
-        f"Mean return over seeds @ environment steps; the budget here is {results.budget:,} steps. "
+        "Mean ± sample standard deviation over seeds @ environment steps; the budget here is "
+        f"{results.budget:,} steps. "
         + " ".join(f"{each.name}: {each.description}." for each in shown)
     )
     columns = ("method", "evaluation", *results.tasks)

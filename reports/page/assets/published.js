@@ -1,6 +1,6 @@
 "use strict";
-// Stands before page.js, in one script, where learning curves of others are shown: thin, up to the
-// end of a panel's own axis, with a mark at each of their evaluations, and only against steps.
+// Stands before page.js, in one script, where learning curves of others are shown: thin, with a
+// mark at each of their evaluations within the budget here, and only against steps.
 
 const published = (task) => data.published.curves.filter(
   (curve) => curve.task === task && choice.axis === "steps" && !choice.hidden.has(`published ${curve.style}`),
