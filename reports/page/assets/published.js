@@ -24,7 +24,7 @@ drawPanel = (panel) => {
     for (const [cx, cy] of points) group.append(make("circle", { cx, cy, r: 2, ...stroke }));
     const within = steps.flatMap((step, index) => (step <= panel.end ? [index] : []));
     if (within.length) {
-      const n = "published";
+      const n = "nearest published";
       panel.lines.push({ algorithm, x: within.map((i) => steps[i]), y: within.map((i) => y[i]), n });
     }
   }
