@@ -280,7 +280,7 @@ def test_references_of_ones_own(tmp_path: Path) -> None:
     file.write_text(f"{HEADER}\nppo,FishSwim,1,2,3\n", encoding="utf-8-sig")
     assert load_reference(str(file)).values["ppo", "FishSwim"].seeds == 3
     with pytest.raises(UserError, match="did you mean 'gorl2025'"):
-        load_reference("gorl2052")
+        load_reference("gorl_2025")
 
 
 @pytest.mark.parametrize(
