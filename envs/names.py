@@ -95,6 +95,7 @@ TASK_SETS: dict[str, tuple[str, ...]] = {
         "HopperStand",
         "WalkerWalk",
     ),
+    "humanoid2": ("HumanoidStand", "HumanoidRun"),
     "tuning": ("CartpoleSwingup", "ReacherHard"),
 }
 

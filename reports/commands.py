@@ -108,9 +108,19 @@ analysis_options = together(
 )
 """How stored runs are scored."""
 
+
+def _joined(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> str:
+    del context, parameter
+    return ",".join(texts)
+
+
 reference_option = click.option(
-    "--reference", default="", help="Published results: gorl2025, or a .csv."
+    "--reference",
+    multiple=True,
+    callback=_joined,
+    help="Published results: gorl2025, gorl2026, brax-playground, fpo-notebook, or .csv files.",
 )
+"""Published results, a comma-separated list; given several times it is one list."""
 
 
 @click.command()
@@ -141,7 +151,12 @@ def report(
     type=click.Path(path_type=Path),
     help="A report made from these runs: make it again, and compare every byte.",
 )
-@click.option("--reference", default="", help="Published results that the report shows, if a file.")
+@click.option(
+    "--reference",
+    multiple=True,
+    callback=_joined,
+    help="Published results that the report shows, if files of your own.",
+)
 @json_option
 def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
     """Check that a comparison was fair, and unchanged since.

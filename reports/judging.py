@@ -88,8 +88,9 @@ def compare(
     click.echo(comparison_text(request, subject))
     if out is not None:
         write_loaded_report(request, subject, out, PARTS)
-    elif unused := request.unused_reference(subject.analysis.results):
-        note(unused)
+    else:
+        for unused in request.unused_references(subject.analysis.results):
+            note(unused)
 
 
 @click.command()

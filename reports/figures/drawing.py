@@ -228,9 +228,13 @@ def row_names(labels: Sequence[str], width: float) -> list[str]:
 
 
 def draw_legend(
-    canvas: Canvas, styles: Mapping[str, Style], columns: int = 5, markers: bool = False
+    canvas: Canvas,
+    styles: Mapping[str, Style],
+    columns: int = 5,
+    markers: bool = False,
+    thin: Mapping[str, Style] | None = None,
 ) -> None:
-    """Draws one legend above all panels, of lines or of markers.
+    """Draws one legend above all panels, of lines or of markers, and of thin lines with both.
 
     The figure grows by what the legend needs beyond the room that is meant for it, so that
     panels keep their size.
@@ -245,8 +249,10 @@ def draw_legend(
         )
         for style in styles.values()
     ]
-    length = _handle_length([] if markers else styles.values())
-    texts, columns = _legend_columns(canvas, list(styles), columns, length)
+    thin = thin or {}
+    handles += [_thin_sample(style) for style in thin.values()]
+    length = _handle_length([] if markers else [*styles.values(), *thin.values()])
+    texts, columns = _legend_columns(canvas, [*styles, *thin], columns, length)
     # A no-break space in front: matplotlib takes labels that begin with _ for private ones.
     labels = ["\n".join(f"\u00a0{line}" for line in text.split("\n")) for text in texts]
     legend = canvas.legend(
@@ -255,6 +261,12 @@ def draw_legend(
     renderer: Any = FigureCanvasAgg(canvas)  # matplotlib gives its method no types
     height = legend.get_window_extent(renderer.get_renderer()).height / canvas.dpi
     canvas.set_figheight(canvas.get_figheight() + max(0.0, height - _LEGEND_ROOM))
+
+
+def _thin_sample(style: Style) -> Line2D:
+    dashes: Any = (0, style.dash) if style.dash else "-"
+    marker: dict[str, Any] = {"marker": style.marker, "ms": 2.2, "mfc": "none", "mew": 0.7}
+    return Line2D([], [], color=style.colour, linestyle=dashes, linewidth=0.7, **marker)
 
 
 def _handle_length(styles: Iterable[Style]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -23,11 +23,19 @@ from reports.figures.drawing import (
     make_canvas,
     styles_of,
 )
+from reports.figures.references import (
+    caption_within,
+    draw_references,
+    reference_curves,
+    reference_styles,
+    whole_caption,
+)
+from reports.references.published import Reference
 from reports.runs.results import Results
 
 
-def learning_curves(analysis: Analysis) -> Figure:
-    """The mean return of each algorithm, a panel for each task."""
+def learning_curves(analysis: Analysis, references: Sequence[Reference] = ()) -> Figure:
+    """The mean return of each algorithm, a panel for each task, and published curves there."""
 
     def draw_task(axes: Axes, task: str) -> None:
         for algorithm, style in styles_of(analysis.results).items():
@@ -40,16 +48,38 @@ def learning_curves(analysis: Analysis) -> Figure:
         "the policy after exactly that many steps, unless the run had stopped before. "
         f"{run_counts(analysis)} {band_text(analysis)}"
     )
+    caption += caption_within(analysis.results, references)
     return Figure(
         "learning-curves",
         "Learning curves",
         caption,
-        lambda: _task_panels(analysis.results, draw_task),
+        lambda: _task_panels(analysis.results, draw_task, references),
     )
 
 
-def seed_curves(analysis: Analysis) -> Figure:
-    """The return of every single run, a panel for each task."""
+def whole_references(analysis: Analysis, references: Sequence[Reference]) -> Figure:
+    """The mean return of each algorithm beside published curves, to the end of these."""
+
+    def draw_task(axes: Axes, task: str) -> None:
+        for algorithm, style in styles_of(analysis.results).items():
+            band = analysis.estimates.learning_curve(algorithm, task)
+            if band is not None:
+                draw_line(axes, band.x, band.value, style)
+
+    caption = (
+        f"Mean return over seeds ({mode_text(analysis)}), on an axis that ends where the last of "
+        f"the published curves does. {whole_caption(references)}"
+    )
+    return Figure(
+        "reference-curves",
+        "Published learning curves",
+        caption,
+        lambda: _task_panels(analysis.results, draw_task, references, whole=True),
+    )
+
+
+def seed_curves(analysis: Analysis, references: Sequence[Reference] = ()) -> Figure:
+    """The return of every single run, a panel for each task, and published curves there."""
 
     def draw_task(axes: Axes, task: str) -> None:
         for algorithm, style in styles_of(analysis.results).items():
@@ -66,11 +96,12 @@ def seed_curves(analysis: Analysis) -> Figure:
         "smoothing or averaging. "
         "A cross marks the last evaluation of a run that diverged or is not finished."
     )
+    caption += caption_within(analysis.results, references)
     return Figure(
         "learning-curves-seeds",
         "Learning curves of single runs",
         caption,
-        lambda: _task_panels(analysis.results, draw_task),
+        lambda: _task_panels(analysis.results, draw_task, references),
     )
 
 
@@ -89,8 +120,20 @@ def return_limits(results: Results, task: str) -> tuple[float | None, float | No
     return (bounds.low - room, bounds.high + room)
 
 
-def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Canvas:
-    """Draws one panel a task, with common axes and one legend above."""
+def _task_panels(
+    results: Results,
+    draw_task: Callable[[Axes, str], None],
+    references: Sequence[Reference] = (),
+    whole: bool = False,
+) -> Canvas:
+    """Draws one panel a task, with common axes and one legend above.
+
+    Args:
+        results: whose tasks.
+        draw_task: draws the runs of a task.
+        references: whose curves to draw too.
+        whole: whether axes go on to the end of those, else they end with the runs.
+    """
     columns = min(3, len(results.tasks))
     rows = math.ceil(len(results.tasks) / columns)
     width = FULL_WIDTH if columns > 1 else COLUMN_WIDTH
@@ -108,5 +151,13 @@ def _task_panels(results: Results, draw_task: Callable[[Axes, str], None]) -> Ca
         axes.set_visible(False)
     canvas.supxlabel("environment steps", fontsize=7.5)
     canvas.supylabel("return", fontsize=7.5)
-    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3)
+    curves = reference_curves(results, references, None if whole else results.budget)
+    styles = reference_styles(results, references)
+    for axes, task in zip(panels, results.tasks, strict=False):
+        draw_references(axes, task, curves, styles)
+    if whole:
+        end = max(each.steps[-1] for by_task in curves.values() for each in by_task.values())
+        panels[0].set_xlim(0, max(1.02 * end, panels[0].get_xlim()[1]))  # axes are shared
+    thin = {name: style for name, style in styles.items() if name in curves}
+    draw_legend(canvas, styles_of(results), 5 if columns > 1 else 3, thin=thin)
     return canvas

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import run_curve, seconds_at
-from reports.figures.palette import algorithm_styles
+from reports.figures.palette import Style, algorithm_styles
+from reports.figures.references import Curves, reference_curves, reference_styles
+from reports.references.published import Reference
 from reports.runs.names import display_name
 from reports.runs.results import Results, Run
 
@@ -59,8 +61,24 @@ class CurveGroup(TypedDict):
     runs: list[RunCurve]
 
 
+class PublishedCurve(TypedDict):
+    """A published curve, with the name and line of an algorithm, on one task by its number."""
+
+    style: int
+    task: int
+    steps: Numbers
+    y: Numbers
+
+
+class PublishedCurves(TypedDict):
+    """What others published."""
+
+    styles: list[AlgorithmStyle]
+    curves: list[PublishedCurve]
+
+
 class CurveData(TypedDict):
-    """Everything that is drawn."""
+    """Everything that is drawn; `published` where there is any within the budget."""
 
     algorithms: list[AlgorithmStyle]
     tasks: list[str]
@@ -69,13 +87,14 @@ class CurveData(TypedDict):
     bounds: list[Numbers | None]
     runs: list[str]
     curves: list[CurveGroup]
+    published: NotRequired[PublishedCurves]
 
 
-def curve_data(analyses: Sequence[Analysis]) -> CurveData:
+def curve_data(analyses: Sequence[Analysis], references: Sequence[Reference] = ()) -> CurveData:
     """Returns the curves of every algorithm on every task, in each evaluation mode."""
     results = analyses[0].results
     styles = algorithm_styles(results.algorithms)
-    return {
+    data: CurveData = {
         "algorithms": [
             {"name": display_name(label), "colour": style.colour, "dash": list(style.dash)}
             for label, style in styles.items()
@@ -91,6 +110,32 @@ def curve_data(analyses: Sequence[Analysis]) -> CurveData:
             for number, task in enumerate(results.tasks)
             for index, algorithm in enumerate(results.algorithms)
             if _shown_runs(analysis, algorithm, task)
+        ],
+    }
+    if published := reference_curves(results, references, results.budget):
+        data["published"] = _published_curves(
+            results, published, reference_styles(results, references)
+        )
+    return data
+
+
+def _published_curves(
+    results: Results, curves: Curves, styles: Mapping[str, Style]
+) -> PublishedCurves:
+    return {
+        "styles": [
+            {"name": name, "colour": "currentColor", "dash": list(styles[name].dash)}
+            for name in curves
+        ],
+        "curves": [
+            {
+                "style": number,
+                "task": results.tasks.index(task),
+                "steps": _rounded(evaluations.steps, 0),
+                "y": _rounded(evaluations.mean, 1),
+            }
+            for number, by_task in enumerate(curves.values())
+            for task, evaluations in by_task.items()
         ],
     }
 

@@ -21,18 +21,24 @@ from reports.analysis.comparison import Analysis
 from reports.audit.verdict import Verdict
 from reports.figures.drawing import INK, Figure
 from reports.page.curve_data import curve_data
+from reports.references.published import Reference
 from reports.runs.names import display_name
 from reports.runs.results import Results
 from reports.tables.table import Entry, Table
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Overview": ("tables/comparability", "tables/findings"),
-    "Learning curves": ("figures/learning-curves",),
+    "Learning curves": (
+        "figures/learning-curves",
+        "figures/reference-curves",
+        "tables/reference_evaluations",
+    ),
     "Scores": (
         "figures/aggregates",
         "tables/aggregates",
         "figures/final-returns",
         "tables/final_returns",
+        "tables/reference_stages",
         "tables/task_scores",
         "figures/profiles",
         "tables/reductions",
@@ -52,6 +58,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Ablations": (),
     "How it was made": (
+        "tables/references",
         "tables/deviations",
         "tables/hyperparameters",
         "tables/machines",
@@ -74,6 +81,7 @@ def render_page(
     drawings: Mapping[str, bytes],
     verdict: Verdict,
     headline: str,
+    references: Sequence[Reference] = (),
 ) -> str:
     """Returns the page.
 
@@ -84,9 +92,13 @@ def render_page(
         drawings: SVG of each figure, by its name.
         verdict: whether the runs may be compared.
         headline: the answer in one sentence.
+        references: published results whose learning curves are drawn too.
     """
     analysis = analyses[0]
+    data = curve_data(analyses, references)
     script = _asset("page.js")
+    if "published" in data:
+        script = f"{_asset('published.js')}\n{script}"
     sections = dict(_sections(analysis, tables, figures, drawings))
     return Template(_asset("page.html")).substitute(
         policy=_content_policy(script),
@@ -99,7 +111,7 @@ def render_page(
         headline=escape(headline),
         sections="\n".join(sections.values()),
         footer=escape(_footer(analysis)),
-        data=_json_in_html(curve_data(analyses)),
+        data=_json_in_html(data),
         script=script,
     )
 

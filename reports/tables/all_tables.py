@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from reports.analysis.comparison import Analysis
 from reports.judgement.verdicts import Judgement
-from reports.runs.published import Reference
+from reports.references.published import Reference
 from reports.tables.deviations import deviations
 from reports.tables.judgement import judgement_table
+from reports.tables.references import reference_tables
 from reports.tables.runs import (
     comparability,
     cost,
@@ -42,12 +43,15 @@ from suite.storage.files import atomic_write, make_directory
 
 
 def build_tables(
-    analysis: Analysis, reference: Reference | None = None, judgement: Judgement | None = None
+    analysis: Analysis,
+    references: Sequence[Reference] = (),
+    judgement: Judgement | None = None,
 ) -> list[Table]:
     """Returns every table that there are runs for, in the order of a report."""
     tables = [
         comparability(analysis),
-        final_returns(analysis, reference),
+        final_returns(analysis, references),
+        *reference_tables(analysis.results, references),
         task_intervals(analysis),
         aggregates(analysis),
         *([judgement_table(judgement)] if judgement else []),

@@ -9,8 +9,8 @@ from reports.analysis.bootstrap import CONFIDENCE, METRICS, Estimate
 from reports.analysis.comparison import Analysis, Pair
 from reports.analysis.scores import REDUCTIONS, Reduction, median_time
 from reports.analysis.sentences import interval_rule, left_out_note, score_rule, shortage_text
+from reports.references.published import Reference
 from reports.runs.names import display_name
-from reports.runs.published import Reference
 from reports.tables.entries import estimate_entry, final_return, make_table, p_value_entry
 from reports.tables.table import Entry, Table, number
 from suite.common.claim_floor import ENUMERATED, LEVEL
@@ -19,21 +19,22 @@ THRESHOLDS = (0.25, 0.5, 0.75)
 """Scores of the table of times to threshold."""
 
 
-def final_returns(analysis: Analysis, reference: Reference | None = None) -> Table:
+def final_returns(analysis: Analysis, references: Sequence[Reference] = ()) -> Table:
     """Final return per task and method, beside published numbers."""
     results = analysis.results
     rows = []
     for algorithm in results.algorithms:
         cells = [final_return(analysis, algorithm, task) for task in results.tasks]
         rows.append((Entry(display_name(algorithm)), *cells))
-        if reference and any((algorithm, task) in reference.values for task in results.tasks):
-            published = [_published(reference, algorithm, task) for task in results.tasks]
-            rows.append((Entry(f"{display_name(algorithm)} ({reference.name})"), *published))
+        for reference in references:
+            if any((algorithm, task) in reference.values for task in results.tasks):
+                published = [_published(reference, algorithm, task) for task in results.tasks]
+                rows.append((Entry(reference.display(algorithm)), *published))
     note = (
         "Mean ± sample standard deviation over runs of the final return. "
         f"Budget: {results.budget:,} environment steps. {score_rule(analysis)}"
     )
-    if reference:
+    for reference in (each for each in references if each.values):
         note += f" {reference.name}: {reference.description}."
         unused = reference.unused(results)
         note += f" {unused}." if unused else ""

@@ -12,8 +12,8 @@ from reports.figures.all_figures import make_figures
 from reports.figures.drawing import FORMATS as DRAWINGS
 from reports.figures.drawing import Figure, render
 from reports.page.page import render_page
+from reports.references.published import Reference
 from reports.runs.names import listed
-from reports.runs.published import Reference
 from reports.tables.all_tables import build_tables
 from reports.tables.table import FORMATS as TEXTS
 from reports.tables.table import Table
@@ -75,10 +75,10 @@ def write_loaded(
 ) -> Written:
     """Writes a report of what its request has loaded; see `write_report`."""
     analysis = subject.analysis
-    reference = request.load_reference(analysis.results)
-    tables = _tables(subject, reference)
+    references = request.load_references(analysis.results)
+    tables = _tables(subject, references)
     contents = _texts(tables) if "tables" in parts else {}
-    figures = _figures(subject) if {"html", "figures"} & {*parts} else []
+    figures = _figures(subject, references) if {"html", "figures"} & {*parts} else []
     formats = DRAWINGS if "figures" in parts else ("svg",)
     drawings = {figure.name: render(figure, formats) for figure in figures}
     if "figures" in parts:
@@ -86,23 +86,25 @@ def write_loaded(
     if "html" in parts:
         vectors = {name: drawing["svg"] for name, drawing in drawings.items()}
         verdict, answer = subject.verdict, " ".join(subject.answers)
-        page = render_page(subject.analyses, tables, figures, vectors, verdict, answer)
+        page = render_page(subject.analyses, tables, figures, vectors, verdict, answer, references)
         contents[PAGE] = page.encode(errors="backslashreplace")
     judged = subject.judgement.to_plain() if subject.judgement else {}
     written = replace_report(out, contents, request.to_plain(parts) | judged)
-    notices = [reference.unused(analysis.results)] if reference else []
+    notices = [reference.unused(analysis.results) for reference in references]
     notices.append(_left(written.others, out))
     return Written(written.files, summary(subject), tuple(filter(None, notices)))
 
 
-def _tables(subject: Subject, reference: Reference | None) -> list[Table]:
+def _tables(subject: Subject, references: Sequence[Reference]) -> list[Table]:
     if subject.arms:
         return every_table(subject.arms)
-    return build_tables(subject.analysis, reference, subject.judgement)
+    return build_tables(subject.analysis, references, subject.judgement)
 
 
-def _figures(subject: Subject) -> list[Figure]:
-    return every_figure(subject.arms) if subject.arms else make_figures(subject.analysis)
+def _figures(subject: Subject, references: Sequence[Reference]) -> list[Figure]:
+    if subject.arms:
+        return every_figure(subject.arms)
+    return make_figures(subject.analysis, references)
 
 
 def _left(others: Sequence[str], out: Path) -> str:

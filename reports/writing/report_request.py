@@ -17,9 +17,9 @@ from reports.audit.verdict import Verdict, judge
 from reports.judgement.margins import Judging
 from reports.judgement.verdicts import Judgement, judge_new
 from reports.judgement.wording import judgement_sentences
+from reports.references.published import Reference, load_references, shown_names
 from reports.runs.choice import EVERYTHING, Choice
 from reports.runs.opening import open_stored
-from reports.runs.published import Reference, load_reference
 from reports.runs.results import Results
 from reports.writing.report_options import (
     MODES,
@@ -30,7 +30,6 @@ from reports.writing.report_options import (
 )
 from reports.writing.report_options import REPETITIONS as REPETITION_BOUNDS
 from suite.common.errors import UserError, unknown
-from suite.common.formatting import readable
 from suite.storage.ablation_directory import is_ablation
 
 Part = Literal["html", "tables", "figures"]
@@ -86,7 +85,8 @@ class ReportRequest:
         directories: run directories, compared with each other.
         mode: evaluation mode of all scores; the page's curves show the others too.
         policy: what runs count as that did not end well.
-        reference: published results to show beside, by name or path; none if empty.
+        reference: published results to show beside, a comma-separated list of names and paths;
+            none if empty.
         repetitions: of bootstrap and permutation test.
         seed: of both.
         choice: of tasks and algorithms.
@@ -139,8 +139,7 @@ class ReportRequest:
             "mode": self.mode,
             "diverged": self.policy.diverged,
             "incomplete": self.policy.incomplete,
-            # A path may say more of a person than a report should; its last part says which.
-            "reference": readable(Path(self.reference).name),
+            "reference": shown_names(self.reference),
             "repetitions": self.repetitions,
             "seed": self.seed,
             "tasks": list(self.choice.tasks),
@@ -149,7 +148,7 @@ class ReportRequest:
             "parts": list(parts),
         }
 
-    def load_reference(self, results: Results) -> Reference | None:
+    def load_references(self, results: Results) -> tuple[Reference, ...]:
         """Returns the published results to show beside these runs.
 
         Raises:
@@ -157,21 +156,22 @@ class ReportRequest:
                 or the runs are an ablation's.
         """
         if not self.reference:
-            return None
+            return ()
         if any(map(is_ablation, self.directories)):
             raise UserError("--reference is not shown beside the arms of an ablation; leave it out")
-        reference = load_reference(self.reference)
-        reference.check_use(results)
-        return reference
+        references = load_references(self.reference)
+        for reference in references:
+            reference.check_use(results)
+        return references
 
-    def unused_reference(self, results: Results) -> str:
-        """Says which published results stand beside no run, nothing if all do or none are asked.
+    def unused_references(self, results: Results) -> list[str]:
+        """Says which published results stand beside no run, a line for each reference with such.
 
         Raises:
-            UserError: see `load_reference`.
+            UserError: see `load_references`.
         """
-        reference = self.load_reference(results)
-        return reference.unused(results) if reference else ""
+        said = [reference.unused(results) for reference in self.load_references(results)]
+        return list(filter(None, said))
 
 
 def parse_parts(text: str) -> tuple[Part, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 
 from reports.tables.arms import ablation_tables
 from reports.tables.judgement import judgement_table
+from reports.tables.references import reference_tables
 from reports.tables.runs import failures
 from reports.tables.scores import aggregates, final_returns, pairwise
 from reports.tables.table import to_text
@@ -35,11 +36,13 @@ def comparison_text(request: ReportRequest, subject: Subject | None = None) -> s
         UserError: as `write_report`.
     """
     subject = subject or request.load()
-    analysis, reference = subject.analysis, request.load_reference(subject.analysis.results)
+    analysis = subject.analysis
+    references = request.load_references(analysis.results)
     if subject.arms and subject.arms.ablation.axes:
         return f"{summary(subject)}\n\n{to_text(failures(analysis))}".rstrip()
     tables = [
-        final_returns(analysis, reference),
+        final_returns(analysis, references),
+        *reference_tables(analysis.results, references),
         aggregates(analysis),
         *([judgement_table(subject.judgement)] if subject.judgement else []),
         pairwise(analysis),

@@ -15,6 +15,7 @@ from reports.analysis.scores import ScorePolicy
 from reports.audit.check import Check
 from reports.audit.rliable_intervals import check_intervals
 from reports.judgement.margins import Judging
+from reports.references.published import split_references
 from reports.runs.choice import Choice
 from reports.runs.names import listed
 from reports.writing.report import write_loaded
@@ -39,7 +40,8 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
     Args:
         report: the directory that `suite report` wrote.
         run_dirs: the run directories that it was made from, in the same order.
-        reference: published results, if the report was made with a file of one's own.
+        reference: published results, if the report was made with files of one's own: all, or
+            those files.
 
     Returns:
         A check that fails if a file differs, is missing, or is not one of a report's; and, where
@@ -106,13 +108,24 @@ def _request(
         tuple(run_dirs),
         mode=asked.mode,
         policy=ScorePolicy(asked.diverged, asked.incomplete),
-        reference=reference or asked.reference,
+        reference=_references(asked.reference, reference),
         repetitions=asked.repetitions,
         seed=asked.seed,
         choice=Choice(asked.tasks, asked.algorithms, asked.common_tasks),
         judging=None if asked.new is None else Judging(asked.new, asked.margin),
     )
     return request, [part for part in PARTS if part in asked.parts]
+
+
+def _references(asked: str, given: str) -> str:
+    """Returns what to show: what was asked for, with the paths of those files that are given."""
+    if not given or Path(given).name == asked:
+        return given or asked
+    paths = {Path(each).name: each for each in split_references(given)}
+    names = asked.split(",")
+    if len(names) == 1:
+        return given
+    return ",".join(paths.get(name, name) for name in names)
 
 
 def _compare(report: Path, again: Path) -> Check:

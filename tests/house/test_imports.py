@@ -43,7 +43,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("writing",),
         ("page", "figures", "tables", "export", "audit"),
         ("judgement",),
-        ("analysis",),
+        ("analysis", "references"),
         ("runs",),
     ),
 }

@@ -193,8 +193,11 @@ def test_nothing_is_said_where_nothing_is_new(runs: Stored) -> None:
 
 
 def test_compare_says_which_published_results_are_not_shown(suite: Suite, runs: Stored) -> None:
-    result = suite("compare", runs.stored, runs.mine, "--reps", 50, "--reference", "gorl2025")
+    several = "gorl2025,brax-playground"
+    result = suite("compare", runs.stored, runs.mine, "--reps", 50, "--reference", several)
     assert "gorl2025 is not shown where there is no run: algorithms gorl-fm" in result.err
+    assert "brax-playground is not shown where there is no run: tasks FingerSpin" in result.err
+    assert "Published learning curves" in result.out
 
 
 # --- regress -----------------------------------------------------------------------------

@@ -22,9 +22,9 @@ from reports.analysis.scores import ScorePolicy
 from reports.analysis.sentences import headline
 from reports.figures.all_figures import make_figures
 from reports.judgement.power import powers
+from reports.references.published import Reference, load_reference
 from reports.runs.loading import load_results
 from reports.runs.names import display_name
-from reports.runs.published import Reference, load_reference
 from reports.tables.all_tables import build_tables, write_tables
 from reports.tables.scores import final_returns, pairwise
 from reports.tables.table import (
@@ -70,8 +70,8 @@ def analysis_of(*paths: Path, policy: ScorePolicy | None = None) -> Analysis:
     return Analysis(results, policy=policy or ScorePolicy(), repetitions=200)
 
 
-def tables_of(analysis: Analysis, reference: Reference | None = None) -> dict[str, Table]:
-    return {table.name: table for table in build_tables(analysis, reference)}
+def tables_of(analysis: Analysis, *references: Reference) -> dict[str, Table]:
+    return {table.name: table for table in build_tables(analysis, references)}
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -250,7 +250,7 @@ def test_wrong_questions(small_path: Path) -> None:
 
 
 def test_table_1_beside_the_papers(full: Analysis, full_path: Path) -> None:
-    table = final_returns(full, PAPER)
+    table = final_returns(full, (PAPER,))
     assert table.columns == ("method", *TASKS)
     assert len(table.rows) == 10
     scores = 1000 * stored_scores(full_path, "ppo")[:, 0]
@@ -280,7 +280,7 @@ def test_references_of_ones_own(tmp_path: Path) -> None:
     file.write_text(f"{HEADER}\nppo,FishSwim,1,2,3\n", encoding="utf-8-sig")
     assert load_reference(str(file)).values["ppo", "FishSwim"].seeds == 3
     with pytest.raises(UserError, match="did you mean 'gorl2025'"):
-        load_reference("gorl2026")
+        load_reference("gorl_2025")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_reference_says_what_is_not_shown(small_path: Path, tmp_path: Path) ->
     reference = load_reference(str(file))
     said = "mine.csv is not shown where there is no run: algorithm ppoo, task Fish"
     assert reference.unused(results) == said
-    table = final_returns(analysis_of(small_path), reference)
+    table = final_returns(analysis_of(small_path), (reference,))
     assert said in table.note and "1.00 ± 2.00" in {e.text for row in table.rows for e in row}
     file.write_text(f"{HEADER}\nppoo,{TASKS[0]},1,2,3\nppo,Fish,1,2,3\n")
     with pytest.raises(UserError, match="no row is of an algorithm and a task that were run"):
@@ -464,7 +464,7 @@ def test_markup() -> None:
 def test_files_are_the_same_every_time(small_path: Path, tmp_path: Path) -> None:
     contents = []
     for name in ("a", "b"):
-        tables = build_tables(analysis_of(small_path), PAPER)
+        tables = build_tables(analysis_of(small_path), (PAPER,))
         files = write_tables(tables, tmp_path / name)
         assert len(files) == 3 * len(tables)
         contents.append({file.name: file.read_bytes() for file in files})

@@ -109,7 +109,7 @@ def test_a_broken_setting_of_matplotlib_is_told(
     [
         (("--format", "pdf"), "unknown format 'pdf'"),
         (("--format", ","), "no format given"),
-        (("--reference", "gorl2052"), "did you mean 'gorl2025'"),
+        (("--reference", "gorl_2025"), "did you mean 'gorl2025'"),
         (("--reps", "0"), "--reps"),
         (("--seed", "-1"), "--seed"),
     ],

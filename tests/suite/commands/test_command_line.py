@@ -221,6 +221,19 @@ def test_plan_lists_the_whole_comparison(suite: Suite) -> None:
     assert result.err == ""
 
 
+def test_the_plan_of_the_humanoids_is_what_the_documentation_says(suite: Suite) -> None:
+    options = ("--tasks", "humanoid2", "--protocol", "paper2026", "--algos", "all", "--json")
+    plan = json.loads(suite("plan", *options).out)
+    tasks = {job["job"]["task"] for job in plan["jobs"]}
+    assert tasks == {"HumanoidStand", "HumanoidRun"}
+    cells = sum(len(job["job"]["seeds"]) for job in plan["jobs"])
+    # 3 methods of 183 updates, and 2 of as many with 3 refits of 480 steps in 2048 environments.
+    assert plan["env_steps"] == 2 * 5 * 983_040 * (5 * 183 + 2 * 3)
+    said = f"{cells} runs and {plan['env_steps']:,} environment steps"
+    text = (Path(cli.__file__).parents[1] / "docs" / "concepts.md").read_text(encoding="utf-8")
+    assert said in " ".join(text.split())
+
+
 def test_run_trains_reports_and_then_skips(suite: Suite, training: FakeTraining) -> None:
     assert suite("run", *SMOKE).code == 0
     assert [str(job) for job in training.jobs] == [
@@ -708,8 +721,9 @@ def test_list(suite: Suite) -> None:
         each["name"]: each["sets"] for each in json.loads(suite("list", "tasks", "--json").out)
     }
     assert listed["CheetahRun"] == ["dmc6"]
-    assert listed["HumanoidRun"] == []
     assert "Task sets are names for --tasks" in suite("list", "tasks").out
+    assert listed["HumanoidRun"] == ["humanoid2"]
+    assert listed["HumanoidWalk"] == []
     protocols = json.loads(suite("list", "protocols", "--json").out)
     assert [(each["name"], each["updates"]) for each in protocols][:3] == [
         ("paper", 183),

@@ -1,0 +1,1 @@
+"""Published results, to show beside one's own."""
