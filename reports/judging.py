@@ -60,10 +60,10 @@ def compare(
 ) -> None:
     """Judge a new baseline against stored results.
 
-    Name the directory of the stored results first. Every method that they do not hold is judged against every
-    other: better, worse, equivalent within --margin, or undecided, and how many seeds would
-    decide. What is compared is the tasks that all directories hold. The arms of one ablation
-    can be compared too, with each other.
+    Name the directory of the stored results first. Every method that it does not hold is judged
+    against every other: better, worse, equivalent within --margin, or undecided, and how many
+    seeds would decide. What is compared is the tasks that all directories hold. The arms of one
+    ablation can be compared too, with each other.
     """
     start_matplotlib()
     from reports.judgement.margins import Judging
@@ -117,9 +117,9 @@ def regress(
 ) -> int:
     """Check that no method is worse than in earlier runs.
 
-    Worse by more than --margin, that is; for CI. Exit code 0: none is shown to be. 1: one is. Where neither that it is nor that it is not is
-    shown, a line says so, and --strict makes it 1. 2: too few runs to show anything, or another
-    protocol.
+    Worse by more than --margin, that is; for CI. Exit code 0: none is shown to be. 1: one is.
+    Where neither that it is nor that it is not is shown, a line says so, and --strict makes it 1.
+    2: too few runs to show anything, or another protocol.
     """
     start_matplotlib()
     from reports.writing import regress as writing

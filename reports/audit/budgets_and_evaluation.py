@@ -90,7 +90,7 @@ def protocol_rules(results: Results, varied: Collection[str]) -> Iterator[Check]
     noted = [
         f"{field}: {text}"
         for field in sorted(protocol.keys() - comparable)
-        if (text := differing[field])
+        if (text := _differing_methods(results, stored, field) or differing[field])
     ]
     if noted:
         yield Check("notes of the protocol", "warning", "; ".join(noted))
@@ -119,6 +119,23 @@ def _differing_runs(results: Results, stored: Mapping[str, Mapping[str, Any]], f
     others = {each: names for each, names in groups.items() if each not in (None, first)}
     texts = [f"{each} in {listed(names)}" for each, names in sorted(others.items(), key=str)]
     return f"{'; '.join(texts)}, but {first} in protocol.json" if texts else ""
+
+
+def _differing_methods(
+    results: Results, stored: Mapping[str, Mapping[str, Any]], field: str
+) -> str:
+    """Says of which methods runs have other entries than protocol.json; "" if it has none."""
+    first = results.protocol.effective()[field]
+
+    def methods(run: Run) -> str:
+        other = stored[run.run_id].get(field, first)
+        if not isinstance(first, Mapping) or not isinstance(other, Mapping):
+            return ""
+        return ", ".join(sorted(n for n in {**first, **other} if first.get(n) != other.get(n)))
+
+    groups = groups_of(results.runs, methods)
+    texts = [f"{each} in {listed(runs)}" for each, runs in sorted(groups.items(), key=str) if each]
+    return f"other than in protocol.json for {'; '.join(texts)}" if texts else ""
 
 
 def _canonical(value: Any) -> str:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def check_algo(algos: str, changes: tuple[str, ...], cache: bool, as_json: bool) -> int:
     """Say whether a method is wired right.
 
-    To be asked before it is compared with others. NAME is what `suite run --algos` takes. Each check is a line; one that fails says what was
-    found, why it matters and how to mend it. Ends with 1 if any fails.
+    To be asked before it is compared with others. NAME is what `suite run --algos` takes. Each
+    check is a line; one that fails says what was found, why it matters and how to mend it. Ends
+    with 1 if any fails.
     """
     from suite.common import jax_settings
 

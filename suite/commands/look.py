@@ -45,8 +45,9 @@ def status(run_dir: Path, as_json: bool) -> None:
 def list_(what: str, algo: str | None, as_json: bool) -> None:
     """List the methods, tasks and protocols to choose from.
 
-    algos, and with --algo NAME all hyper-parameters of one; tasks; protocols; deviations, of the paper's text, its
-    code and the presets paper and fair from each other; switches, that choose between them.
+    algos, and with --algo NAME all hyper-parameters of one; tasks; protocols; deviations, of the
+    paper's text, its code and the presets paper and fair from each other; switches, that choose
+    between them.
     """
     from suite.catalog import listings
     from suite.common import jax_settings
@@ -54,10 +55,7 @@ def list_(what: str, algo: str | None, as_json: bool) -> None:
     if algo is not None and what not in listings.OF_ONE:
         raise UserError(f"--algo goes with `suite list algos` or deviations, not with {what}")
     jax_settings.prepare()
-    if algo is None:
-        listing = listings.LISTINGS[what]()
-    else:
-        listing = listings.OF_ONE[what](_known(algo))
+    listing = listings.LISTINGS[what]() if algo is None else listings.OF_ONE[what](_known(algo))
     click.echo(to_json(listing.data) if as_json else listing.text)
 
 

@@ -122,7 +122,7 @@ class Prepared:
         # Of whole runs of all candidates; of each rung only its part of the budget is trained.
         share = self.effort.updates / (self.effort.trials * self.effort.protocol.updates)
         total = sum(known) * share if len(known) == len(seconds) else None
-        return f"about {formatting.duration(total)}, a rough guess; the first candidate's ETA is better"
+        return f"about {formatting.duration(total)}, a rough guess until the first one trains"
 
 
 def prepare_tuning(

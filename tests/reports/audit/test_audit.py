@@ -416,6 +416,21 @@ def test_unfairness_between_directories(
     assert "total_steps (640 and 800)" in result.text("protocol")
 
 
+def test_what_protocols_say_of_single_methods_is_named_and_not_printed(
+    run_dir: Path, audited: Callable[..., Audited]
+) -> None:
+    table = {"fpo": {"clip": 0.07}, "ppo": {"clip": 0.1}}
+    edit_json(run_dir / "protocol.json", lambda record: record["protocol"].update(algorithms=table))
+    for algorithm, clip in (("ppo", 0.1), ("fpo", 0.2)):
+        told = {**table, "fpo": {"clip": clip}} if algorithm == "fpo" else table
+        for seed in SEEDS:
+            edit_run(cell_path(run_dir, algorithm, seed), set_rule("algorithms", told))
+    verdict, text = audited(run_dir).checks["notes of the protocol"]
+    assert verdict == "warning"
+    assert text.startswith("algorithms: other than in protocol.json for fpo in CheetahRun/fpo/")
+    assert "0.07" not in text and "CheetahRun/ppo" not in text
+
+
 def test_tuning_effort_is_shown(run_dir: Path, audited: Callable[..., Audited]) -> None:
     def tuned(**effort: int) -> Callable[[Any], None]:
         table = {name: {"configurations": count} for name, count in effort.items()}
