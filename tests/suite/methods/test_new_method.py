@@ -44,7 +44,7 @@ def test_the_template_is_what_is_written_under_its_own_name(tmp_path: Path) -> N
     [
         ("my-method", "my_method.py", "MyMethod", "my-method"),
         ("wide_ppo2.py", "wide_ppo2.py", "WidePpo2", "wide-ppo2"),
-        ("SAC", "SAC.py", "SAC", "sac"),
+        ("TD3", "TD3.py", "TD3", "td3"),
         ("rollout", "rollout.py", "RolloutMethod", "rollout"),  # the template imports Rollout
         ("none", "none.py", "NoneMethod", "none"),
     ],
