@@ -6,6 +6,7 @@ they are set before JAX is imported: its compilation cache ignores a later setti
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -47,6 +48,23 @@ def optimized() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+MANY_MAPS = 20_000
+"""Of memory. Linux allows a process 65,530, and a compiled program takes six or seven: with those of
+all tests together, the next one to be loaded ended the process by a segmentation fault."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs() -> Iterator[None]:
+    """Forgets compiled programs after a file of tests, once there are many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 # Under nohup this signal is ignored, and by design a run then goes on; tests want it obeyed.

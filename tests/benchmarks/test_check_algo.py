@@ -17,12 +17,6 @@ from suite.checks.all_checks import ALL
 FAILING = {"fpo-plus-plus": {"probes"}}
 """Checks that a method is known to fail, for a reason that docs/reference/checks.md tells."""
 
-UNMEASURED = {
-    *("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff", "gorl-sac-diff"),
-    *("gorl-identity", "ppo-matched", "ppo-matched-reset", "ppo-brax", "gorl-gauss"),
-}
-"""Methods that the record lacks; `python -m benchmarks.check_algo` adds them."""
-
 
 def record() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(check_algo.RECORD.read_text(encoding="utf-8"))
@@ -31,7 +25,7 @@ def record() -> dict[str, Any]:
 
 def test_the_record_is_of_these_methods_and_these_checks() -> None:
     methods = record()["methods"]
-    assert set(methods) == set(NAMES) - UNMEASURED
+    assert set(methods) == set(NAMES)
     for name, row in methods.items():
         assert set(row["states"]) == {check.name for check in ALL}, name
 
