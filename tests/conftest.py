@@ -51,8 +51,8 @@ def optimized() -> Iterator[None]:
 
 
 MANY_MAPS = 20_000
-"""Of memory. Linux allows a process 65,530, and a compiled program takes six or seven: with those of
-all tests together, the next one to be loaded ended the process by a segmentation fault."""
+"""Of memory. Linux allows a process 65,530, and a compiled program takes six or seven: with those
+of all tests together, the next one to be loaded ended the process by a segmentation fault."""
 
 
 @pytest.fixture(autouse=True, scope="module")
