@@ -165,7 +165,7 @@ def test_compare_says_what_is_new(suite: Suite, runs: Stored) -> None:
 def test_a_report_of_new_methods_says_so_and_can_be_audited(
     suite: Suite, runs: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_figures", lambda subject: [])  # they take long, and say nothing
+    monkeypatch.setattr(report, "_figures", lambda *_: [])  # they take long, and say nothing
     request = ReportRequest(
         (runs.stored, runs.mine),
         repetitions=REPS,
