@@ -16,8 +16,9 @@ from docs.import_graph import PACKAGES
 
 MACHINE_PATH = re.compile(r"(?<![\w.~}/-])/(?:work|tmp|root)\b(?!-)")
 # In pieces, so that this file names none either.
-REGISTRIES = (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", ""), ("debian", "org"))
-REGISTRY_HOST = re.compile("|".join([*map(r"\.".join, REGISTRIES), "--(?:extra-)?index-url"]))
+REGISTRIES = (("py", "pi.org"), ("python", "hosted.org"), ("npm", "js."), ("deb", "ian.org"))
+HOSTS = (re.escape("".join(halves)) for halves in REGISTRIES)
+REGISTRY_HOST = re.compile("|".join([*HOSTS, "--(?:extra-)?index-url"]))
 
 FOLDERS = (*PACKAGES, "benchmarks", "docs", "results", "tests")
 PLACE = re.compile(
@@ -38,7 +39,7 @@ def test_no_file_names_a_machine(pattern: re.Pattern[str]) -> None:
 
 
 def test_the_pattern_of_registries_finds_them() -> None:
-    assert all(REGISTRY_HOST.search(f"see {'.'.join(each)}") for each in REGISTRIES)
+    assert all(REGISTRY_HOST.search(f"see {''.join(each)}") for each in REGISTRIES)
 
 
 def test_git_converts_no_line_ends_of_results() -> None:
