@@ -21,14 +21,10 @@ from algorithms.api import (
     emptied,
     settings_of,
 )
-from algorithms.encoder_decoder.decoder import (
-    Decoder,
-    DecoderModel,
-    Experience,
-    Fit,
-)
+from algorithms.encoder_decoder.decoder import Decoder, DecoderModel, Fit
 from algorithms.encoder_decoder.decoder_settings import DecoderSettings
 from algorithms.encoder_decoder.encoder import Encoder, EncoderState, WarmedUp, checked, warms_up
+from algorithms.encoder_decoder.experience import Experience
 from algorithms.encoder_decoder.gaussian_decoder import GaussianDecoder
 from algorithms.parts.diffusion import Diffusion
 from algorithms.parts.flow import Flow

@@ -20,7 +20,7 @@ from algorithms.parts.distributions import standard_normal_bias
 from algorithms.parts.networks import constant_output
 from algorithms.parts.normalizer import Normalizer
 from algorithms.sac import SACSettings, SACState, SoftActorCritic, SoftNetworks
-from algorithms.staged_ppo import stage_updates
+from algorithms.staged_ppo import make_stages, stage_updates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +73,7 @@ class StagedSAC(StagedSACSettings, SoftActorCritic):
     def stages(self) -> tuple[Stage, ...]:
         """Returns the stages with their updates; see `stage_shares`."""
         updates = stage_updates(self.pipeline.updates, self.stage_shares, self.spend_remainder)
-        stages = [Stage(n, restart_envs=self.restart_envs) for n in updates]
-        if self.stage_policy == "best":
-            stages[:-1] = [stage._replace(select_by="deterministic") for stage in stages[:-1]]
-        return tuple(stages)
+        return make_stages(updates, self.restart_envs, self.stage_policy)
 
     def stage(self, state: SACState) -> jax.Array:
         """Returns the index [] of the stage being trained."""

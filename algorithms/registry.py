@@ -197,11 +197,6 @@ def add(entry: Entry) -> None:
     _of_files[entry.name] = entry
 
 
-def forget(name: str) -> None:
-    """Undoes `add`."""
-    del _of_files[name]
-
-
 def _installed() -> Iterator[tuple[str, Any, str]]:
     """Yields where each entry point is, what it names, and why it cannot be imported, if so."""
     for point in metadata.entry_points(group=ENTRY_POINTS):

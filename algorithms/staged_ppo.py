@@ -83,10 +83,7 @@ class StagedPPO(StagedPPOSettings, PPO):
     def stages(self) -> tuple[Stage, ...]:
         """Returns the stages with their updates; see `stage_shares`."""
         updates = stage_updates(self.pipeline.updates, self.stage_shares, self.spend_remainder)
-        stages = [Stage(n, restart_envs=self.restart_envs) for n in updates]
-        if self.stage_policy == "best":
-            stages[:-1] = [stage._replace(select_by="deterministic") for stage in stages[:-1]]
-        return tuple(stages)
+        return make_stages(updates, self.restart_envs, self.stage_policy)
 
     def stage(self, state: Learner) -> jax.Array:
         """Returns the index [] of the stage being trained."""
@@ -133,6 +130,16 @@ class StagedPPO(StagedPPOSettings, PPO):
         if self.encoder_restart == "fresh":
             return fresh
         return constant_output(fresh, standard_normal_bias(self.env.action_size))
+
+
+def make_stages(
+    updates: tuple[int, ...], restart_envs: bool, stage_policy: Literal["last", "best"]
+) -> tuple[Stage, ...]:
+    """Returns stages of so many updates each; the last one's policy is always its own last."""
+    stages = [Stage(each, restart_envs=restart_envs) for each in updates]
+    if stage_policy == "best":
+        stages[:-1] = [stage._replace(select_by="deterministic") for stage in stages[:-1]]
+    return tuple(stages)
 
 
 def stage_updates(

@@ -29,7 +29,7 @@ from reports.writing.report_folder import (
 from reports.writing.report_request import PARTS, Part, ReportRequest
 from suite.common.convert import convert, field_types
 from suite.common.errors import UserError
-from suite.storage.files import parse_json, read_bounded
+from suite.storage.files import read_bounded, read_object
 
 NAME = "report"
 
@@ -71,13 +71,7 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
 def _read_request(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing; make the report again with `suite report`")
-    try:
-        asked = parse_json(read_bounded(path, MAX_REQUEST))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); make the report again") from None
-    if not isinstance(asked, dict):
-        raise UserError(f"{path} is damaged (not an object); make the report again")
-    return asked
+    return read_object(path, MAX_REQUEST, "make the report again")
 
 
 @dataclasses.dataclass(frozen=True)

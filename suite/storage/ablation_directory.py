@@ -21,8 +21,7 @@ from suite.storage.files import (
     exclusive_write,
     json_bytes,
     make_directory,
-    parse_json,
-    read_bounded,
+    read_object,
 )
 
 RECORD = "ablation.json"
@@ -171,13 +170,7 @@ def read_ablation(directory: Path) -> Ablation:
     path = directory / RECORD
     if not path.is_file():
         raise UserError(f"{directory} is no ablation: it has no {RECORD}")
-    try:
-        data = parse_json(read_bounded(path, _MAX_BYTES))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); restore it") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} is damaged (not an object); restore it")
-    return Ablation.from_dict(data, str(path))
+    return Ablation.from_dict(read_object(path, _MAX_BYTES), str(path))
 
 
 def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:

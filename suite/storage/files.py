@@ -133,6 +133,26 @@ def parse_json(content: bytes) -> Any:
     raise ValueError("nested too deeply")
 
 
+def read_object(path: Path, max_bytes: int, advice: str = "restore it") -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+        path: of an existing file.
+        max_bytes: what it may hold.
+        advice: what to do if it is damaged.
+
+    Raises:
+        UserError: it is no such object, or too large.
+    """
+    try:
+        data = parse_json(read_bounded(path, max_bytes))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {advice}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is damaged (not an object); {advice}")
+    return data
+
+
 def _items(value: object) -> Iterable[object]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 

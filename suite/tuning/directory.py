@@ -21,8 +21,7 @@ from suite.storage.files import (
     exclusive_write,
     json_bytes,
     make_directory,
-    parse_json,
-    read_bounded,
+    read_object,
 )
 from suite.tuning.effort import Effort
 
@@ -93,7 +92,7 @@ def read_effort(directory: Path) -> Effort:
     path = directory / RECORD
     if not path.is_file():
         raise UserError(f"{directory} is no search for settings: it has no {RECORD}")
-    return Effort.from_dict(_read(path), str(path))
+    return Effort.from_dict(read_object(path, _MAX_BYTES), str(path))
 
 
 def write_method(directory: Path, method: Method) -> None:
@@ -132,7 +131,7 @@ def read_method(directory: Path, name: str) -> Method:
         UserError: it is damaged.
     """
     path = _method_path(directory, name)
-    data = _read(path)
+    data = read_object(path, _MAX_BYTES)
     try:
         ranges = {str(field): str(text) for field, text in data["ranges"].items()}
         candidates = [{str(f): _value(v) for f, v in each.items()} for each in data["candidates"]]
@@ -166,16 +165,6 @@ def _method_path(directory: Path, name: str) -> Path:
 
 def _unsound_path(directory: Path, name: str, number: int) -> Path:
     return candidate_path(directory, number) / f"unsound-{name}.json"
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        data = parse_json(read_bounded(path, _MAX_BYTES))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); restore it") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} is damaged (not an object); restore it")
-    return data
 
 
 def _value(value: Any) -> Any:

@@ -13,13 +13,8 @@ import pytest
 from compiling import quickly
 from references import float64
 
-from algorithms.encoder_decoder.decoder import (
-    Decoder,
-    Experience,
-    Fit,
-    _Progress,
-    split,
-)
+from algorithms.encoder_decoder.decoder import Decoder, Fit, _Progress
+from algorithms.encoder_decoder.experience import Experience, split
 from algorithms.parts.diffusion import Diffusion
 from algorithms.parts.flow import Flow
 
