@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# all.sh [MINUTES=9] [OPTION...]   Runs everything, throughput and calibrate, one after the other,
-# within MINUTES (a whole number) and whatever fails. The options are those that all three have:
-# --tiny, --engines NAMES. Records and logs go to $OUT (default results/gpu).
+# all.sh [MINUTES=9] [OPTION...]   Runs first and calibrate, one after the other, within MINUTES (a
+# whole number) and whatever fails. The options are those that both have: --tiny, --engines NAMES.
+# Records and logs go to $OUT (default results/gpu).
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 export OUT="${OUT:-results/gpu}" PYTHONUNBUFFERED=1
@@ -33,8 +33,7 @@ run() {
     summary+=("$name: exit code $code at $SECONDS s")
 }
 
-run everything $((limit * 4 / 10)) "$@"
-run throughput $((limit * 6 / 10)) "$@"
+run first $((limit / 2)) "$@"
 run calibrate $((limit - 30)) "$@"
 if ((code >= 124)); then # killed: what it trained is still to be reported
     "${PYTHON:-python3}" -m benchmarks.gpu.calibrate --report "$@" 2>&1 | once |

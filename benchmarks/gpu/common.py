@@ -36,6 +36,9 @@ from suite.storage.provenance import provenance
 BANK_SIZE = 256
 """Start states per task and engine (B)."""
 
+WORLDS = 5 * 8192
+"""Environments of all seeds together that a script steps at most."""
+
 _NOT_SETTINGS = ("out", "minutes", "retry")
 _ERROR_LENGTH = 2000
 
@@ -273,12 +276,12 @@ class Bench:
 
 @functools.cache
 def open_bench(task: str, engine: str) -> Bench:
-    """Loads a task, and draws its start states.
+    """Loads a task with room for the contacts of `WORLDS`, and draws its start states.
 
     Raises:
         EnvError: the task or the engine is unknown.
     """
-    loaded = load_task(task, engine, allow_slow_warp=True)
+    loaded = load_task(task, engine, allow_slow_warp=True, worlds=WORLDS)
     keys = jax.random.split(jax.random.key(0), BANK_SIZE)
     return Bench(loaded, jax.block_until_ready(jax.jit(jax.vmap(loaded.reset))(keys)))
 

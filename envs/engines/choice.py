@@ -58,6 +58,7 @@ def load_task(
     *,
     threads: int | None = None,
     allow_slow_warp: bool = False,
+    worlds: int = 0,
 ) -> Task:
     """Loads one task.
 
@@ -67,6 +68,7 @@ def load_task(
         threads: CPU threads of the native engine; one per available CPU by default.
             It changes the speed, not the results.
         allow_slow_warp: lets `warp` run without a GPU, for comparisons.
+        worlds: environments that one call steps at most, all seeds together, for `warp`.
 
     Raises:
         EnvError: for an unknown task or engine, an engine that does not suit JAX's
@@ -81,7 +83,7 @@ def load_task(
         return NativeTask(name, threads)
     from envs.engines.playground import PlaygroundTask
 
-    return PlaygroundTask(name, engine)
+    return PlaygroundTask(name, engine, worlds=worlds)
 
 
 def check_task(name: str, engine: str) -> None:

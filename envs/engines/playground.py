@@ -21,6 +21,7 @@ import numpy as np
 
 from envs.api import Task, TaskState
 from envs.engines.carried import Carrier, find_carrier
+from envs.engines.contacts import make_room, refuse_overflow
 from envs.engines.environments import (
     attempt,
     load_environment,
@@ -91,8 +92,15 @@ class PlaygroundTask(Task):
     is a dict of that `row` and of what else is `kept`, by its place in Playground's state.
     """
 
-    def __init__(self, name: str, engine: str, impl: str | None = None) -> None:
-        """Loads the task `name`; `impl` is MJX's own name of the engine if another.
+    def __init__(self, name: str, engine: str, impl: str | None = None, worlds: int = 0) -> None:
+        """Loads the task `name`.
+
+        Args:
+            name: of the task.
+            engine: what steps it.
+            impl: MJX's own name of the engine if another.
+            worlds: environments that one call steps at most, all seeds together; MJX-Warp
+                needs room for their contacts.
 
         Raises:
             EnvError: the task cannot be loaded, or is not one that the engine can step.
@@ -101,6 +109,8 @@ class PlaygroundTask(Task):
         self.engine = engine
         self._env = load_environment(name, impl or engine)
         self._config = self._env._config
+        if engine == "warp":
+            make_room(self._config, worlds)
         self.action_size = int(self._env.action_size)
         self.episode_length = self._config.episode_length
         self.model_hash = _hash_model(self.model, source_digest(name))
@@ -178,6 +188,8 @@ class PlaygroundTask(Task):
 
     def _task_state(self, state: mjx_env.State) -> TaskState:
         row = self.layout.pack({field: getattr(state.data, field) for field in self.layout.shapes})
+        if self.engine == "warp":
+            row = refuse_overflow(self.name, row, state.data)
         kept = None if self._carrier is None else self._carrier.keep(state)
         return TaskState(
             physics=row if kept is None else {"row": row, "kept": kept},

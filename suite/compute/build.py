@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from algorithms.api import Algorithm, EnvSpec, State
+from algorithms.api import MODES, Algorithm, EnvSpec, State
 from envs.api import Task
 from envs.vector import VectorEnv
 from suite.common.errors import UserError
@@ -46,6 +46,13 @@ def build_program(algorithm: Algorithm[Any], task: Task, protocol: Protocol) -> 
         random_phase=protocol.random_phase,
     )
     return Program(algorithm, envs, protocol.restart_interval)
+
+
+def worlds_of(protocol: Protocol, seeds: int) -> int:
+    """Returns how many environments one call steps at most for `seeds` seeds of a protocol."""
+    evaluated = len(MODES) * protocol.eval_episodes
+    bank = protocol.num_envs if protocol.starts == "own" else protocol.bank_size
+    return seeds * max(protocol.num_envs, bank, evaluated)
 
 
 def acting_part(algorithm: Algorithm[State]) -> Callable[[State], State]:

@@ -22,7 +22,7 @@ from envs.engines.choice import load_task
 from envs.vector import VectorEnv
 from suite.common import interrupt
 from suite.common.errors import UserError
-from suite.compute.build import build_algorithm, build_program
+from suite.compute.build import build_algorithm, build_program, worlds_of
 from suite.compute.compiled import Array, Compiled
 from suite.compute.evaluation import describe_starts, kept_steps, start_states
 from suite.compute.program import SeedState
@@ -85,7 +85,8 @@ class Training:
         self._context = context
         self._lease = lease
         request, protocol = context.request, context.request.protocol
-        self._task: Task = load_task(job.task, request.engine)
+        worlds = worlds_of(protocol, len(job.seeds))
+        self._task: Task = load_task(job.task, request.engine, worlds=worlds)
         values = request.hyperparameters[job.algorithm]
         self.algorithm = build_algorithm(job.algorithm, values, self._task, protocol)
         program = build_program(self.algorithm, self._task, protocol)

@@ -22,7 +22,7 @@ import pytest
 
 import suite.training.job
 import suite.training.stored_policies
-from benchmarks.gpu import calibrate, common, everything, throughput
+from benchmarks.gpu import calibrate, common, everything, first, throughput
 from envs.api import Task
 from envs.probes import ActionReward
 from suite.common import interrupt
@@ -221,6 +221,29 @@ def test_everything_runs_one_engine_though_the_other_fails(tmp_path: Path) -> No
     assert parts["train warp ppo"]["error"] == "RuntimeError: no such kernel"
 
 
+@pytest.mark.usefixtures("probes")
+def test_first_asks_the_most_important_first_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first, "parse_algorithms", lambda _: ("ppo", "fpo"))
+    arguments = ["--tiny", "--engines", "jax,warp", "--out", str(tmp_path)]
+    assert first.main(arguments) == 1
+    parts = {part["part"]: part for part in read(tmp_path / "first.json")["parts"]}
+    assert list(parts)[:7] == [
+        "train HopperStand jax, 2 seeds",
+        "train HopperStand warp, 2 seeds",
+        "compare HopperStand jax warp, 2 seeds",
+        "speed CheetahRun jax 1 x 8",
+        "speed CheetahRun warp 1 x 8",
+        "speed CheetahRun jax 2 x 8",
+        "speed CheetahRun warp 2 x 8",
+    ]
+    assert {name for name, part in parts.items() if part["status"] == "error"} == {
+        name for name in parts if "warp" in name
+    }
+    assert list(parts)[7:] == ["train CheetahRun jax fpo"]
+
+
 def test_throughput_measures_the_most_useful_first() -> None:
     rows = throughput.settings(("a", "b"), ("jax", "warp"), (2048, 256), (5, 1))
     assert [str(row) for row in rows[::2]] == [
@@ -371,8 +394,8 @@ def test_mistakes_end_in_one_line(
 PYTHON_STUB = r"""#!/bin/sh
 echo "$@" >> "$OUT/calls"
 case "$(grep -c . "$OUT/calls") $*" in
-    "1 "*everything*) kill -SEGV $$ ;;
-    *throughput*) exit 1 ;;
+    "1 "*first*) kill -SEGV $$ ;;
+    *first*) exit 1 ;;
     *calibrate\ --report*) exit 0 ;;
     *calibrate*) kill -KILL $$ ;;
 esac
@@ -386,15 +409,14 @@ def test_all_restarts_what_died_and_runs_the_rest(tmp_path: Path) -> None:
     result = run_all(tmp_path, str(python), "--engines", "jax")
     calls = (tmp_path / "calls").read_text().splitlines()
     modules = [call.split()[1].rpartition(".")[2] for call in calls]
-    assert modules == ["everything"] * 2 + ["throughput"] + ["calibrate"] * 6
-    assert ["--report" in call for call in calls] == [False] * 8 + [True]
+    assert modules == ["first"] * 2 + ["calibrate"] * 6
+    assert ["--report" in call for call in calls] == [False] * 7 + [True]
     assert all(call.endswith("--engines jax") for call in calls)
-    # 40% of nine minutes, of which the script itself gets 85%
-    assert float(calls[0].split()[3]) == pytest.approx(9 * 0.4 * 0.85, abs=0.1)
+    # half of nine minutes, of which the script itself gets 85%
+    assert float(calls[0].split()[3]) == pytest.approx(9 * 0.5 * 0.85, abs=0.1)
     assert result.returncode == 1
     assert [line.split(" at ")[0] for line in result.stdout.splitlines()] == [
-        "everything: exit code 0",
-        "throughput: exit code 1",
+        "first: exit code 1",
         "calibrate: exit code 137",
     ]
 
@@ -411,6 +433,6 @@ def run_all(out: Path, python: str, *more: str) -> subprocess.CompletedProcess[s
 def test_all_at_tiny_size(tmp_path: Path) -> None:
     result = run_all(tmp_path, sys.executable, "--tiny", "--engines", "native")
     assert result.returncode == 0, result.stdout
-    assert all(part["status"] == "ok" for part in read(tmp_path / "everything.json")["parts"])
+    assert all(part["status"] == "ok" for part in read(tmp_path / "first.json")["parts"])
     cells = read(tmp_path / "calibrate.json")["cells"]["smoke-native"]
     assert {cell["state"] for cell in cells} == {"done"}

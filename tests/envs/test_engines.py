@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -15,10 +16,12 @@ import pytest
 from compiling import quickly
 from mujoco import mjx
 from mujoco.batch import Batch, SimulationError
+from mujoco_playground import registry
 
 from envs.api import TaskState
 from envs.engines import native
 from envs.engines.choice import load_task
+from envs.engines.contacts import make_room, refuse_overflow
 from envs.engines.environments import mjx_env
 from envs.engines.native import BatchPhysics, NativeTask, prepare_model
 from envs.engines.playground import PlaygroundTask, RowLayout
@@ -324,3 +327,39 @@ def test_prepared_model_leaves_the_original_alone() -> None:
     autoreset = int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     assert prepared.opt.disableflags & autoreset and not model.opt.disableflags & autoreset
     assert prepared.opt.iterations == model.opt.iterations == 2
+
+
+def test_room_for_contacts_grows_with_worlds_and_never_shrinks() -> None:
+    config = registry.get_default_config("HopperStand")
+    shipped = config.naconmax
+    make_room(config, 16)
+    assert config.naconmax == shipped
+    make_room(config, 5 * 2048)
+    assert config.naconmax == 5 * shipped
+
+
+@pytest.mark.parametrize("bits", [[0, 0, 0], [0, 2, 0]])
+def test_contacts_that_found_no_room_stop_the_program(bits: list[int]) -> None:
+    def step(row: jax.Array, flag: jax.Array) -> jax.Array:
+        return refuse_overflow(
+            "HopperStand", row, SimpleNamespace(_impl=SimpleNamespace(overflow=flag))
+        )
+
+    rows = jnp.ones((2, 3, 4))
+    flags = jnp.asarray([bits, [0, 0, 0]])
+    run = jax.jit(jax.vmap(jax.vmap(step)))
+    if not any(bits):
+        np.testing.assert_array_equal(run(rows, flags), rows)
+        return
+    with pytest.raises(Exception, match="no room for the contacts of 1 of 6 worlds"):
+        jax.block_until_ready(run(rows, flags))
+
+
+@pytest.mark.slow
+def test_warp_tells_of_contacts_without_room() -> None:
+    task = load_task("HopperStand", "warp", allow_slow_warp=True)
+    task._config.naconmax = 2  # type: ignore[attr-defined]
+    with pytest.raises(Exception, match="no room for the contacts"):
+        rest = jax.jit(jax.vmap(task.reset))(jax.random.split(jax.random.key(0), 64))
+        for _ in range(50):
+            rest = jax.jit(jax.vmap(task.step))(rest, jnp.zeros((64, task.action_size)))

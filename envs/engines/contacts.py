@@ -1,0 +1,65 @@
+"""Room for contacts under MJX-Warp, which all worlds of a call share, and what if it is short.
+
+MJX-Warp keeps the contacts of every world in one buffer of `naconmax` places, and leaves out those
+that find none: the physics would be another, and nothing would tell. Playground's buffers are
+sized for its own 2048 environments; with several seeds in one program there are more.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs.api import EnvError
+
+_PLAYGROUND_WORLDS = 2048
+"""Environments that Playground trains its dm_control tasks with, and sizes its buffers for."""
+
+
+def make_room(config: Any, worlds: int) -> None:
+    """Gives an environment's configuration as much room a world as Playground gives its own.
+
+    Args:
+        config: its `naconmax` is raised where `worlds` are more than Playground's.
+        worlds: that one call steps at most.
+    """
+    per_world = config.naconmax / _PLAYGROUND_WORLDS
+    if (needed := math.ceil(per_world * worlds)) > config.naconmax:
+        with config.unlocked():
+            config.naconmax = needed
+
+
+def refuse_overflow(name: str, row: jax.Array, data: Any) -> jax.Array:
+    """Returns a state [K] as it is, or stops the program where contacts were left out.
+
+    Args:
+        name: of the task.
+        row: the state after a step.
+        data: `mjx.Data` after it, whose `overflow` says what of a world found no room.
+
+    Raises:
+        EnvError: some did, when the program runs; XLA passes it on as an error of its own, whose
+            text holds this one's.
+    """
+
+    def look(overflow: Any) -> np.ndarray:
+        found = np.asarray(overflow)
+        if found.any():
+            _refuse(name, int(np.count_nonzero(found)), found.size)
+        return np.ones(found.shape, bool)
+
+    overflow = jnp.asarray(data._impl.overflow)
+    shape = jax.ShapeDtypeStruct(overflow.shape, bool)
+    whole = jax.pure_callback(look, shape, overflow, vmap_method="broadcast_all")
+    return jnp.where(whole.all(), row, jnp.nan)
+
+
+def _refuse(name: str, overflown: int, worlds: int) -> NoReturn:
+    raise EnvError(
+        f"{name}: MJX-Warp found no room for the contacts of {overflown} of {worlds} worlds, so "
+        "that their physics would be wrong; train fewer seeds in one job, or use --engine jax"
+    )
