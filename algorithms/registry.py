@@ -14,6 +14,7 @@ from algorithms.api import Algorithm
 from algorithms.baselines.dppo_ren import DPPORen
 from algorithms.baselines.fpo_plus_plus import FPOPlusPlus
 from algorithms.baselines.reinflow import ReinFlow
+from algorithms.baselines.rldt_warm import RLDTWarm
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
@@ -148,6 +149,7 @@ _ENTRIES = (
         {"generative_model": "diffusion"},
     ),
     Entry("rldt", RLDT, "RLDT from scratch: a flow transported towards exp(Q / tau)"),
+    Entry("rldt-warm", RLDTWarm, "RLDT from a flow that was fitted to a PPO policy"),
     Entry(
         "fpo-plus-plus",
         FPOPlusPlus,

@@ -76,8 +76,10 @@ def _passes(subject: Subject) -> Any:
     def run(state: PyTree) -> tuple[PyTree, tuple[Rollout, ...]]:
         first, second, update_key, advance_key = jax.random.split(jax.random.key(1), 4)
         if stages[0].warm_up:
-            one = made_up(algorithm, state, first, algorithm.explore)
-            state = algorithm.advance(algorithm.record(state, one), advance_key)
+            length = algorithm.warm_up_rollout_length
+            one = made_up(algorithm, state, first, algorithm.explore, length)
+            state = algorithm.warm_up_update(state, one, jax.random.fold_in(update_key, 1))
+            state = algorithm.advance(state, advance_key)
         else:
             one = made_up(algorithm, state, first, act)
             state, _ = algorithm.update(state, one, jax.random.fold_in(update_key, 0))
@@ -194,8 +196,10 @@ def _steps(buffer: np.ndarray, plain: _Pass) -> np.ndarray | None:
 
 
 def _sources(rollouts: tuple[Rollout, ...]) -> Iterator[np.ndarray]:
-    """Yields [steps, width] of each array of the rollouts whose rows nearly all differ."""
-    for parts in zip(*(jax.tree.leaves(rollout) for rollout in rollouts), strict=False):
+    """Yields [steps, width] of each array of all the rollouts whose rows nearly all differ."""
+    named = [{keystr(path): leaf for path, leaf in leaves(rollout)} for rollout in rollouts]
+    for name in named[0].keys() & named[-1].keys():  # a warm-up may have extras of its own
+        parts = [each[name] for each in named]
         flat = [np.asarray(part).reshape(part.shape[0] * part.shape[1], -1) for part in parts]
         rows = np.concatenate(flat) if len({each.shape[1:] for each in flat}) == 1 else flat[-1]
         if len({row.tobytes() for row in rows}) > 0.9 * len(rows):

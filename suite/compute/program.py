@@ -63,6 +63,9 @@ Actor = Callable[[PyTree, jax.Array, jax.Array], tuple[jax.Array, Extras]]
 Turn = Callable[[SeedState, jax.Array], tuple[SeedState, Metrics]]
 """Takes a rollout and does something with it; draws from a key."""
 
+_LEARN = 2**31 - 1
+"""Folded into the key of a warm-up's rollout, for what learns from it: no step has this number."""
+
 _BY_RULE = 2
 """An occasion of `Program.restart_envs`, after those of the training loop."""
 
@@ -121,7 +124,7 @@ class Program:
     def warm_up(
         self, state: SeedState, sums: Metrics, summed: jax.Array, updates: jax.Array
     ) -> tuple[SeedState, Metrics, Metrics]:
-        """Takes the steps of as many updates as `train` would make, for the method to record.
+        """Takes the steps of as many updates as `train` would make, for what warms up.
 
         Arguments and results are those of `train`; the only metric is the harness's own.
         """
@@ -211,20 +214,27 @@ class Program:
         return self._spent(*self._turns(turn, state, self._key(state, _TRAIN)))
 
     def _warm_up(self, state: SeedState) -> tuple[SeedState, Metrics]:
+        warmer, length = self.algorithm, self.algorithm.warm_up_rollout_length
+        learns = type(warmer).warm_up_update is not Algorithm.warm_up_update
+
         def turn(state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
-            envs, rollout, excess = self._roll_out(state, key, self.algorithm.explore)
-            recorded = self.algorithm.record(state.algorithm, rollout)
-            return state._replace(algorithm=recorded, envs=envs), {EXCESS: excess}
+            envs, rollout, excess = self._roll_out(state, key, warmer.explore, length)
+            # The programs of methods that only record stay what they were.
+            learn_key = jax.random.fold_in(key, _LEARN) if learns else key
+            warmed = warmer.warm_up_update(state.algorithm, rollout, learn_key)
+            return state._replace(algorithm=warmed, envs=envs), {EXCESS: excess}
 
-        return self._spent(*self._turns(turn, state, self._key(state, _WARM_UP)))
+        return self._spent(*self._turns(turn, state, self._key(state, _WARM_UP), length))
 
-    def _turns(self, turn: Turn, state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
-        """Takes the T x N steps of an update, in as many turns as the method has rollouts in one.
+    def _turns(
+        self, turn: Turn, state: SeedState, key: jax.Array, length: int = 0
+    ) -> tuple[SeedState, Metrics]:
+        """Takes the T x N steps of an update, in turns of `length` steps or the method's own T.
 
         Returns:
             The state after them, and the mean of the turns' metrics.
         """
-        turns = self.algorithm.rollouts_per_update
+        turns = self.algorithm.pipeline.rollout_length // (length or self.algorithm.rollout_length)
         if turns == 1:
             return turn(state, key)
         state, metrics = jax.lax.scan(turn, state, jax.random.split(key, turns))
@@ -243,7 +253,7 @@ class Program:
         return state._replace(envs=_choose(due, fresh.envs, state.envs))
 
     def _roll_out(
-        self, state: SeedState, key: jax.Array, act: Actor | None = None
+        self, state: SeedState, key: jax.Array, act: Actor | None = None, length: int = 0
     ) -> tuple[EnvState, Rollout, jax.Array]:
         """Returns the environments, the method's T steps, and the `action_excess` [] of them.
 
@@ -251,6 +261,7 @@ class Program:
             state: of one seed.
             key: of all that is drawn.
             act: what acts; the policy in mode `sample` by default.
+            length: steps, if not the method's T.
         """
         act = act or functools.partial(self.algorithm.act, mode="sample")
 
@@ -264,7 +275,7 @@ class Program:
             )
             return envs, (rollout, action_excess(action))
 
-        keys = jax.random.split(key, self.algorithm.rollout_length)
+        keys = jax.random.split(key, length or self.algorithm.rollout_length)
         envs, (rollout, excess) = jax.lax.scan(step, state.envs, keys)
         return envs, rollout, excess.sum()
 

@@ -131,12 +131,12 @@ class Wiring:
 
     def check_numbers(self) -> None:
         """Looks at how long rollouts are and what the method says of its effort."""
-        length = self.called("rollout_length", lambda: self.algorithm.rollout_length)
         whole = self.algorithm.pipeline.rollout_length
-        if not _is_count(length, 1) or whole % length:
-            raise self.error(
-                "rollout_length", f"is {length!r}, which does not divide the protocol's {whole}"
-            )
+        for place in ("rollout_length", "warm_up_rollout_length"):
+            length = self.called(place, functools.partial(getattr, self.algorithm, place))
+            if not _is_count(length, 1) or whole % length:
+                text = f"is {length!r}, which does not divide the protocol's {whole}"
+                raise self.error(place, text)
         steps = self.called("gradient_steps", lambda: self.algorithm.gradient_steps)
         if steps is not None and not _is_count(steps, 0):
             raise self.error("gradient_steps", f"is {steps!r}, not a whole number")
@@ -158,9 +158,12 @@ class Wiring:
         self._check_metrics(metrics)
         stages = algorithm.stages()
         if stages[0].warm_up:
-            extras = self._act(state, None, pipeline.num_envs)
-            recorded = self.traced("record", algorithm.record, state, _rollout(algorithm, extras))
-            self._same("record", state, recorded)
+            explored = self._act(state, None, pipeline.num_envs)
+            seen = _rollout(algorithm, explored, algorithm.warm_up_rollout_length)
+            inherited = type(algorithm).warm_up_update is Algorithm.warm_up_update
+            place = "record" if inherited else "warm_up_update"
+            warmed = self.traced(place, algorithm.warm_up_update, state, seen, self._key)
+            self._same(place, state, warmed)
         if any(each.extra_rollouts for each in stages):
             recorded = self.traced("record", algorithm.record, state, rollout)
             self._same("record", state, recorded)
@@ -378,9 +381,11 @@ def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _rollout(algorithm: Algorithm[PyTree], extras: Mapping[str, PyTree]) -> Rollout:
+def _rollout(
+    algorithm: Algorithm[PyTree], extras: Mapping[str, PyTree], length: int = 0
+) -> Rollout:
     """Returns the shapes of a rollout with the extras of `act`, [N, ...] each."""
-    lead = (algorithm.rollout_length, algorithm.pipeline.num_envs)
+    lead = (length or algorithm.rollout_length, algorithm.pipeline.num_envs)
     over_time = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((lead[0], *leaf.shape), leaf.dtype), extras
     )
