@@ -37,11 +37,11 @@ class RLDTWarmSettings(RLDTSettings):
     """Hyper-parameters of RLDT and its warm start; sources are in ALGORITHMS 6.1.
 
     Attributes:
-        actor_learning_rate: Adam's, of the flow; 2e-5, the official code's for fine-tuning.
-            Tuned from half of it to the highest rate of `rldt`.
+        actor_learning_rate: Adam's, of the flow; that of `rldt`, so that the start is all that
+            differs. Tuned from half of the official code's 2e-5, which is for fine-tuning.
         target_rate: as of `rldt`; not tuned here, as the warm-up's share is.
-        warm_up_share: share of the budget that PPO has, at least one update. ALGORITHMS 6 proposes
-            10M to 20M steps of 180M. Tuned from the half of that to about twice it.
+        warm_up_share: share of the budget that PPO has, at least one update. Ten to
+            twenty million steps of 180 are 6 to 11%. Tuned from half of that to twice it.
         ppo_learning_rate: PPO's Adam's, as `ppo` has it by default.
         ppo_clip: PPO's clip range, likewise.
         ppo_critic_hidden: widths of PPO's value network, likewise.
@@ -53,7 +53,7 @@ class RLDTWarmSettings(RLDTSettings):
             two iterations of 512.
     """
 
-    actor_learning_rate: Annotated[Positive, Range(1e-5, 1e-3, log=True)] = 2e-5
+    actor_learning_rate: Annotated[Positive, Range(1e-5, 1e-3, log=True)] = 3e-4
     target_rate: Annotated[UnitInterval, NOT_TUNED] = 0.005
     warm_up_share: Annotated[UnitInterval, Range(0.03, 0.2, log=True)] = 0.1
     ppo_learning_rate: Positive = 3e-4
@@ -170,7 +170,7 @@ class RLDTWarm(RLDTWarmSettings, Algorithm[WarmState]):
         stats = learner.normalizer._replace(batches=learner.normalizer.batches * shorter)
         networks = learner.networks._replace(policy=policy)
         learner = learner._replace(networks=networks, normalizer=stats, stage=learner.stage + 1)
-        learner = self._with_critics(learner, critic_key)
+        learner = self.with_critics(learner, critic_key)
         fresh = self.rldt.optimizer.init(learner.networks)
         return WarmState(learner._replace(optimizer=fresh), teacher)
 
@@ -220,8 +220,13 @@ class RLDTWarm(RLDTWarmSettings, Algorithm[WarmState]):
         (fitted, _), _ = jax.lax.scan(step, (flow, optimizer.init(flow)), keys)
         return fitted
 
-    def _with_critics(self, state: RLDTState, key: jax.Array) -> RLDTState:
-        """Lets the critics and their targets learn from the buffer, with the flow as it is."""
+    def with_critics(self, state: RLDTState, key: jax.Array) -> RLDTState:
+        """Lets the critics and their targets learn from the buffer, with the flow as it is.
+
+        Args:
+            state: of RLDT, with something in its buffer.
+            key: of all that is drawn.
+        """
         rldt, optimizer = self.rldt, optax.adam(self.learning_rate)
 
         def step(

@@ -113,6 +113,22 @@ class Noting(Algorithm[Notes]):
 
 
 @dataclasses.dataclass(frozen=True)
+class LearningWarmUp(Noting):
+    """Learns in its warm-up, too: after rollouts that are three times as long as its others."""
+
+    @property
+    def warm_up_rollout_length(self) -> int:
+        """Three of its own rollouts."""
+        return 3 * self.rollout_length
+
+    def warm_up_update(self, state: Notes, rollout: Rollout, key: jax.Array) -> Notes:
+        """Notes a rollout, and puts a number of the key into the weights."""
+        drawn = jax.random.uniform(key)
+        weights = jnp.stack([state.weights[1], drawn, rollout.reward.size])
+        return self.record(state, rollout)._replace(weights=weights)
+
+
+@dataclasses.dataclass(frozen=True)
 class BestOfN(Noting):
     """Takes the best of some actions by its critic, w . (1, a, a^2); it explores at random.
 
