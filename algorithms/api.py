@@ -118,8 +118,9 @@ class Stage(NamedTuple):
         select_by: the evaluation mode whose best policy of the stage goes on into the
             next one, its extra rollouts included; None is the stage's last policy.
         warm_up: whether rollouts are taken by `Algorithm.explore` and handed to
-            `Algorithm.warm_up_update` in place of `update`; they are counted as warm-up. Only
-            the first stage can be one, and another one follows, which `advance` enters.
+            `Algorithm.record` in place of `update`, unless what warms up learns (see
+            algorithms/parts/learning_warm_up.py); they are counted as warm-up. Only the
+            first stage can be one, and another one follows, which `Algorithm.advance` enters.
     """
 
     updates: int
@@ -179,7 +180,11 @@ class Algorithm(Settings, abc.ABC, Generic[State]):
 
     @abc.abstractmethod
     def update(self, state: State, rollout: Rollout, key: jax.Array) -> tuple[State, Metrics]:
-        """Learns from one of the `rollouts_per_update` of an update; metrics are scalars."""
+        """Learns from one rollout; metrics are scalars.
+
+        It is called `rollouts_per_update` times in each update of the budget, of which the
+        metrics are the mean.
+        """
 
     @abc.abstractmethod
     def parameters(self, state: State) -> PyTree:
@@ -190,16 +195,14 @@ class Algorithm(Settings, abc.ABC, Generic[State]):
         return (Stage(self.pipeline.updates),)
 
     def explore(self, state: State, obs: jax.Array, key: jax.Array) -> tuple[jax.Array, Extras]:
-        """Chooses actions in a warm-up: at random, say; as `act` in mode `sample` by default."""
+        """Chooses actions in a warm-up, for `record`: at random, say; see `act` for the shapes.
+
+        As the policy does in mode `sample` unless overridden.
+        """
         return self.act(state, obs, key, "sample")
 
-    def warm_up_update(self, state: State, rollout: Rollout, key: jax.Array) -> State:
-        """Takes in a rollout of a warm-up: `record`, unless what warms up learns from it."""
-        del key
-        return self.record(state, rollout)
-
     def record(self, state: State, rollout: Rollout) -> State:
-        """Takes in a rollout of `Stage.extra_rollouts`, or of a warm-up, and does not learn."""
+        """Takes in a rollout of `Stage.extra_rollouts` or `Stage.warm_up`, and does not learn."""
         del rollout
         return state
 
@@ -265,15 +268,10 @@ class Algorithm(Settings, abc.ABC, Generic[State]):
         return self.pipeline.rollout_length // self.rollout_length
 
     @property
-    def warm_up_rollout_length(self) -> int:
-        """As `rollout_length`, before `warm_up_update` is called; it unless overridden."""
-        return self.rollout_length
-
-    @property
     def gradient_steps(self) -> int | None:
         """Minibatches that one call of `update` learns from, by which its effort is reported.
 
-        Networks that learn from the same minibatch count once; `advance` and a warm-up do not.
+        Networks that learn from the same minibatch count once, and `advance` does not count.
         None, unless overridden, where the method does not tell.
         """
         return None

@@ -9,19 +9,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from algorithms import registration
 from algorithms.api import Algorithm
 from algorithms.baselines.dppo_ren import DPPORen
 from algorithms.baselines.fpo_plus_plus import FPOPlusPlus
 from algorithms.baselines.reinflow import ReinFlow
-from algorithms.baselines.rldt_warm import RLDTWarm
 from algorithms.dppo import DPPO
 from algorithms.fpo import FPO
 from algorithms.gorl import GoRL
 from algorithms.gorl_sac import GoRLSAC
 from algorithms.names import NAMES
 from algorithms.ppo import PPO
+from algorithms.registering import registration
 from algorithms.rldt import RLDT
+from algorithms.rldt_warm import RLDTWarm
 from algorithms.sac import SAC
 from algorithms.staged_ppo import StagedPPO
 

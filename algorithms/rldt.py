@@ -175,7 +175,7 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
         """The critics' loss on a minibatch and the flow's on its first states."""
         obs = held.normalizer(batch.obs)
         target_key, particle_key, policy_key = jax.random.split(key, 3)
-        target = self.critic_target(networks, held, batch, target_key)
+        target = self._critic_target(networks, held, batch, target_key)
         value_loss = self.critics.loss(
             networks.critic, obs, batch.action, target, self.weight(batch)
         )
@@ -245,7 +245,7 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
             "drift": moved,
         }
 
-    def critic_target(
+    def _critic_target(
         self, networks: FlowNetworks, held: Held[FlowNetworks], batch: Transition, key: jax.Array
     ) -> jax.Array:
         """r + gamma (1 - terminated) mean over actions of min_k Q_k(s', tanh a'), [B]."""

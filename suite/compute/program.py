@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import MODES, Algorithm, Extras, Metrics, PyTree, Rollout
+from algorithms.parts import learning_warm_up
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.compute.evaluation import Episodes, run_episodes
@@ -62,9 +63,6 @@ Actor = Callable[[PyTree, jax.Array, jax.Array], tuple[jax.Array, Extras]]
 
 Turn = Callable[[SeedState, jax.Array], tuple[SeedState, Metrics]]
 """Takes a rollout and does something with it; draws from a key."""
-
-_LEARN = 2**31 - 1
-"""Folded into the key of a warm-up's rollout, for what learns from it: no step has this number."""
 
 _BY_RULE = 2
 """An occasion of `Program.restart_envs`, after those of the training loop."""
@@ -214,22 +212,19 @@ class Program:
         return self._spent(*self._turns(turn, state, self._key(state, _TRAIN)))
 
     def _warm_up(self, state: SeedState) -> tuple[SeedState, Metrics]:
-        warmer, length = self.algorithm, self.algorithm.warm_up_rollout_length
-        learns = type(warmer).warm_up_update is not Algorithm.warm_up_update
+        algorithm, length = self.algorithm, learning_warm_up.rollout_length(self.algorithm)
 
         def turn(state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
-            envs, rollout, excess = self._roll_out(state, key, warmer.explore, length)
-            # The programs of methods that only record stay what they were.
-            learn_key = jax.random.fold_in(key, _LEARN) if learns else key
-            warmed = warmer.warm_up_update(state.algorithm, rollout, learn_key)
-            return state._replace(algorithm=warmed, envs=envs), {EXCESS: excess}
+            envs, rollout, excess = self._roll_out(state, key, algorithm.explore, length)
+            after = learning_warm_up.taken_in(algorithm, state.algorithm, rollout, key)
+            return state._replace(algorithm=after, envs=envs), {EXCESS: excess}
 
         return self._spent(*self._turns(turn, state, self._key(state, _WARM_UP), length))
 
     def _turns(
         self, turn: Turn, state: SeedState, key: jax.Array, length: int = 0
     ) -> tuple[SeedState, Metrics]:
-        """Takes the T x N steps of an update, in turns of `length` steps or the method's own T.
+        """Takes the T x N steps of an update, in turns of `length` steps or of the method's own T.
 
         Returns:
             The state after them, and the mean of the turns' metrics.

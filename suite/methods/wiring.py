@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
+from algorithms.parts import learning_warm_up
+from algorithms.parts.learning_warm_up import LearningWarmUp
 from suite.common.errors import UserError
 from suite.common.jax_settings import changed_setting
 from suite.methods.compiling import compiled
@@ -131,8 +133,10 @@ class Wiring:
 
     def check_numbers(self) -> None:
         """Looks at how long rollouts are and what the method says of its effort."""
-        whole = self.algorithm.pipeline.rollout_length
-        for place in ("rollout_length", "warm_up_rollout_length"):
+        places, whole = ["rollout_length"], self.algorithm.pipeline.rollout_length
+        if isinstance(self.algorithm, LearningWarmUp):
+            places.append("warm_up_rollout_length")
+        for place in places:
             length = self.called(place, functools.partial(getattr, self.algorithm, place))
             if not _is_count(length, 1) or whole % length:
                 text = f"is {length!r}, which does not divide the protocol's {whole}"
@@ -158,12 +162,14 @@ class Wiring:
         self._check_metrics(metrics)
         stages = algorithm.stages()
         if stages[0].warm_up:
-            explored = self._act(state, None, pipeline.num_envs)
-            seen = _rollout(algorithm, explored, algorithm.warm_up_rollout_length)
-            inherited = type(algorithm).warm_up_update is Algorithm.warm_up_update
-            place = "record" if inherited else "warm_up_update"
-            warmed = self.traced(place, algorithm.warm_up_update, state, seen, self._key)
-            self._same(place, state, warmed)
+            seen = _rollout(
+                algorithm,
+                self._act(state, None, pipeline.num_envs),
+                learning_warm_up.rollout_length(algorithm),
+            )
+            place = "warm_up_update" if isinstance(algorithm, LearningWarmUp) else "record"
+            take_in = functools.partial(learning_warm_up.taken_in, algorithm)
+            self._same(place, state, self.traced(place, take_in, state, seen, self._key))
         if any(each.extra_rollouts for each in stages):
             recorded = self.traced("record", algorithm.record, state, rollout)
             self._same("record", state, recorded)

@@ -12,6 +12,7 @@ from counting import ActionTask
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage, emptied
 from algorithms.bounds import Count
 from algorithms.parts import replay
+from algorithms.parts.learning_warm_up import LearningWarmUp
 from algorithms.parts.replay import Replay
 from envs.api import TaskState
 
@@ -113,7 +114,7 @@ class Noting(Algorithm[Notes]):
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningWarmUp(Noting):
+class Warming(Noting, LearningWarmUp[Notes]):
     """Learns in its warm-up, too: after rollouts that are three times as long as its others."""
 
     @property

@@ -18,7 +18,7 @@ import killing
 import numpy as np
 import pytest
 from counting import EPISODE, request_of
-from replaying import EXPLORED, BestOfN, ClockTask, LearningWarmUp, Notes, Noting, features
+from replaying import EXPLORED, BestOfN, ClockTask, Notes, Noting, Warming, features
 from tiny import PIPELINE, SPEC, make
 
 import suite.compute.build
@@ -166,7 +166,7 @@ def test_a_warm_up_that_learns_has_rollouts_and_keys_of_its_own(
     tmp_path: Path, prepare: Prepare
 ) -> None:
     """Once an update here, of 6 steps; its steps are counted as a warm-up's all the same."""
-    job, context = prepare(tmp_path, LearningWarmUp)
+    job, context = prepare(tmp_path, Warming)
     with context.run.locked(job):
         training = Training(job, context)
     state = training.program.start(job.seeds)

@@ -13,6 +13,7 @@ from algorithms.api import Algorithm, Extras, Metrics, Mode, PyTree, Rollout, St
 from algorithms.bounds import NOT_TUNED, Count, Positive, Range, UnitInterval, WholeNumber, Widths
 from algorithms.off_policy.critics import polyak
 from algorithms.off_policy.learner import Held, Transition
+from algorithms.parts.learning_warm_up import LearningWarmUp
 from algorithms.parts.networks import Params
 from algorithms.parts.on_policy import Learner
 from algorithms.parts.replay import Replay
@@ -66,7 +67,7 @@ class RLDTWarmSettings(RLDTSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class RLDTWarm(RLDTWarmSettings, Algorithm[WarmState]):
+class RLDTWarm(RLDTWarmSettings, LearningWarmUp[WarmState], Algorithm[WarmState]):
     """PPO for a share of the budget, and RLDT from a flow that acts as PPO does.
 
     The warm-up is PPO as `ppo` is, with rollouts of the protocol's length; RLDT's buffer keeps what
@@ -233,13 +234,15 @@ class RLDTWarm(RLDTWarmSettings, Algorithm[WarmState]):
             carry: tuple[Params, Params, optax.OptState], key: jax.Array
         ) -> tuple[tuple[Params, Params, optax.OptState], None]:
             critic, target, moments = carry
-            batch_key, target_key = jax.random.split(key)
+            batch_key, loss_key = jax.random.split(key)
             batch = state.replay.sample(batch_key, self.batch_size)
             held = Held(target, state.normalizer, state.networks)
-            wanted = rldt.critic_target(state.networks, held, batch, target_key)
-            obs, weight = state.normalizer(batch.obs), rldt.weight(batch)
-            gradient = jax.grad(rldt.critics.loss)(critic, obs, batch.action, wanted, weight)
-            change, moments = optimizer.update(gradient, moments)
+
+            def loss(critic: Params) -> jax.Array:
+                """RLDT's; of its parts only the critics' own has a gradient for them."""
+                return rldt.loss(state.networks._replace(critic=critic), held, batch, loss_key)[0]
+
+            change, moments = optimizer.update(jax.grad(loss)(critic), moments)
             critic = optax.apply_updates(critic, change)
             return (critic, polyak(target, critic, self.target_rate), moments), None
 

@@ -13,17 +13,17 @@ from compiling import quickly
 from references import Array, float64, gaussian_head, mlp, twins
 from tiny import PIPELINE, SPEC, assert_same, compiled, init, make, roll_out, update
 
-from algorithms.api import Algorithm, Rollout
-from algorithms.baselines.rldt_warm import RLDTWarm, WarmState
+from algorithms.api import Rollout
 from algorithms.parts.networks import constant_output
 from algorithms.parts.replay import Replay
+from algorithms.rldt_warm import RLDTWarm, WarmState
 
 KEY = jax.random.key(3)
 MEAN, STD = np.array([0.8, -0.5, 0.0]), np.array([0.3, 0.7, 1.5])
 
 
 @compiled
-def explored(algorithm: Algorithm[Any], state: Any, key: jax.Array) -> Rollout:
+def explored(algorithm: Any, state: WarmState, key: jax.Array) -> Rollout:
     """A rollout of the warm-up, on the observations of `roll_out` that is as long."""
     longer = algorithm.warm_up_rollout_length
     rollout = roll_out(dataclasses.replace(algorithm, rollout_length=longer), state, key)
