@@ -118,7 +118,8 @@ class Stage(NamedTuple):
         select_by: the evaluation mode whose best policy of the stage goes on into the
             next one, its extra rollouts included; None is the stage's last policy.
         warm_up: whether rollouts are taken by `Algorithm.explore` and handed to
-            `Algorithm.record` in place of `update`; they are counted as warm-up. Only the
+            `Algorithm.record` in place of `update`, unless what warms up learns (see
+            algorithms/parts/learning_warm_up.py); they are counted as warm-up. Only the
             first stage can be one, and another one follows, which `Algorithm.advance` enters.
     """
 

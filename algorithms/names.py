@@ -20,6 +20,7 @@ BASELINES: tuple[str, ...] = (
     "gorl-sac-fm",
     "gorl-sac-diff",
     "rldt",
+    "rldt-warm",
     "fpo-plus-plus",
     "reinflow",
     "dppo-ren",

@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from algorithms import registration
 from algorithms.api import Algorithm
 from algorithms.baselines.dppo_ren import DPPORen
 from algorithms.baselines.fpo_plus_plus import FPOPlusPlus
@@ -20,7 +19,9 @@ from algorithms.gorl import GoRL
 from algorithms.gorl_sac import GoRLSAC
 from algorithms.names import NAMES
 from algorithms.ppo import PPO
+from algorithms.registering import registration
 from algorithms.rldt import RLDT
+from algorithms.rldt_warm import RLDTWarm
 from algorithms.sac import SAC
 from algorithms.staged_ppo import StagedPPO
 
@@ -148,6 +149,7 @@ _ENTRIES = (
         {"generative_model": "diffusion"},
     ),
     Entry("rldt", RLDT, "RLDT from scratch: a flow transported towards exp(Q / tau)"),
+    Entry("rldt-warm", RLDTWarm, "RLDT from a flow that was fitted to a PPO policy"),
     Entry(
         "fpo-plus-plus",
         FPOPlusPlus,

@@ -19,6 +19,7 @@ DISPLAY_NAMES: Mapping[str, str] = {
     "gorl-sac-fm": "GoRL(SAC+FM)",
     "gorl-sac-diff": "GoRL(SAC+Diff)",
     "rldt": "RLDT",
+    "rldt-warm": "RLDT, from PPO",
     "fpo-plus-plus": "FPO++",
     "reinflow": "ReinFlow",
     "dppo-ren": "DPPO (Ren et al.)",

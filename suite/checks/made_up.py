@@ -14,7 +14,9 @@ Act = Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, Extras]]
 """As `Algorithm.explore`."""
 
 
-def made_up(algorithm: Algorithm[Any], state: Any, key: jax.Array, act: Act) -> Rollout:
+def made_up(
+    algorithm: Algorithm[Any], state: Any, key: jax.Array, act: Act, length: int = 0
+) -> Rollout:
     """Returns a rollout whose numbers are all different, [T, N, ...].
 
     The extras are those that `act` gives; some episodes end.
@@ -24,8 +26,9 @@ def made_up(algorithm: Algorithm[Any], state: Any, key: jax.Array, act: Act) -> 
         state: for `act`.
         key: of everything.
         act: what acts.
+        length: steps, if not the method's T.
     """
-    lead = (algorithm.rollout_length, algorithm.pipeline.num_envs)
+    lead = (length or algorithm.rollout_length, algorithm.pipeline.num_envs)
     obs_key, next_key, reward_key, act_key, end_key = jax.random.split(key, 5)
     obs = jax.random.normal(obs_key, (*lead, algorithm.env.obs_size))
     following = jax.random.normal(next_key, obs.shape)

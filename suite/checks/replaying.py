@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithms.api import PyTree, Rollout
+from algorithms.parts import learning_warm_up
 from algorithms.parts.replay import Replay
 from suite.checks.check import Check, Failed, Skipped
 from suite.checks.made_up import made_up
@@ -76,8 +77,10 @@ def _passes(subject: Subject) -> Any:
     def run(state: PyTree) -> tuple[PyTree, tuple[Rollout, ...]]:
         first, second, update_key, advance_key = jax.random.split(jax.random.key(1), 4)
         if stages[0].warm_up:
-            one = made_up(algorithm, state, first, algorithm.explore)
-            state = algorithm.advance(algorithm.record(state, one), advance_key)
+            length = learning_warm_up.rollout_length(algorithm)
+            one = made_up(algorithm, state, first, algorithm.explore, length)
+            state = learning_warm_up.taken_in(algorithm, state, one, first)
+            state = algorithm.advance(state, advance_key)
         else:
             one = made_up(algorithm, state, first, act)
             state, _ = algorithm.update(state, one, jax.random.fold_in(update_key, 0))
@@ -194,8 +197,10 @@ def _steps(buffer: np.ndarray, plain: _Pass) -> np.ndarray | None:
 
 
 def _sources(rollouts: tuple[Rollout, ...]) -> Iterator[np.ndarray]:
-    """Yields [steps, width] of each array of the rollouts whose rows nearly all differ."""
-    for parts in zip(*(jax.tree.leaves(rollout) for rollout in rollouts), strict=False):
+    """Yields [steps, width] of each array of all the rollouts whose rows nearly all differ."""
+    named = [{keystr(path): leaf for path, leaf in leaves(rollout)} for rollout in rollouts]
+    for name in sorted(named[0].keys() & named[-1].keys()):  # a warm-up may have other extras
+        parts = [each[name] for each in named]
         flat = [np.asarray(part).reshape(part.shape[0] * part.shape[1], -1) for part in parts]
         rows = np.concatenate(flat) if len({each.shape[1:] for each in flat}) == 1 else flat[-1]
         if len({row.tobytes() for row in rows}) > 0.9 * len(rows):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 
 from algorithms.api import Stage
-from algorithms.registration import class_fault
+from algorithms.registering.registration import class_fault
 from suite.checks.check import Check, Failed
 from suite.checks.subject import PIPELINE, Subject
 from suite.common.errors import UserError

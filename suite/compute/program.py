@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithms.api import MODES, Algorithm, Extras, Metrics, PyTree, Rollout
+from algorithms.parts import learning_warm_up
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.compute.evaluation import Episodes, run_episodes
@@ -121,7 +122,7 @@ class Program:
     def warm_up(
         self, state: SeedState, sums: Metrics, summed: jax.Array, updates: jax.Array
     ) -> tuple[SeedState, Metrics, Metrics]:
-        """Takes the steps of as many updates as `train` would make, for the method to record.
+        """Takes the steps of as many updates as `train` would make, for what warms up.
 
         Arguments and results are those of `train`; the only metric is the harness's own.
         """
@@ -211,20 +212,24 @@ class Program:
         return self._spent(*self._turns(turn, state, self._key(state, _TRAIN)))
 
     def _warm_up(self, state: SeedState) -> tuple[SeedState, Metrics]:
+        algorithm, length = self.algorithm, learning_warm_up.rollout_length(self.algorithm)
+
         def turn(state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
-            envs, rollout, excess = self._roll_out(state, key, self.algorithm.explore)
-            recorded = self.algorithm.record(state.algorithm, rollout)
-            return state._replace(algorithm=recorded, envs=envs), {EXCESS: excess}
+            envs, rollout, excess = self._roll_out(state, key, algorithm.explore, length)
+            after = learning_warm_up.taken_in(algorithm, state.algorithm, rollout, key)
+            return state._replace(algorithm=after, envs=envs), {EXCESS: excess}
 
-        return self._spent(*self._turns(turn, state, self._key(state, _WARM_UP)))
+        return self._spent(*self._turns(turn, state, self._key(state, _WARM_UP), length))
 
-    def _turns(self, turn: Turn, state: SeedState, key: jax.Array) -> tuple[SeedState, Metrics]:
-        """Takes the T x N steps of an update, in as many turns as the method has rollouts in one.
+    def _turns(
+        self, turn: Turn, state: SeedState, key: jax.Array, length: int = 0
+    ) -> tuple[SeedState, Metrics]:
+        """Takes the T x N steps of an update, in turns of `length` steps or of the method's own T.
 
         Returns:
             The state after them, and the mean of the turns' metrics.
         """
-        turns = self.algorithm.rollouts_per_update
+        turns = self.algorithm.pipeline.rollout_length // (length or self.algorithm.rollout_length)
         if turns == 1:
             return turn(state, key)
         state, metrics = jax.lax.scan(turn, state, jax.random.split(key, turns))
@@ -243,7 +248,7 @@ class Program:
         return state._replace(envs=_choose(due, fresh.envs, state.envs))
 
     def _roll_out(
-        self, state: SeedState, key: jax.Array, act: Actor | None = None
+        self, state: SeedState, key: jax.Array, act: Actor | None = None, length: int = 0
     ) -> tuple[EnvState, Rollout, jax.Array]:
         """Returns the environments, the method's T steps, and the `action_excess` [] of them.
 
@@ -251,6 +256,7 @@ class Program:
             state: of one seed.
             key: of all that is drawn.
             act: what acts; the policy in mode `sample` by default.
+            length: steps, if not the method's T.
         """
         act = act or functools.partial(self.algorithm.act, mode="sample")
 
@@ -264,7 +270,7 @@ class Program:
             )
             return envs, (rollout, action_excess(action))
 
-        keys = jax.random.split(key, self.algorithm.rollout_length)
+        keys = jax.random.split(key, length or self.algorithm.rollout_length)
         envs, (rollout, excess) = jax.lax.scan(step, state.envs, keys)
         return envs, rollout, excess.sum()
 

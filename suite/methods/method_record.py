@@ -10,7 +10,7 @@ from algorithms import registry
 from algorithms.api import Algorithm
 from suite.methods.sources import combined, source_digests
 
-_NAMING = ("algorithms.registry", "algorithms.registration", "algorithms.names")
+_NAMING = ("algorithms.registry", "algorithms.registering.registration", "algorithms.names")
 """Modules that name methods and are no part of any."""
 
 

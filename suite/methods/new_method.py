@@ -9,7 +9,7 @@ import tokenize
 from importlib import resources
 from pathlib import Path
 
-from algorithms.registration import name_fault
+from algorithms.registering.registration import name_fault
 from algorithms.registry import entries
 from suite.common.errors import UserError
 

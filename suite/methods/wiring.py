@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
+from algorithms.parts import learning_warm_up
+from algorithms.parts.learning_warm_up import LearningWarmUp
 from suite.common.errors import UserError
 from suite.common.jax_settings import changed_setting
 from suite.methods.compiling import compiled
@@ -131,12 +133,14 @@ class Wiring:
 
     def check_numbers(self) -> None:
         """Looks at how long rollouts are and what the method says of its effort."""
-        length = self.called("rollout_length", lambda: self.algorithm.rollout_length)
-        whole = self.algorithm.pipeline.rollout_length
-        if not _is_count(length, 1) or whole % length:
-            raise self.error(
-                "rollout_length", f"is {length!r}, which does not divide the protocol's {whole}"
-            )
+        places, whole = ["rollout_length"], self.algorithm.pipeline.rollout_length
+        if isinstance(self.algorithm, LearningWarmUp):
+            places.append("warm_up_rollout_length")
+        for place in places:
+            length = self.called(place, functools.partial(getattr, self.algorithm, place))
+            if not _is_count(length, 1) or whole % length:
+                text = f"is {length!r}, which does not divide the protocol's {whole}"
+                raise self.error(place, text)
         steps = self.called("gradient_steps", lambda: self.algorithm.gradient_steps)
         if steps is not None and not _is_count(steps, 0):
             raise self.error("gradient_steps", f"is {steps!r}, not a whole number")
@@ -158,9 +162,14 @@ class Wiring:
         self._check_metrics(metrics)
         stages = algorithm.stages()
         if stages[0].warm_up:
-            extras = self._act(state, None, pipeline.num_envs)
-            recorded = self.traced("record", algorithm.record, state, _rollout(algorithm, extras))
-            self._same("record", state, recorded)
+            seen = _rollout(
+                algorithm,
+                self._act(state, None, pipeline.num_envs),
+                learning_warm_up.rollout_length(algorithm),
+            )
+            place = "warm_up_update" if isinstance(algorithm, LearningWarmUp) else "record"
+            take_in = functools.partial(learning_warm_up.taken_in, algorithm)
+            self._same(place, state, self.traced(place, take_in, state, seen, self._key))
         if any(each.extra_rollouts for each in stages):
             recorded = self.traced("record", algorithm.record, state, rollout)
             self._same("record", state, recorded)
@@ -378,9 +387,11 @@ def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _rollout(algorithm: Algorithm[PyTree], extras: Mapping[str, PyTree]) -> Rollout:
+def _rollout(
+    algorithm: Algorithm[PyTree], extras: Mapping[str, PyTree], length: int = 0
+) -> Rollout:
     """Returns the shapes of a rollout with the extras of `act`, [N, ...] each."""
-    lead = (algorithm.rollout_length, algorithm.pipeline.num_envs)
+    lead = (length or algorithm.rollout_length, algorithm.pipeline.num_envs)
     over_time = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((lead[0], *leaf.shape), leaf.dtype), extras
     )

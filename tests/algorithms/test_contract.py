@@ -71,8 +71,8 @@ class Case(NamedTuple):
 KEYS = jax.random.split(jax.random.key(1), SEEDS)
 
 
-# The first is the encoder of gorl-sac-fm with the decoder of gorl-diff; the other compiles long.
-SLOW = ("gorl-sac-diff", "rldt")
+# The first is the encoder of gorl-sac-fm with the decoder of gorl-diff; the others compile long.
+SLOW = ("gorl-sac-diff", "rldt", "rldt-warm")
 CASES = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES]
 
 

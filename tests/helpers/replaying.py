@@ -12,6 +12,7 @@ from counting import ActionTask
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage, emptied
 from algorithms.bounds import Count
 from algorithms.parts import replay
+from algorithms.parts.learning_warm_up import LearningWarmUp
 from algorithms.parts.replay import Replay
 from envs.api import TaskState
 
@@ -110,6 +111,22 @@ class Noting(Algorithm[Notes]):
     def learned(self, weights: jax.Array, action: jax.Array, reward: jax.Array) -> jax.Array:
         """Mixes a minibatch, actions [B] and their rewards [B], into the weights."""
         return weights + 0.01 * (action.mean() + reward.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Warming(Noting, LearningWarmUp[Notes]):
+    """Learns in its warm-up, too: after rollouts that are three times as long as its others."""
+
+    @property
+    def warm_up_rollout_length(self) -> int:
+        """Three of its own rollouts."""
+        return 3 * self.rollout_length
+
+    def warm_up_update(self, state: Notes, rollout: Rollout, key: jax.Array) -> Notes:
+        """Notes a rollout, and puts a number of the key into the weights."""
+        drawn = jax.random.uniform(key)
+        weights = jnp.stack([state.weights[1], drawn, rollout.reward.size])
+        return self.record(state, rollout)._replace(weights=weights)
 
 
 @dataclasses.dataclass(frozen=True)

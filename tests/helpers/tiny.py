@@ -40,6 +40,10 @@ SETTINGS: dict[str, Any] = {
     "learning_starts": 8,
     "actor_states": 6,
     "particles": 3,
+    "ppo_critic_hidden": (6, 6),
+    "fit_epochs": 2,
+    "fit_batch_size": 32,
+    "critic_steps": 3,
 }
 
 

@@ -22,7 +22,7 @@ FORBIDDEN_IMPORTS = {
 FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "algorithms": (
         ("",),
-        ("baselines", "off_policy", "encoder_decoder"),
+        ("baselines", "off_policy", "encoder_decoder", "registering"),
         ("parts",),
         ("api",),
         ("bounds",),

@@ -109,7 +109,9 @@ def _mean_loss(task: Probe, obs: jax.Array, action: jax.Array) -> jax.Array:
 
 def _value_error(program: Program, task: Probe, obs: jax.Array, state: SeedState) -> jax.Array:
     """Mean absolute error of the critic on obs [N, O]."""
-    algorithm: Any = getattr(program.algorithm, "encoder", program.algorithm)
+    # What learns in the end, where a method consists of several.
+    algorithm: Any = program.algorithm
+    algorithm = getattr(algorithm, "encoder", getattr(algorithm, "rldt", algorithm))
     learner: Any = getattr(state.algorithm, "learner", state.algorithm)
     inputs, critic = learner.normalizer(obs), learner.networks.critic
     if hasattr(algorithm, "critics"):

@@ -15,7 +15,7 @@ from tiny import PIPELINE, SPEC
 
 from algorithms import registry
 from algorithms.api import MODES, Algorithm, EnvSpec, Mode, Pipeline
-from algorithms.registration import class_fault
+from algorithms.registering.registration import class_fault
 from envs.probes import PROBES
 from envs.vector import VectorEnv
 from suite import cli

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from replaying import Warming
 from tiny import PIPELINE, SPEC
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage, emptied
@@ -311,6 +312,27 @@ def test_wrong_changes_of_stage(methods: Any, expected: str) -> None:
 def test_wrong_warm_ups(methods: Any, expected: str) -> None:
     two = (Stage(3, warm_up=True), Stage(3))
     assert expected in refusal(stages=lambda self: two, **methods)
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({}, ""),
+        (
+            {"warm_up_update": lambda self, state, rollout, key: state.weights},
+            "warm_up_update returns a state of another structure",
+        ),
+        ({"warm_up_update": lambda self, state, rollout, key: key.nothing}, "warm_up_update fails"),
+        ({"warm_up_rollout_length": 5}, "warm_up_rollout_length is 5, which does not divide the"),
+    ],
+)
+def test_warm_ups_that_learn(methods: Any, expected: str) -> None:
+    method = type("Warm", (Warming,), methods)(SPEC, PIPELINE)
+    if not expected:
+        check_method("mine", method)
+        return
+    with pytest.raises(UserError, match=expected):
+        check_method("mine", method)
 
 
 def init_without_jax(self: Any, key: jax.Array) -> State:

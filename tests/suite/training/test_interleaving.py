@@ -18,7 +18,7 @@ import killing
 import numpy as np
 import pytest
 from counting import EPISODE, request_of
-from replaying import EXPLORED, BestOfN, ClockTask, Notes, Noting, features
+from replaying import EXPLORED, BestOfN, ClockTask, Notes, Noting, Warming, features
 from tiny import PIPELINE, SPEC, make
 
 import suite.compute.build
@@ -44,7 +44,7 @@ ENVS, STEPS, UPDATES = 4, 6, 7
 WARM_UP, LENGTH = 2, 2
 POINTS = (0, 2, 4, 6, 7)
 
-Prepare = Callable[[Path], tuple[Job, RunContext]]
+Prepare = Callable[..., tuple[Job, RunContext]]
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,9 @@ def prepare(monkeypatch: pytest.MonkeyPatch, compiled: Callable[[Program], Compi
     monkeypatch.setattr(suite.training.job, "provenance", dict)  # asks git
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
-    entry = registry.Entry("ppo", Noting, "has a buffer")
-    monkeypatch.setattr(registry, "lookup", lambda _: entry)
-
-    def make_job(path: Path) -> tuple[Job, RunContext]:
+    def make_job(path: Path, cls: type[Algorithm[Any]] = Noting) -> tuple[Job, RunContext]:
+        entry = registry.Entry("ppo", cls, "has a buffer")
+        monkeypatch.setattr(registry, "lookup", lambda _: entry)
         protocol = dataclasses.replace(
             load_protocol("smoke"),
             total_steps=UPDATES * ENVS * STEPS,
@@ -161,6 +160,28 @@ def test_the_ledger_counts_a_warm_up_inside_the_budget(tmp_path: Path, prepare: 
         kept = [context.run.files(cell).policy_path(stage) for stage in (0, 1)]
         sizes = [path.stat().st_size for path in kept]
         assert max(sizes) < context.run.checkpoint_path(job).stat().st_size / 2
+
+
+def test_a_warm_up_that_learns_has_rollouts_and_keys_of_its_own(
+    tmp_path: Path, prepare: Prepare
+) -> None:
+    """Once an update here, of 6 steps; its steps are counted as a warm-up's all the same."""
+    job, context = prepare(tmp_path, Warming)
+    with context.run.locked(job):
+        training = Training(job, context)
+    state = training.program.start(job.seeds)
+    state, _ = training.program.train(state, WARM_UP, None, warm_up=True)
+    assert state.envs.steps.tolist() == [WARM_UP * STEPS * ENVS] * 2
+    assert state.algorithm.recorded.tolist() == [WARM_UP] * 2
+    assert state.algorithm.buffer.size.tolist() == [WARM_UP * STEPS * ENVS] * 2
+    *drawn, count = np.asarray(state.algorithm.weights).T
+    assert len(np.unique(np.stack(drawn))) == 4  # two updates of two seeds
+    assert count.tolist() == [STEPS * ENVS] * 2
+    run_job(job, context)
+    status = context.run.files(job.cells[0]).read_status()
+    assert status is not None and status.state == "done"
+    assert status.ledger.warmup_steps == WARM_UP * STEPS * ENVS
+    assert status.ledger.train_steps == (UPDATES - WARM_UP) * STEPS * ENVS
 
 
 def test_no_bit_depends_on_where_it_was_stopped(

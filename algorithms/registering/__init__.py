@@ -1,0 +1,1 @@
+"""What a method must be to be known by a name."""

@@ -1,0 +1,81 @@
+"""The table of the methods: the page is what the command prints, and its cells are true."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from algorithms.names import NAMES
+from benchmarks import methods_table
+from benchmarks.methods_table import Code, codes, equation_tests, measured, update_to_data
+from suite.common.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/methods-table.md"
+LITE = ROOT / "results/lite"
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Code]:
+    return codes(ROOT)
+
+
+def test_the_page_is_what_its_command_prints() -> None:
+    stored = PAGE.read_text(encoding="utf-8")
+    command = re.search(r"`(python -m benchmarks\.methods_table --runs (\S+))`", stored)
+    assert command is not None
+    told = f"write it again: {command[1]} > docs/methods-table.md"
+    assert stored == methods_table.page(command[2].split(",")), told
+
+
+def test_every_method_has_a_line_and_every_file_too(known: dict[str, Code]) -> None:
+    rows = [line.split(" | ") for line in PAGE.read_text("utf-8").splitlines()]
+    assert [row[0] for row in rows if row[0].startswith("| `")] == [f"| `{n}`" for n in NAMES]
+    files = [row[0].removeprefix("| ") for row in rows if row[0].startswith("| algorithms/")]
+    assert set(files) == {code.path for code in known.values()}
+    assert len(files) == len(set(files))
+
+
+def test_both_gorls_share_their_decoder_and_not_their_encoder(known: dict[str, Code]) -> None:
+    ppo, sac = (set(known[name].parts) for name in ("gorl-fm", "gorl-sac-fm"))
+    decoders = {f"algorithms.encoder_decoder.{name}" for name in ("decoder", "gaussian_decoder")}
+    assert decoders <= ppo & sac
+    assert {"algorithms.sac", "algorithms.off_policy.learner"} <= sac - ppo
+    assert "algorithms.staged_ppo" in ppo
+
+
+def test_a_file_of_tests_is_about_its_namesake_or_what_it_imports(known: dict[str, Code]) -> None:
+    about = {each.path: each.about for each in equation_tests(ROOT)}
+    assert about["parts/test_flow.py"] == {"algorithms.parts.flow"}
+    assert "algorithms.gorl_sac" not in about["test_gorl.py"]
+    assert "algorithms.gorl" in about["encoder_decoder/test_warm_encoder.py"]
+    assert not {"test_contract.py", "test_registry.py", "test_bounds.py"} & about.keys()
+    assert [each.path for each in known["rldt-warm"].own] == ["test_rldt_warm.py"]
+    assert "test_rldt.py" in {each.path for each in known["rldt-warm"].shared}
+    assert all(code.own and code.shared for code in known.values())
+
+
+def test_update_to_data_of_a_method_with_and_one_without_replay() -> None:
+    """4 epochs of 8 minibatches for 256 x 60 steps; 1 in 16 as the setting says."""
+    assert update_to_data("ppo") == 4 * 8 / (256 * 60)
+    assert update_to_data("sac") == update_to_data("rldt-warm") == 1 / 16
+
+
+def test_returns_and_speeds_are_those_of_the_finished_runs() -> None:
+    found = measured([LITE])
+    assert found.returns["ppo", "CheetahRun"] == pytest.approx([795.7109, 697.8874], abs=1e-3)
+    assert methods_table._returns(found.returns["ppo", "CheetahRun"]) == "747 ± 69 (2)"
+    assert methods_table._returns([float("nan"), 100.0]) == "50 ± 71 (2, 1 diverged)"
+    assert ("sac", "CheetahRun") not in found.returns
+    assert methods_table._returns([]) == ""
+
+
+def test_runs_that_are_not_there_or_there_twice_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        measured([tmp_path / "nowhere"])
+    shutil.copytree(LITE, tmp_path / "copy")
+    with pytest.raises(UserError, match="name one of them"):
+        measured([LITE, tmp_path / "copy"])
