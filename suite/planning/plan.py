@@ -26,7 +26,7 @@ ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
     "FishSwim": 15_000,
     "WalkerWalk": 15_000,
 }
-"""Environment steps per second of the native engine on 2 cores (benchmarks/rollout.py)."""
+"""Environment steps per second of the native engine on 2 cores (benchmarks/speed/rollout.py)."""
 
 _ROUGH_OTHER_TASK = 20_000
 _ROUGH_LEARNING_SECONDS = 2e-5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from benchmarks.pieces import matrix_flops
+from benchmarks.speed.pieces import matrix_flops
 
 
 def test_products_count_twice_their_output_times_what_is_summed() -> None:

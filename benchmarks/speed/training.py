@@ -2,11 +2,11 @@
 
 For each method and task, in a process of its own: environment steps a second end to end, of the
 rollout, the update and the evaluation alone, of the physics alone, and the share of the roof
-(see benchmarks/pieces.py); where a run's time goes; what compiling takes. With --scaling also one
+(see benchmarks/speed/pieces.py); where a run's time goes; what compiling takes. With --scaling also one
 method and task against the number of threads and processes, of seeds in a job, of environments and
 against the width of the critic, with the peak memory. One table last, and a record.
 
-    python -m benchmarks.training --methods ppo,fpo,gorl-fm --tasks CheetahRun,WalkerWalk --scaling
+    python -m benchmarks.speed.training --methods ppo,fpo,gorl-fm --tasks CheetahRun,WalkerWalk --scaling
 
 What the record holds of the same code, versions and machine is kept and not measured again, so
 that a stopped measurement goes on; with --again it is replaced. Let nothing else run meanwhile.
@@ -27,7 +27,7 @@ from typing import Any
 from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "results/benchmarks/training.json"
 METHODS = ("ppo", "fpo", "dppo", "gorl-fm", "gorl-diff")
 TASKS = ("CheetahRun", "HopperStand", "WalkerWalk", "FishSwim")
@@ -39,7 +39,7 @@ _KEPT = ("commit", "python", "cpu", "packages")
 
 
 def sizes(method: str, task: str) -> dict[str, tuple[str, ...]]:
-    """Returns the arguments of benchmarks/pieces.py for each size of a job that is compared."""
+    """Returns the arguments of benchmarks/speed/pieces.py for each size of a job that is compared."""
     job = (method, task)
     return {
         **{f"{seeds} seeds": (*job, f"--seeds={seeds}") for seeds in (1, 2, 5, 10)},
@@ -55,12 +55,15 @@ def sizes(method: str, task: str) -> dict[str, tuple[str, ...]]:
 
 
 def measured(arguments: Sequence[str], cpus: Sequence[Sequence[int]]) -> list[Row]:
-    """Runs benchmarks/pieces.py in processes at once, one for each set of CPUs; returns their rows.
+    """Runs benchmarks/speed/pieces.py in processes at once, one for each set of CPUs; returns their rows.
 
     Raises:
         RuntimeError: a process failed.
     """
-    here, command = os.sched_getaffinity(0), [sys.executable, "-m", "benchmarks.pieces", *arguments]
+    here, command = (
+        os.sched_getaffinity(0),
+        [sys.executable, "-m", "benchmarks.speed.pieces", *arguments],
+    )
     running = []
     for allowed in cpus:
         os.sched_setaffinity(0, allowed)  # a child begins with its parent's

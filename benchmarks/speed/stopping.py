@@ -1,6 +1,6 @@
 """Measures how long `suite run` takes to save and stop, for each signal.
 
-    python -m benchmarks.stopping --protocol paper
+    python -m benchmarks.speed.stopping --protocol paper
 
 Each signal is sent in the middle of an update, after the first line that shows an ETA. The run
 must then end with what it had and at most one update more, and the next goes on from there.

@@ -6,7 +6,7 @@ a share of the physics alone: `mujoco.batch.Batch.step` with the same model, num
 of simulations, threads and states, measured alternately with it. With --mjx it is
 also given as a ratio to the same rollout on MJX in JAX.
 
-    python benchmarks/rollout.py --tasks CheetahRun,WalkerWalk --envs 256,2048
+    python benchmarks/speed/rollout.py --tasks CheetahRun,WalkerWalk --envs 256,2048
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from mujoco.batch import Batch
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from envs.engines.choice import load_task
 from envs.engines.cpus import available_cpus

@@ -4,9 +4,9 @@ Environment steps a second of: the physics alone, a rollout, the update alone, a
 an evaluation. The `roof` is what would be left if nothing but the physics and the matrix products
 of the update took time: 1 / (1 / physics + products of the update per step / matrix rate).
 
-    python -m benchmarks.pieces ppo CheetahRun --seeds 5
+    python -m benchmarks.speed.pieces ppo CheetahRun --seeds 5
 
-Prints one line of JSON. `python -m benchmarks.training` runs it for many methods, tasks and sizes,
+Prints one line of JSON. `python -m benchmarks.speed.training` runs it for many methods, tasks and sizes,
 each in a process of its own, whose peak memory is then that of the job.
 """
 

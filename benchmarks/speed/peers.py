@@ -11,7 +11,7 @@ Networks, environments, steps, minibatches and epochs are those of `lite`; what 
 each row says. All train one seed, and ours five in one job too, which neither of the others can.
 
     pip install envpool rejax
-    python -m benchmarks.peers [--task CheetahRun] [--only envpool,brax]
+    python -m benchmarks.speed.peers [--task CheetahRun] [--only envpool,brax]
 
 Each program runs in a process of its own, one after the other, twice, in turn; the faster counts.
 """
@@ -39,7 +39,7 @@ from suite.configuration.protocol import load_protocol
 from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "results/benchmarks/peers.json"
 ACTOR, CRITIC = (32, 32, 32, 32), (128, 128, 128)
 UPDATES = 6
@@ -70,7 +70,15 @@ def envpool(task: str) -> Speeds:
 def ours(task: str, seeds: int = 1, actor: tuple[int, ...] = ACTOR) -> Speeds:
     """The suite's own PPO."""
     size = f"--set=ppo.actor_hidden={list(actor)}"
-    command = [sys.executable, "-m", "benchmarks.pieces", "ppo", task, f"--seeds={seeds}", size]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.pieces",
+        "ppo",
+        task,
+        f"--seeds={seeds}",
+        size,
+    ]
     text = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     found = json.loads(text.splitlines()[-1])
     return {name: found[name] for name in ("rollout", "physics")} | {"training": found["whole"]}
@@ -203,7 +211,7 @@ PROGRAMS: Mapping[str, tuple[Callable[[str], Speeds], str]] = {
 
 def measured(name: str, task: str) -> Speeds:
     """Runs one program in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.peers", "--task", task, "--one", name]
+    command = [sys.executable, "-m", "benchmarks.speed.peers", "--task", task, "--one", name]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {}
