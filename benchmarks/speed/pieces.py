@@ -6,8 +6,8 @@ of the update took time: 1 / (1 / physics + products of the update per step / ma
 
     python -m benchmarks.speed.pieces ppo CheetahRun --seeds 5
 
-Prints one line of JSON. `python -m benchmarks.speed.training` runs it for many methods, tasks and sizes,
-each in a process of its own, whose peak memory is then that of the job.
+Prints one line of JSON. `python -m benchmarks.speed.training` runs it for many methods, tasks and
+sizes, each in a process of its own, whose peak memory is then that of the job.
 """
 
 from __future__ import annotations

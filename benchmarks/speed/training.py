@@ -2,11 +2,11 @@
 
 For each method and task, in a process of its own: environment steps a second end to end, of the
 rollout, the update and the evaluation alone, of the physics alone, and the share of the roof
-(see benchmarks/speed/pieces.py); where a run's time goes; what compiling takes. With --scaling also one
+(see pieces.py here); where a run's time goes; what compiling takes. With --scaling also one
 method and task against the number of threads and processes, of seeds in a job, of environments and
 against the width of the critic, with the peak memory. One table last, and a record.
 
-    python -m benchmarks.speed.training --methods ppo,fpo,gorl-fm --tasks CheetahRun,WalkerWalk --scaling
+    python -m benchmarks.speed.training --methods ppo,fpo --tasks CheetahRun,WalkerWalk --scaling
 
 What the record holds of the same code, versions and machine is kept and not measured again, so
 that a stopped measurement goes on; with --again it is replaced. Let nothing else run meanwhile.
@@ -39,7 +39,7 @@ _KEPT = ("commit", "python", "cpu", "packages")
 
 
 def sizes(method: str, task: str) -> dict[str, tuple[str, ...]]:
-    """Returns the arguments of benchmarks/speed/pieces.py for each size of a job that is compared."""
+    """Returns the arguments of pieces.py for each size of a job that is compared."""
     job = (method, task)
     return {
         **{f"{seeds} seeds": (*job, f"--seeds={seeds}") for seeds in (1, 2, 5, 10)},
@@ -55,7 +55,7 @@ def sizes(method: str, task: str) -> dict[str, tuple[str, ...]]:
 
 
 def measured(arguments: Sequence[str], cpus: Sequence[Sequence[int]]) -> list[Row]:
-    """Runs benchmarks/speed/pieces.py in processes at once, one for each set of CPUs; returns their rows.
+    """Runs pieces.py in processes at once, one for each set of CPUs; returns their rows.
 
     Raises:
         RuntimeError: a process failed.

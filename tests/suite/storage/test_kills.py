@@ -16,7 +16,7 @@ import killing
 import pytest
 from killing import Moment
 
-from benchmarks import stopping
+from benchmarks.speed import stopping
 
 # A refit, a change of stage, an evaluation, and the checkpoint's own write are among them.
 QUICK: tuple[Moment, ...] = (
