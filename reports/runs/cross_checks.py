@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from reports.consistency.likeness import alike, copied_files
 from reports.runs.bounds import bounds_of
 from reports.runs.names import display_name
-from reports.runs.results import Finding, Results, Run
+from reports.runs.results import Finding, FindingKind, Results, Run, run_name
 
 
 def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]:
@@ -46,6 +48,7 @@ def compare_runs(results: Results) -> Iterator[Finding]:
     for algorithm in results.algorithms:
         for task in results.tasks:
             yield from _compare_seeds(results, algorithm, task)
+    yield from _repetitions(results)
     yield from _scopes(results)
     if len(results.engines) > 1:
         text = f"runs were made with different engines: {', '.join(results.engines)}"
@@ -58,6 +61,22 @@ def compare_runs(results: Results) -> Iterator[Finding]:
             listed = " and ".join(sorted(map(str, recorded)))
             text = f"runs have different bounds of the return, {listed}: there are no scores"
             yield Finding("model", task, text)
+
+
+def _repetitions(results: Results) -> Iterator[Finding]:
+    """Yields episodes and files that two runs share, which only a copy explains."""
+    ids = {f"{run.algorithm}#{run.run_id}": run for run in results.runs}
+    cells = {
+        name: dataclasses.replace(run.marks, group=run.algorithm)
+        for name, run in ids.items()
+        if run.marks is not None and run.state != "damaged"
+    }
+    for (one, other), text in alike(cells):
+        yield Finding("alike", ids[other].run_id, f"has {text} as {run_name(ids[one])}")
+    for (one, other), file, natural in copied_files(cells):
+        text = f"has the {file} of {run_name(ids[one])}, with other returns"
+        kind: FindingKind = "same files" if natural else "copied files"
+        yield Finding(kind, ids[other].run_id, text)
 
 
 def _counts(run: Run, task: str) -> bool:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.consistency.evidence import Evidence, gather
 from reports.runs.cell_checks import (
+    DISABLING,
     Fault,
     contradictions,
+    doubts,
     earlier_tries,
     file_faults,
     state_findings,
@@ -170,11 +173,16 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
     status: Status | None = None
     rows: list[CurveRow] = []
     damage: list[Fault] = []
+    doubted: list[Fault] = []
+    evidence: Evidence | None = None
     try:
         record = directory.files(cell).read_run()
         status = directory.files(cell).read_status()
         rows = _read_curve(directory, cell)
         damage += contradictions(directory, cell, record, status, rows)
+        if record is not None and not damage:
+            evidence = gather(directory.files(cell), cell, record, status, rows)
+            doubted = list(doubts(evidence, None))
     except UserError as error:
         damage.append(("damaged", _without_parent(str(error), directory.path)))
     differing = []
@@ -184,6 +192,7 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
         damage.append(("damaged", str(error)))
     files = _check_files(directory, cell)
     # Digests say that something is wrong; what it is was said already, if it can be known.
+    damage += [each for each in doubted if each[0] in DISABLING]
     if not damage:
         damage += file_faults(directory, cell, record, status, files)
     finite = [row for row in rows if math.isfinite(row.return_mean)]
@@ -198,8 +207,10 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
         status=status,
         curve=pd.DataFrame([tuple(vars(row).values()) for row in finite], columns=CURVE_COLUMNS),
         files=files,
+        marks=evidence.marks() if evidence else None,
     )
-    findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage]
+    doubted = [each for each in doubted if each not in damage]
+    findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage + doubted]
     findings += earlier_tries(run, directory.divergences_kept(cell))
     return run, findings + list(state_findings(run, directory.protocol, len(rows) - len(finite)))
 

@@ -25,6 +25,7 @@ import numpy as np
 from suite.common.errors import UserError
 from suite.storage.archives import Archive, open_archive
 from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
+from suite.storage.manifests import ENTRY, entry
 
 Tree = TypeVar("Tree")
 """A pytree of arrays, or of what tells their shapes and types."""
@@ -40,7 +41,6 @@ _READABLE = (1, FORMAT)
 _LARGE = 1 << 20
 """Bytes from which an array of zeros is left out of the file."""
 
-_MANIFEST = "manifest"
 _PLAIN = "array"
 """Kind of a leaf that is no random key; the kind of a key is its implementation's name."""
 
@@ -98,8 +98,8 @@ def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bo
     kept = {index: array for index, array in enumerate(arrays) if index not in zeros}
     digest = _digest(facts, kept.values())
     manifest = json.dumps({"format": FORMAT, "facts": facts, "sha256": digest})
-    entries: dict[str, Any] = {_entry(index): array for index, array in kept.items()}
-    entries[_MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
+    entries: dict[str, Any] = {entry(index): array for index, array in kept.items()}
+    entries[ENTRY] = np.frombuffer(manifest.encode(), np.uint8)
     make_directory(path.parent)
     with atomic_writer(path, previous=previous_path(path) if keep_previous else None) as file:
         np.savez(file, **entries)
@@ -195,7 +195,7 @@ def _read_all(path: Path) -> _Content:
                 manifest = _parse_manifest(path, archive)
                 content = _parse_facts(manifest["facts"])
                 stored = {
-                    index: archive[_entry(index)]
+                    index: archive[entry(index)]
                     for index in range(len(content.leaves))
                     if index not in content.zeros
                 }
@@ -215,7 +215,7 @@ def _as_damage(error: Exception) -> _Damaged:
 
 
 def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
-    manifest: dict[str, str] = parse_json(archive[_MANIFEST].tobytes())
+    manifest: dict[str, str] = parse_json(archive[ENTRY].tobytes())
     found = manifest.get("format", 1)
     if found not in _READABLE:
         raise UserError(
@@ -232,10 +232,6 @@ def _parse_facts(facts: str) -> _Content:
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]
     return _Content(leaves, frozenset(parsed.get("zeros", ())), [], parsed["meta"])
-
-
-def _entry(index: int) -> str:
-    return f"leaf{index:06d}"
 
 
 def _is_large_zero(array: np.ndarray) -> bool:

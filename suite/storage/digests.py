@@ -45,6 +45,7 @@ class Verdict:
         unknown: there, but not recorded.
         problem: why digests.json itself cannot be used, if it cannot.
         line_ends: those of `changed` that are what was written but for their line ends.
+        found: the digests of all files that are there, recorded or not, by name.
     """
 
     recorded: bool
@@ -54,6 +55,7 @@ class Verdict:
     unknown: tuple[str, ...] = ()
     problem: str = ""
     line_ends: tuple[str, ...] = ()
+    found: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -110,9 +112,9 @@ def check(directory: Path) -> Verdict:
     try:
         files, before, new = _load(directory)
     except FileNotFoundError:
-        return Verdict(recorded=False)
+        return Verdict(recorded=False, found=found)
     except ValueError as error:
-        return Verdict(recorded=True, problem=f"is damaged ({error})")
+        return Verdict(recorded=True, problem=f"is damaged ({error})", found=found)
     different = [name for name in files if name in found and found[name] != files[name]]
     unsaved = {name for name in different if found[name] == before.get(name)}
     # What was written after a file that is absent cannot be there if the save did not reach it.
@@ -127,6 +129,7 @@ def check(directory: Path) -> Verdict:
         line_ends=tuple(n for n in changed if _has_other_line_ends(directory / n, files[n])),
         missing=tuple(sorted(absent)),
         unknown=tuple(sorted(found.keys() - files.keys())),
+        found=found,
     )
 
 
