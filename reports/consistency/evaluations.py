@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -83,7 +84,7 @@ def steps_of_evaluations(evidence: Evidence) -> Iterator[Contradicted]:
 def eval_steps(evidence: Evidence) -> list[int]:
     """Returns the steps of every evaluation of a cell."""
     counts = [0, *(point.eval_steps for point in evidence.points)]
-    return [after - before for before, after in zip(counts, counts[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(counts)]
 
 
 def episode_length(seen_at: Sequence[int]) -> tuple[int, float]:

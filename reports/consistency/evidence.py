@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -44,6 +46,7 @@ class Evidence:
     Attributes:
         cell: whose they are.
         protocol: what the cell says that it ran by.
+        fingerprint: of that protocol.
         record: run.json.
         status: status.json, None if there is none yet.
         rows: curve.csv.
@@ -56,6 +59,7 @@ class Evidence:
 
     cell: Cell
     protocol: Protocol
+    fingerprint: str
     record: RunRecord
     status: Status | None
     rows: Sequence[CurveRow]
@@ -102,6 +106,13 @@ class Evidence:
         return Marks(self.cell.task, self.cell.seed, "", self.returns, updates, self.modes, files)
 
 
+@functools.lru_cache(maxsize=64)
+def _read_protocol(text: str) -> tuple[Protocol, str]:
+    """Returns the protocol in a run.json and its fingerprint; most cells have the same."""
+    protocol = Protocol.from_dict(json.loads(text), "run.json")
+    return protocol, protocol.fingerprint()
+
+
 def _digest_of_metrics(rows: Sequence[Mapping[str, float]]) -> str | None:
     """Returns a digest of all numbers, None where none changes from row to row."""
     columns = {name: [row.get(name) for row in rows] for name in rows[0]} if rows else {}
@@ -117,6 +128,7 @@ def gather(
     record: RunRecord,
     status: Status | None,
     rows: Sequence[CurveRow],
+    episodes: tuple[np.ndarray, np.ndarray] | None,
 ) -> Evidence:
     """Reads what else the files of a cell say.
 
@@ -126,17 +138,19 @@ def gather(
         record: its run.json.
         status: its status.json.
         rows: its curve.csv.
+        episodes: environment steps [P] and returns [P, M, E] of its episodes.npz.
 
     Raises:
         UserError: a file is damaged, or run.json holds no protocol.
     """
-    episodes = files.read_episodes()
     states = files.read_states()
+    protocol, fingerprint = _read_protocol(json.dumps(record.configuration.protocol))
     policies = {stage: files.read_policy(stage, DECODER_LEAVES) for stage in files.kept_stages()}
     has_metrics = (files.path / "metrics.csv").is_file()
     return Evidence(
         cell=cell,
-        protocol=Protocol.from_dict(record.configuration.protocol, f"{cell}/run.json"),
+        protocol=protocol,
+        fingerprint=fingerprint,
         record=record,
         status=status,
         rows=rows,

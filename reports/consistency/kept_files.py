@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -25,7 +26,7 @@ def _metrics(evidence: Evidence) -> str:
     if evidence.metrics is None or not evidence.rows:
         return ""
     steps = [row.get("env_steps", -1.0) for row in evidence.metrics]
-    if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
         return "its metrics.csv has rows out of order"
     due = [point.env_steps for point in evidence.points if point.train_steps]
     due = due if evidence.finished else due[:-1]
@@ -38,7 +39,7 @@ def _metrics(evidence: Evidence) -> str:
 def _between(evidence: Evidence, steps: list[float]) -> str:
     """Returns which rows of metrics.csv are of no chunk: stages end once between evaluations."""
     points = evidence.points
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in itertools.pairwise(points):
         between = [step for step in steps if before.env_steps < step < after.env_steps]
         if len(between) > after.stage - before.stage:
             return f"its metrics.csv has a row at {between[0]:,.0f} steps, where no chunk ended"

@@ -8,7 +8,7 @@ still earns the same wherever it came from.
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -122,22 +122,23 @@ class _Table:
 
     def __init__(self, cells: Mapping[str, Marks]) -> None:
         self.names = list(cells)
-        rows: dict[int, list[tuple[np.ndarray, int, int, int]]] = defaultdict(list)
+        rows: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
         for index, marks in enumerate(cells.values()):
-            for point, mode in _informative(marks):
-                values = np.sort(marks.returns[point, mode].astype(np.float64))
-                rows[len(values)].append((values, index, point, mode))
-        self._groups = []
-        places: list[tuple[int, int, int]] = []
-        distinct: list[int] = []
+            values, at, counts = _informative(marks)
+            if len(values):
+                where = np.column_stack([np.full(len(at), index), at])
+                rows[values.shape[1]].append((values, where, counts))
+        self._groups: list[tuple[np.ndarray, int]] = []
+        places, distinct, base = [np.empty((0, 3), int)], [np.empty(0, int)], 0
         for each in rows.values():
-            values = np.stack([row[0] for row in each])
-            order = np.argsort(values.std(axis=1), kind="stable")
-            self._groups.append((values[order], len(places)))
-            places += [each[at][1:] for at in order]
-            distinct += (1 + (np.diff(values[order]) > 0).sum(axis=1)).tolist()
-        self.cell, self.point, self.mode = ([place[axis] for place in places] for axis in range(3))
-        self.distinct = distinct
+            returns, where, counts = (np.concatenate(parts) for parts in zip(*each, strict=True))
+            order = np.argsort(returns.std(axis=1), kind="stable")
+            self._groups.append((returns[order], base))
+            places.append(where[order])
+            distinct.append(counts[order])
+            base += len(order)
+        self.cell, self.point, self.mode = np.concatenate(places).T.tolist()
+        self.distinct = np.concatenate(distinct).tolist()
 
     def close(self) -> Iterator[tuple[int, int, bool]]:
         """Yields pairs of evaluations that are nearly equal but for a shift, and if exactly so.
@@ -171,18 +172,22 @@ class _Table:
             yield first, second, exact
 
 
-def _informative(marks: Marks) -> Iterator[tuple[int, int]]:
-    """Yields the evaluations [point, mode] of learned policies that say something."""
-    returns = marks.returns
-    seen: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
-    for point in range(1, len(returns)):  # untrained policies may all do nothing
-        for mode in range(returns.shape[1]):
-            values = np.sort(returns[point, mode])
-            if np.isfinite(values).all() and len(np.unique(values)) >= _DISTINCT:
-                seen[values.tobytes()].append((point, mode))
-    for places in seen.values():
-        if len(places) == 1:
-            yield places[0]
+def _informative(marks: Marks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the evaluations of learned policies that say something.
+
+    Returns:
+        [R, E] sorted returns, [R, 2] point and mode of each, and [R] how many are different.
+    """
+    returns = marks.returns[1:].astype(np.float64)  # untrained policies may all do nothing
+    points, modes, episodes = returns.shape
+    values = np.sort(returns.reshape(points * modes, episodes), axis=1)
+    point, mode = np.divmod(np.arange(points * modes), max(modes, 1))
+    places = np.column_stack([point + 1, mode])
+    distinct = 1 + (np.diff(values, axis=1) > 0).sum(axis=1)
+    times = Counter(map(bytes, values))
+    alone = np.fromiter((times[bytes(row)] == 1 for row in values), bool, len(values))
+    chosen = np.isfinite(values).all(axis=1) & (distinct >= _DISTINCT) & alone
+    return values[chosen], places[chosen], distinct[chosen]
 
 
 def copied_files(cells: Mapping[str, Marks]) -> Iterator[tuple[Pair, str, bool]]:

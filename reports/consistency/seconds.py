@@ -35,10 +35,11 @@ def _running_back(evidence: Evidence) -> str:
                 return f"says {getattr(row, name):g} {name} {where}, after {earlier:g}"
         before = row
     status = evidence.status
-    if before is not None and evidence.finished and status is not None:
-        if status.wall_seconds < before.wall_seconds - _SLACK:
-            told = f"{status.wall_seconds:g} seconds in its status"
-            return f"says {told}, {before.wall_seconds:g} in its curve"
+    if before is None or status is None or not evidence.finished:
+        return ""
+    if status.wall_seconds < before.wall_seconds - _SLACK:
+        told = f"{status.wall_seconds:g} seconds in its status"
+        return f"says {told}, {before.wall_seconds:g} in its curve"
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -23,8 +24,8 @@ _PLAIN_PRESET: Literal["fair"] = "fair"
 def wrong_fingerprint(evidence: Evidence) -> Iterator[Contradicted]:
     """Yields that run.json has not the fingerprint of the protocol in it."""
     stored = evidence.record.configuration.fingerprint
-    expected = evidence.protocol.fingerprint()
-    if evidence.protocol.renewed(stored) != expected:
+    expected = evidence.fingerprint
+    if stored != expected and evidence.protocol.renewed(stored) != expected:
         yield "fingerprint", f"run.json says {stored}, the protocol in it makes {expected}"
 
 
@@ -101,7 +102,7 @@ def _command(start: Mapping[str, Any]) -> list[str]:
 
 def _options(command: Sequence[str], name: str) -> list[str]:
     """Returns all values of an option of a command: `--set X` and `--set=X`."""
-    following = [b for a, b in zip(command, command[1:], strict=False) if a == name]
+    following = [b for a, b in itertools.pairwise(command) if a == name]
     return following + [w.partition("=")[2] for w in command if w.startswith(f"{name}=")]
 
 
@@ -130,7 +131,8 @@ def _kind(value: object) -> Any:
     if isinstance(value, bool | str | None):
         return type(value)
     if isinstance(value, list | tuple):
-        return tuple[float if all(isinstance(each, int | float) for each in value) else str, ...]
+        numbers = all(isinstance(each, int | float) for each in value)
+        return tuple[float, ...] if numbers else tuple[str, ...]
     return float
 
 

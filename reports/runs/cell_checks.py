@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -34,12 +34,16 @@ Fault = tuple[FindingKind, str]
 """What is wrong with a cell, and a sentence that says how."""
 
 
+Episodes = tuple[np.ndarray, np.ndarray]
+"""Environment steps [P] and returns [P, M, E]."""
+
+
 def contradictions(
-    directory: RunDirectory,
     cell: Cell,
     record: RunRecord | None,
     status: Status | None,
     rows: Sequence[CurveRow],
+    read_episodes: Callable[[], Episodes | None],
 ) -> Iterator[Fault]:
     """Yields where a cell's files disagree with each other, its place or its task's bounds."""
     bounds = Bounds()
@@ -61,7 +65,7 @@ def contradictions(
         return
     if rows and status is not None and status.state == "done":
         yield from _missing_end(status, rows)
-    yield from _disagreements(directory, cell, status, rows)
+    yield from _disagreements(status, rows, read_episodes)
 
 
 def doubts(evidence: Evidence, settings: Sequence[str] | None) -> Iterator[Contradicted]:
@@ -98,10 +102,12 @@ def _missing_end(status: Status, rows: Sequence[CurveRow]) -> Iterator[Fault]:
 
 
 def _disagreements(
-    directory: RunDirectory, cell: Cell, status: Status | None, rows: Sequence[CurveRow]
+    status: Status | None,
+    rows: Sequence[CurveRow],
+    read_episodes: Callable[[], Episodes | None],
 ) -> Iterator[Fault]:
     """Yields the first place where a curve is not the mean of the stored episodes."""
-    episodes = directory.files(cell).read_episodes()
+    episodes = read_episodes()
     finished = status is not None and status.finished
     if episodes is None:
         if rows:

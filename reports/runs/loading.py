@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -31,6 +32,7 @@ from reports.runs.variants import label_variants
 from suite.common.errors import UserError
 from suite.common.formatting import readable
 from suite.configuration.protocol import Protocol
+from suite.storage.ablation_directory import settings_of_arm
 from suite.storage.digests import Verdict
 from suite.storage.files import json_bytes, read_bounded
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
@@ -163,11 +165,14 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
 
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
+    settings = settings_of_arm(directory.path)
     for cell in sorted({*directory.cells(), *directory.incomplete_cells()}):
-        yield _read_cell(directory, name, cell)
+        yield _read_cell(directory, name, cell, settings)
 
 
-def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
+def _read_cell(
+    directory: RunDirectory, name: str, cell: Cell, settings: Sequence[str] | None
+) -> Stored:
     """Reads one cell; a file that cannot be read or is contradicted makes it `damaged`."""
     record: RunRecord | None = None
     status: Status | None = None
@@ -175,14 +180,15 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
     damage: list[Fault] = []
     doubted: list[Fault] = []
     evidence: Evidence | None = None
+    stored = directory.files(cell)
+    read_episodes = functools.cache(stored.read_episodes)
     try:
-        record = directory.files(cell).read_run()
-        status = directory.files(cell).read_status()
+        record, status = stored.read_run(), stored.read_status()
         rows = _read_curve(directory, cell)
-        damage += contradictions(directory, cell, record, status, rows)
+        damage += contradictions(cell, record, status, rows, read_episodes)
         if record is not None and not damage:
-            evidence = gather(directory.files(cell), cell, record, status, rows)
-            doubted = list(doubts(evidence, None))
+            evidence = gather(stored, cell, record, status, rows, read_episodes())
+            doubted = list(doubts(evidence, settings))
     except UserError as error:
         damage.append(("damaged", _without_parent(str(error), directory.path)))
     differing = []

@@ -199,7 +199,7 @@ def configuration(
 def provenance() -> dict[str, Any]:
     """Returns a made-up machine."""
     return {
-        "command": ["suite", "run"],
+        "command": ["generate.py"],
         "git": {"commit": "0" * 40, "clean": True},
         "packages": {"jax": "0.10.2", "mujoco": "4.0.0", "playground": "0.2.0"},
         "python": "3.11.7",
