@@ -133,28 +133,36 @@ def test_provenance_of_a_real_run(run_dir: Path) -> None:
     assert record["configuration"]["return_bounds"] == [0.0, 1000.0]
 
 
-def test_one_percent_more_steps(run_dir: Path, audited: Callable[..., Audited]) -> None:
-    def more(row: dict[str, str]) -> None:
-        for field in ("env_steps", "train_steps"):
-            row[field] = str(round(1.01 * int(row[field])))
+def test_an_update_less(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    """Two seeds whose every number says that they took one update less than the others."""
 
-    def more_in_ledger(status: Any) -> None:
-        status["ledger"]["train_steps"] = round(1.01 * status["ledger"]["train_steps"])
+    def fewer(row: dict[str, str]) -> None:
+        if row["updates"] != "0":
+            row["updates"] = str(int(row["updates"]) - 1)
+            for field in ("env_steps", "train_steps"):
+                row[field] = str(int(row[field]) - each)
 
+    def fewer_in_status(status: Any) -> None:
+        for field in ("updates", "total_updates"):
+            status[field] -= 1
+        status["ledger"]["train_steps"] -= each
+
+    each = json.loads((cell_path(run_dir) / "status.json").read_text())
+    each = each["ledger"]["train_steps"] // each["updates"]
     for seed in SEEDS:
         cell = cell_path(run_dir, "fpo", seed)
-        edit_curve(cell, more)
-        edit_json(cell / "status.json", more_in_ledger)
+        edit_curve(cell, fewer)
+        edit_json(cell / "status.json", fewer_in_status)
         with np.load(cell / "episodes.npz") as arrays:
             steps, returns = arrays["env_steps"], arrays["returns"]
-        np.savez(
-            cell / "episodes.npz", env_steps=np.round(1.01 * steps).astype(int), returns=returns
-        )
+        np.savez(cell / "episodes.npz", env_steps=steps - each * (steps > 0), returns=returns)
+        for name in ("policy-0.npz", "states.npz", "metrics.csv"):
+            (cell / name).unlink()
         seal(cell)
     result = audited(run_dir)
     assert result.code == 1
     assert result.failed == {"equal steps"}
-    assert "CheetahRun/fpo/seed-000 took 646 (+0.94%)" in result.text("equal steps")
+    assert f"CheetahRun/fpo/seed-000 took {640 - each} (" in result.text("equal steps")
     assert "ppo" not in result.text("equal steps")
 
 
