@@ -1,1 +1,1 @@
-"""Whether the numbers that are stored of a run agree with each other, and with other runs'."""
+"""Whether stored numbers agree, within a run and between runs."""

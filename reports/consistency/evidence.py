@@ -103,7 +103,16 @@ class Evidence:
         }
         if (digest := _digest_of_metrics(self.metrics or ())) is not None:
             files["metrics.csv"] = digest, updates[-1]
-        return Marks(self.cell.task, self.cell.seed, "", self.returns, updates, self.modes, files)
+        return Marks(
+            task=self.cell.task,
+            seed=self.cell.seed,
+            group="",
+            returns=self.returns,
+            updates=updates,
+            modes=self.modes,
+            finished=self.finished,
+            files=files,
+        )
 
 
 @functools.lru_cache(maxsize=64)

@@ -38,6 +38,7 @@ class Marks:
         returns: [P, M, E] of its episodes.
         updates: [P] before each evaluation.
         modes: [M] of the evaluations.
+        finished: whether there is nothing more to come.
         files: digests of what else the cell holds by name, with the updates that it is from.
     """
 
@@ -47,6 +48,7 @@ class Marks:
     returns: np.ndarray
     updates: tuple[int, ...]
     modes: tuple[str, ...]
+    finished: bool
     files: Mapping[str, tuple[str, int]]
 
 
@@ -100,9 +102,10 @@ def _began_alike(mine: Marks, theirs: Marks, table: _Table, one: int, other: int
     point, mode = table.point[one], table.mode[one]
     if (point, mode) != (table.point[other], table.mode[other]):
         return False
+    if not _same_upto(mine, theirs, point + 1):
+        return False
     shared = min(len(mine.returns), len(theirs.returns))
-    same = _same_upto(mine, theirs, point + 1)
-    return same and not (shared > point + 1 and _same_upto(mine, theirs, shared))
+    return not (mine.finished and theirs.finished and _same_upto(mine, theirs, shared))
 
 
 def _same_upto(mine: Marks, theirs: Marks, points: int) -> bool:

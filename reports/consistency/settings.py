@@ -43,7 +43,7 @@ def unexplained_settings(
     """
     configuration = evidence.record.configuration
     stored = completed(configuration.hyperparameters)
-    told = told_settings(evidence) if settings is None else [*map(parse_setting, settings)]
+    told = _told(evidence, settings)
     if told is None:
         return
     explained = {
@@ -84,14 +84,16 @@ def impossible_engine(evidence: Evidence) -> Iterator[Contradicted]:
             return
 
 
-def told_settings(evidence: Evidence) -> list[Setting] | None:
-    """Returns the settings of the command of a cell's first start, None where it tells not all."""
+def _told(evidence: Evidence, settings: Sequence[str] | None) -> list[Setting] | None:
+    """Returns the settings that a cell was started with, None where they are not known in full."""
     command = _command(evidence.starts[0]) if evidence.starts else []
-    if command[1:2] != ["run"]:
+    texts = _options(command, "--set")
+    if settings is not None and command[1:2] in (["run"], ["ablate"]):
+        texts = list(settings)
+    elif command[1:2] != ["run"]:
         return None
-    texts = [text for text in _options(command, "--set") if not is_protocol_change(text)]
     with contextlib.suppress(UserError):
-        return [parse_setting(text) for text in texts]
+        return [parse_setting(text) for text in texts if not is_protocol_change(text)]
     return None
 
 
