@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reports.consistency.likeness import Marks
+from reports.consistency.likeness import STATES, Marks
 from suite.configuration.protocol import Protocol
 from suite.storage.cell_files import CellFiles
 from suite.storage.manifests import Manifest
@@ -54,6 +54,7 @@ class Evidence:
         metrics: rows of metrics.csv; None without the file.
         policies: what the kept policies say of themselves, by stage.
         seen_steps: environment steps at the evaluation that states.npz is from; None without it.
+        seen_digest: of the states themselves; None where they do not move.
         seen_at: steps of its episodes that states are kept of, none without the file.
     """
 
@@ -67,6 +68,7 @@ class Evidence:
     metrics: Sequence[Mapping[str, float]] | None
     policies: Mapping[int, Manifest]
     seen_steps: int | None
+    seen_digest: str | None
     seen_at: tuple[int, ...]
 
     @property
@@ -101,8 +103,13 @@ class Evidence:
             f"policy-{stage}.npz": (policy.digest, int(policy.meta.get("updates") or 0))
             for stage, policy in self.policies.items()
         }
+        layouts = {f"policy-{stage}.npz": each.layout for stage, each in self.policies.items()}
+        if self.metrics:
+            layouts["metrics.csv"] = ",".join(self.metrics[0])
         if (digest := _digest_of_metrics(self.metrics or ())) is not None:
             files["metrics.csv"] = digest, updates[-1]
+        if self.seen_digest is not None:
+            files[STATES] = self.seen_digest, updates[-1]
         return Marks(
             task=self.cell.task,
             seed=self.cell.seed,
@@ -112,6 +119,7 @@ class Evidence:
             modes=self.modes,
             finished=self.finished,
             files=files,
+            layouts=layouts,
         )
 
 
@@ -129,6 +137,13 @@ def _digest_of_metrics(rows: Sequence[Mapping[str, float]]) -> str | None:
     if not any(len(set(column)) > 1 for column in columns.values()):
         return None
     return hashlib.sha256(repr(sorted(columns.items())).encode()).hexdigest()
+
+
+def _digest_of_states(obs: np.ndarray) -> str | None:
+    """Returns a digest of what was seen [K, G, O] after the start, None where it stood still."""
+    if len(obs) < 2 or (obs[1:] == obs[:1]).all():
+        return None
+    return hashlib.sha256(obs[1:].tobytes()).hexdigest()
 
 
 def gather(
@@ -167,5 +182,6 @@ def gather(
         metrics=files.read_metrics() if has_metrics else None,
         policies={stage: each for stage, each in policies.items() if each is not None},
         seen_steps=states[0] if states else None,
+        seen_digest=_digest_of_states(states[2]) if states else None,
         seen_at=tuple(int(step) for step in states[1]) if states else (),
     )

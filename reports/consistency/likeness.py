@@ -40,6 +40,7 @@ class Marks:
         modes: [M] of the evaluations.
         finished: whether there is nothing more to come.
         files: digests of what else the cell holds by name, with the updates that it is from.
+        layouts: what those files are made of, by name: columns, or leaves and their shapes.
     """
 
     task: str
@@ -50,7 +51,10 @@ class Marks:
     modes: tuple[str, ...]
     finished: bool
     files: Mapping[str, tuple[str, int]]
+    layouts: Mapping[str, str]
 
+
+STATES = "states.npz"
 
 Pair = tuple[str, str]
 """Names of two cells."""
@@ -225,6 +229,20 @@ def _may_share(mine: Marks, theirs: Marks, file: str) -> bool:
     """Returns whether two cells were equal to the bit until a file of both was written."""
     if mine.task != theirs.task:
         return False
+    if file == STATES:  # of episodes in the first mode, which two policies may end alike
+        return np.array_equal(mine.returns[-1, 0], theirs.returns[-1, 0], equal_nan=True)
     updates = mine.files[file][1]
     points = sum(each <= updates for each in mine.updates[: len(mine.returns)])
     return _same_upto(mine, theirs, max(points, 1))
+
+
+def strange_layouts(cells: Mapping[str, Marks]) -> Iterator[tuple[str, str]]:
+    """Yields cells, and which of their files is made of other parts than those of other seeds."""
+    found: dict[tuple[str, str, str], dict[str, list[str]]] = defaultdict(dict)
+    for name, marks in cells.items():
+        for file, layout in marks.layouts.items():
+            found[marks.task, marks.group, file].setdefault(layout, []).append(name)
+    for (_, _, file), layouts in sorted(found.items()):
+        fewest = sorted(layouts.values(), key=len)[:-1]
+        for name in (name for names in fewest for name in names):
+            yield name, file

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from reports.consistency.likeness import alike, copied_files
+from reports.consistency.likeness import alike, copied_files, strange_layouts
 from reports.runs.bounds import bounds_of
 from reports.runs.names import display_name
-from reports.runs.results import Finding, FindingKind, Results, Run, run_name
+from reports.runs.results import Finding, FindingKind, Results, Run
 
 
 def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]:
@@ -72,11 +72,18 @@ def _repetitions(results: Results) -> Iterator[Finding]:
         if run.marks is not None and run.state != "damaged"
     }
     for (one, other), text in alike(cells):
-        yield Finding("alike", ids[other].run_id, f"has {text} as {run_name(ids[one])}")
+        yield Finding("alike", ids[other].run_id, f"has {text} as {_labelled(ids[one])}")
     for (one, other), file, natural in copied_files(cells):
-        text = f"has the {file} of {run_name(ids[one])}, with other returns"
+        text = f"has the {file} of {_labelled(ids[one])}, with other returns"
         kind: FindingKind = "same files" if natural else "copied files"
         yield Finding(kind, ids[other].run_id, text)
+    for name, file in strange_layouts(cells):
+        text = f"has a {file} that is made of other parts than those of most seeds"
+        yield Finding("copied files", ids[name].run_id, text)
+
+
+def _labelled(run: Run) -> str:
+    return f"{run.task}/{run.algorithm}/seed-{run.seed:03d}"
 
 
 def _counts(run: Run, task: str) -> bool:
