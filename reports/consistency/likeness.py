@@ -34,7 +34,7 @@ class Marks:
     Attributes:
         task: its name.
         seed: its number.
-        group: method and setting, whose seeds are compared as one.
+        group: method and setting; of the same seed too it is one run, whatever directory it is in.
         returns: [P, M, E] of its episodes.
         updates: [P] before each evaluation.
         modes: [M] of the evaluations.
@@ -74,7 +74,7 @@ def alike(cells: Mapping[str, Marks]) -> Iterator[tuple[Pair, str]]:
     for one, other, exact in table.close():
         pair = table.names[table.cell[one]], table.names[table.cell[other]]
         mine, theirs = cells[pair[0]], cells[pair[1]]
-        if not _began_alike(mine, theirs, table, one, other):
+        if not _is_same_run(mine, theirs) and not _began_alike(mine, theirs, table, one, other):
             found[pair].append((one, other, exact))
     for pair, matches in sorted(found.items()):
         if len(matches) > 1 or table.distinct[matches[0][0]] >= _ENOUGH:
@@ -97,6 +97,11 @@ def _told(
     exactly = all(exact for *_, exact in matches)
     how = "the same returns" if exactly else "the same returns but for a shift or a nudge"
     return f"{how} in {which or at}"
+
+
+def _is_same_run(mine: Marks, theirs: Marks) -> bool:
+    """Returns whether two cells are one, of two directories, which reports.runs.merging judges."""
+    return (mine.task, mine.seed, mine.group) == (theirs.task, theirs.seed, theirs.group)
 
 
 def _began_alike(mine: Marks, theirs: Marks, table: _Table, one: int, other: int) -> bool:
@@ -217,7 +222,7 @@ def copied_files(cells: Mapping[str, Marks]) -> Iterator[tuple[Pair, str, bool]]
     for (file, _), names in sorted(holders.items()):
         for other in names[1:]:
             mine, theirs = cells[names[0]], cells[other]
-            if _may_share(mine, theirs, file):
+            if _is_same_run(mine, theirs) or _may_share(mine, theirs, file):
                 continue
             kinds = {f"{each.task}/{each.group}" for each in (mine, theirs)}
             natural = len(kinds) == 1 and len(files[kinds.pop(), file]) == 1

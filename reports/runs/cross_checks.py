@@ -67,7 +67,7 @@ def _repetitions(results: Results) -> Iterator[Finding]:
     """Yields episodes and files that two runs share, which only a copy explains."""
     ids = {f"{run.algorithm}#{run.run_id}": run for run in results.runs}
     cells = {
-        name: dataclasses.replace(run.marks, group=run.algorithm)
+        name: dataclasses.replace(run.marks, group=run.algorithm.setting)
         for name, run in ids.items()
         if run.marks is not None and run.state != "damaged"
     }

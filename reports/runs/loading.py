@@ -128,7 +128,7 @@ def _order(directory: RunDirectory) -> tuple[int, bytes, str, str]:
     cells = sorted({*directory.cells(), *directory.incomplete_cells()})
     digest = hashlib.sha256()
     for cell in cells:
-        for name in ("run.json", "curve.csv"):
+        for name in ("run.json", "curve.csv", "status.json", "episodes.npz", "metrics.csv"):
             with contextlib.suppress(OSError, ValueError):
                 digest.update(read_bounded(directory.cell_path(cell) / name, _MAX_BYTES))
     protocol = json_bytes(directory.protocol.to_dict())

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forging import Forged, Matrix, Row, seal
 
 from reports.audit.all_checks import audit
 from reports.runs.loading import load_results
+from tests.reports.audit.forging import Forged, Matrix, Row, seal
 
 ROOT = Path(__file__).resolve().parents[3]
 STORED = ROOT / "results" / "controls-hopper" / "all"
@@ -569,3 +569,75 @@ def test_the_table_of_the_documentation() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     expected = [each.row for each in FORGERIES]
     assert rows == expected, "the table should be:\n" + "\n".join(expected)
+
+
+# --- Two directories that hold the same cells ----------------------------------------------
+
+
+def _other_returns(cell: Forged) -> None:
+    cell.set_returns(cell.returns + 5)
+
+
+def _other_returns_elsewhere(cell: Forged) -> None:
+    """Another machine explains other returns, but not after the same training."""
+    cell.set_returns(cell.returns + 5)
+    cell.run["provenance"][0]["cpus_available"] = 64
+
+
+def _other_order(cell: Forged) -> None:
+    """Leaves every mean and spread as it was."""
+    cell.returns = cell.returns[:, :, ::-1]
+
+
+def _other_metrics(cell: Forged) -> None:
+    cell.metrics[3]["std"] = 0.5
+
+
+@pytest.fixture
+def pair(matrix: Matrix, tmp_path: Path) -> tuple[Matrix, Matrix]:
+    """Two directories of one name with the same cells."""
+    copy = shutil.copytree(matrix.path, tmp_path / "copy" / matrix.path.name)
+    return matrix, Matrix(copy, TASK)
+
+
+CONFLICTS = (_other_returns, _other_returns_elsewhere, _other_order, _other_metrics)
+
+
+@pytest.mark.parametrize("edit", CONFLICTS, ids=lambda edit: edit.__name__)
+def test_directories_that_contradict_each_other(
+    pair: tuple[Matrix, Matrix], edit: Callable[[Forged], None]
+) -> None:
+    one, other = pair
+    for seed in range(3):
+        other.change("ppo", seed, edit)
+    found = [load_results(paths, refuse=False) for paths in _both_ways(one, other)]
+    for results in found:
+        (text,) = [each.text for each in audit(results) if each.name == "repeated cells"]
+        assert "hold different results of the same settings: HopperStand seed 0, " in text
+        assert {"repeated cells"} == {e.name for e in audit(results) if e.verdict == "failed"}
+    shown = [[(run.algorithm, run.run_id, run.directory) for run in each.runs] for each in found]
+    assert shown[0] == shown[1], "the order of the arguments decides"
+
+
+def test_a_damaged_copy_that_says_otherwise(pair: tuple[Matrix, Matrix]) -> None:
+    one, other = pair
+    cell = other.cell("ppo", 1)
+    digests = (cell.path / "digests.json").read_bytes()
+    _other_returns(cell)
+    cell.save()
+    (cell.path / "digests.json").write_bytes(digests)
+    for paths in _both_ways(one, other):
+        checks = {each.name: each for each in audit(load_results(paths, refuse=False))}
+        assert checks["repeated cells"].verdict == "failed"
+        assert "HopperStand/ppo/seed-001 has other results in" in checks["repeated cells"].text
+
+
+def test_equal_copies_are_fine(pair: tuple[Matrix, Matrix]) -> None:
+    for paths in _both_ways(*pair):
+        said = {e.name: e.verdict for e in audit(load_results(paths, refuse=False))}
+        assert said["repeated cells"] == "ok"
+        assert "failed" not in said.values()
+
+
+def _both_ways(one: Matrix, other: Matrix) -> list[list[Path]]:
+    return [[one.path, other.path], [other.path, one.path]]
