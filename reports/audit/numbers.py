@@ -63,6 +63,12 @@ _CHECKS: tuple[tuple[str, Mapping[FindingKind, Word], str, str], ...] = (
         _MEND,
     ),
     (
+        "checkpoints",
+        {"checkpoint": "failed"},
+        "every checkpoint that is there is what its job wrote last, as far as digests are kept",
+        "restore the checkpoint; nothing may be evaluated or trained from this one",
+    ),
+    (
         "engine and device",
         {"impossible engine": "failed"},
         "every run could be simulated by the engine that it names, where it ran",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.consistency.checkpoints import OUTCOME, StoredCell, checkpoint_faults
 from reports.consistency.evidence import Evidence, gather
 from reports.runs.cell_checks import (
     DISABLING,
@@ -64,6 +65,9 @@ def load_results(
     names = _directory_names([directory.path for directory in directories])
     first = names[directories.index(opened[0])]
     differing = list(_protocol_findings(directories, names))
+    for directory, name in zip(directories, names, strict=True):
+        if fault := directory.fingerprint_fault():
+            differing.append(Finding("fingerprint", name, fault))
     stored = [
         stored
         for directory, name in zip(directories, names, strict=True)
@@ -166,8 +170,21 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
     settings = settings_of_arm(directory.path)
-    for cell in sorted({*directory.cells(), *directory.incomplete_cells()}):
-        yield _read_cell(directory, name, cell, settings)
+    cells = sorted({*directory.cells(), *directory.incomplete_cells()})
+    stored = {cell: _read_cell(directory, name, cell, settings) for cell in cells}
+    told = {
+        cell: StoredCell(
+            run.configuration,
+            run.status is not None and run.status.finished,
+            [tuple(row) for row in run.curve[[*OUTCOME]].values.tolist()],
+        )
+        for cell, (run, _) in stored.items()
+        if run.configuration is not None and run.state != "damaged"
+    }
+    for cell, fault in checkpoint_faults(directory, told):
+        run, findings = stored[cell]
+        findings.append(Finding("checkpoint", run.run_id, fault))
+    yield from stored.values()
 
 
 def _read_cell(

@@ -9,6 +9,7 @@ over if the newest turns out damaged.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -71,7 +72,13 @@ class _Damaged(Exception):
     """A file that is not the whole of what was saved."""
 
 
-def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bool = True) -> None:
+def save(
+    path: Path,
+    tree: object,
+    meta: Mapping[str, object],
+    keep_previous: bool = True,
+    announce: Callable[[str], None] | None = None,
+) -> None:
     """Writes a checkpoint; a crash at any moment leaves a good one behind.
 
     The same tree and facts give the same bytes.
@@ -81,6 +88,7 @@ def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bo
         tree: a pytree of JAX arrays, typed random keys, NumPy arrays or numbers.
         meta: facts that JSON can hold.
         keep_previous: whether to keep the file that is replaced.
+        announce: told the SHA-256 of the new file before it takes its place.
 
     Raises:
         OSError: with `filename` set; the former checkpoint is then untouched.
@@ -101,12 +109,16 @@ def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bo
     entries: dict[str, Any] = {entry(index): array for index, array in kept.items()}
     entries[ENTRY] = np.frombuffer(manifest.encode(), np.uint8)
     make_directory(path.parent)
-    with atomic_writer(path, previous=previous_path(path) if keep_previous else None) as file:
+    previous = previous_path(path) if keep_previous else None
+    with atomic_writer(path, previous=previous, announce=announce) as file:
         np.savez(file, **entries)
 
 
 def load(
-    path: Path, template: Tree, mending: AbstractContextManager[None] | None = None
+    path: Path,
+    template: Tree,
+    mending: AbstractContextManager[None] | None = None,
+    is_own: Callable[[Path], bool] | None = None,
 ) -> tuple[Tree, dict[str, Any]]:
     """Reads a checkpoint; if it is damaged, the one before it, with a logged warning.
 
@@ -116,6 +128,7 @@ def load(
             `jax.ShapeDtypeStruct`s.
         mending: entered while the one before takes the place of a damaged one, which the next
             save would else keep in its place; by default nothing is written.
+        is_own: asked of a file before it is read; one that is not is damaged.
 
     Returns:
         The tree and the facts. Leaves are JAX arrays, or NumPy arrays and numbers where
@@ -125,7 +138,7 @@ def load(
         UserError: no good file is left, it is of another format, or it does not fit the
             template.
     """
-    source, content = _read_newest(path, _read_all)
+    source, content = _read_newest(path, functools.partial(_read_own, is_own=is_own))
     pairs, structure = jax.tree_util.tree_flatten_with_path(template)
     expected = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
     _check_fit(path, content.leaves, expected)
@@ -186,6 +199,12 @@ def _read_facts(path: Path) -> _Content:
             raise
         except Exception as error:
             raise _as_damage(error) from None
+
+
+def _read_own(path: Path, is_own: Callable[[Path], bool] | None) -> _Content:
+    if is_own is not None and not is_own(path):
+        raise _Damaged("it is not what this run wrote")
+    return _read_all(path)
 
 
 def _read_all(path: Path) -> _Content:

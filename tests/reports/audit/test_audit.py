@@ -382,6 +382,101 @@ def test_a_cell_that_kept_only_its_status(run_dir: Path, audited: Callable[..., 
     assert "CheetahRun/fpo/seed-001: run.json is missing" in audited(run_dir).text("files")
 
 
+def checkpoint_path(run_dir: Path, algorithm: str = "fpo") -> Path:
+    return run_dir / "CheetahRun" / algorithm / "job-000-001.ckpt"
+
+
+def flip(path: Path, place: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+EVALUATE = ["--task", "CheetahRun", "--algo", "fpo", "--seed", "1", "--episodes", "2"]
+AGAIN = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke"]
+
+
+@pytest.mark.parametrize("place", [0.001, 0.5, 0.99])
+@pytest.mark.parametrize("ending", ["", ".prev", ".digests"])
+def test_a_flipped_bit_in_a_checkpoint(
+    run_dir: Path,
+    audited: Callable[..., Audited],
+    capsys: pytest.CaptureFixture[str],
+    place: float,
+    ending: str,
+) -> None:
+    path = checkpoint_path(run_dir)
+    flip(path.with_name(f"{path.name}{ending}"), place)
+    result = audited(run_dir)
+    assert result.failed == {"checkpoints"}
+    assert f"CheetahRun/fpo/seed-000 {path.name}{ending} is " in result.text("checkpoints")
+    if not ending:
+        assert run_command(["eval", str(run_dir), *EVALUATE]) == EXIT_USER_ERROR
+        assert f"{path} is not what its run wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_checkpoint_of_another_run(
+    run_dir: Path,
+    tmp_path: Path,
+    audited: Callable[..., Audited],
+    capsys: pytest.CaptureFixture[str],
+    hidden: bool,
+) -> None:
+    """Of the same method, task and seeds, but with another rate, or with its digests as well."""
+    other, path = tmp_path / "other", checkpoint_path(run_dir)
+    arguments = [*AGAIN, "--algos", "fpo", "--set", "fpo.clip=0.3", "--out", str(other)]
+    assert run_command(["run", *arguments]) == 0
+    for name in [path.name, *[f"{path.name}.digests"] * hidden]:
+        shutil.copy(checkpoint_path(other).with_name(name), path.with_name(name))
+    if hidden:
+        path.with_name(f"{path.name}.prev").unlink()
+    result = audited(run_dir)
+    assert result.failed == {"checkpoints"}
+    said = "is of another run: clip (0.3 there, 0.05 now)" if hidden else "is not what its job"
+    assert said in result.text("checkpoints")
+    capsys.readouterr()
+    assert run_command(["eval", str(run_dir), *EVALUATE]) == EXIT_USER_ERROR
+    said = "is of another run, which differs in clip" if hidden else "is not what its run wrote"
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_other_numbers(
+    run_dir: Path, audited: Callable[..., Audited], tmp_path: Path
+) -> None:
+    """What a checkpoint holds of the curve is the curve, whoever made its digests."""
+    path = checkpoint_path(run_dir)
+    path.with_name(f"{path.name}.digests").unlink()
+    assert audited(run_dir).checks["checkpoints"][0] == "ok"  # older versions kept none
+    cell = cell_path(run_dir)
+    with np.load(cell / "episodes.npz") as arrays:
+        steps, returns = arrays["env_steps"], arrays["returns"] + np.float32(1)
+    np.savez(cell / "episodes.npz", env_steps=steps, returns=returns)
+    means = returns.mean(axis=-1, dtype=np.float64).ravel().tolist()
+    edit_curve(cell, lambda row: row.update(return_mean=means.pop(0)))
+    last = [float(row["return_mean"]) for row in csv.DictReader(open(cell / "curve.csv"))][-2:]
+    modes = ("deterministic", "sample")
+    edit_json(cell / "status.json", lambda status: status["returns"].update(zip(modes, last)))
+    seal(cell)
+    result = audited(run_dir)
+    assert result.failed == {"checkpoints"}
+    assert "says a return of" in result.text("checkpoints")
+
+
+def test_a_flipped_bit_in_the_fingerprint_of_the_protocol(
+    run_dir: Path, audited: Callable[..., Audited], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_dir / "protocol.json"
+    edit_json(path, lambda record: record.update(fingerprint="0" + record["fingerprint"][1:]))
+    result = audited(run_dir)
+    assert result.failed == {"fingerprints"}
+    assert "protocol.json says 0" in result.text("fingerprints")
+    capsys.readouterr()
+    for command in (["eval", str(run_dir), *EVALUATE], ["run", *AGAIN, "--out", str(run_dir)]):
+        assert run_command(command) == EXIT_USER_ERROR
+        assert "protocol.json says 0" in capsys.readouterr().err
+
+
 def test_a_flipped_bit_in_a_kept_policy(run_dir: Path, audited: Callable[..., Audited]) -> None:
     path = cell_path(run_dir) / "policy-0.npz"
     content = bytearray(path.read_bytes())
