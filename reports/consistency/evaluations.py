@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from reports.consistency.evidence import Contradicted, Evidence
+from reports.consistency.likeness import Marks
+
+_NEARLY_ALL = 0.75
 
 Point = tuple[int, str]
 """Updates before an evaluation, and its mode."""
@@ -63,7 +65,7 @@ def steps_of_evaluations(evidence: Evidence) -> Iterator[Contradicted]:
     An episode that the task ends takes fewer steps, but then hardly equally many in every
     evaluation. How long an episode can be, states.npz tells.
     """
-    taken = eval_steps(evidence)
+    taken = evidence.eval_steps
     if not taken:
         return
     episodes = evidence.points[0].episodes * len(evidence.modes)
@@ -81,12 +83,6 @@ def steps_of_evaluations(evidence: Evidence) -> Iterator[Contradicted]:
         yield "evaluation steps", f"{text}{length} do not make"
 
 
-def eval_steps(evidence: Evidence) -> list[int]:
-    """Returns the steps of every evaluation of a cell."""
-    counts = [0, *(point.eval_steps for point in evidence.points)]
-    return [after - before for before, after in itertools.pairwise(counts)]
-
-
 def episode_length(seen_at: Sequence[int]) -> tuple[int, float]:
     """Returns the least and the greatest number of steps that a whole episode can have.
 
@@ -99,3 +95,32 @@ def episode_length(seen_at: Sequence[int]) -> tuple[int, float]:
             least = max(least, -(-count * step // index))
             most = min(most, (count * (step + 1) - 1) // index)
     return least, most
+
+
+def odd_lengths(cells: Mapping[str, Marks]) -> Iterator[tuple[str, Contradicted]]:
+    """Yields cells whose episodes took other steps than nearly all of their task's.
+
+    A task that ends episodes has evaluations of many lengths, of which none is nearly all.
+
+    Args:
+        cells: by name.
+
+    Yields:
+        The name of a cell, and whether all of its evaluations are odd, as only a changed count
+        explains, or some, as numbers that stopped being finite may.
+    """
+    tasks: dict[str, dict[str, list[float]]] = {}
+    for name, marks in cells.items():
+        episodes = max(1, marks.returns.shape[1] * marks.returns.shape[2])
+        tasks.setdefault(marks.task, {})[name] = [each / episodes for each in marks.eval_steps]
+    for lengths in tasks.values():
+        counts = Counter(length for each in lengths.values() for length in each)
+        usual, times = counts.most_common(1)[0] if counts else (0.0, 0)
+        if times < _NEARLY_ALL * counts.total():
+            continue
+        for name, each in lengths.items():
+            if odd := [length for length in each if length != usual]:
+                text = f"says {odd[0]:,.6g} steps an episode in {len(odd)} of {len(each)} "
+                text += f"evaluations, where nearly all of the task's took {usual:,g}"
+                every = len(odd) == len(each)
+                yield name, ("evaluation steps" if every else "short episodes", text)

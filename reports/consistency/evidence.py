@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -82,6 +83,12 @@ class Evidence:
         return self.rows[:: max(1, len(self.modes))]
 
     @property
+    def eval_steps(self) -> tuple[int, ...]:
+        """The steps that each evaluation took."""
+        counts = [0, *(point.eval_steps for point in self.points)]
+        return tuple(after - before for before, after in itertools.pairwise(counts))
+
+    @property
     def finished(self) -> bool:
         """Whether every file is from the last save: who reads before may see some of two."""
         return self.status is not None and self.status.finished
@@ -117,6 +124,7 @@ class Evidence:
             returns=self.returns,
             updates=updates,
             modes=self.modes,
+            eval_steps=self.eval_steps[: len(points)],
             finished=self.finished,
             files=files,
             layouts=layouts,

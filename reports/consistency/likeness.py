@@ -38,6 +38,7 @@ class Marks:
         returns: [P, M, E] of its episodes.
         updates: [P] before each evaluation.
         modes: [M] of the evaluations.
+        eval_steps: [P] that each evaluation took.
         finished: whether there is nothing more to come.
         files: digests of what else the cell holds by name, with the updates that it is from.
         layouts: what those files are made of, by name: columns, or leaves and their shapes.
@@ -49,6 +50,7 @@ class Marks:
     returns: np.ndarray
     updates: tuple[int, ...]
     modes: tuple[str, ...]
+    eval_steps: tuple[int, ...]
     finished: bool
     files: Mapping[str, tuple[str, int]]
     layouts: Mapping[str, str]

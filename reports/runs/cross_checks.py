@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from reports.consistency.evaluations import odd_lengths
 from reports.consistency.likeness import alike, copied_files, strange_layouts
 from reports.runs.bounds import bounds_of
 from reports.runs.names import display_name
@@ -75,8 +76,10 @@ def _repetitions(results: Results) -> Iterator[Finding]:
         yield Finding("alike", ids[other].run_id, f"has {text} as {_labelled(ids[one])}")
     for (one, other), file, natural in copied_files(cells):
         text = f"has the {file} of {_labelled(ids[one])}, with other returns"
-        kind: FindingKind = "same files" if natural else "copied files"
-        yield Finding(kind, ids[other].run_id, text)
+        word: FindingKind = "same files" if natural else "copied files"
+        yield Finding(word, ids[other].run_id, text)
+    for name, (kind, text) in odd_lengths(cells):
+        yield Finding(kind, ids[name].run_id, text)
     for name, file in strange_layouts(cells):
         text = f"has a {file} that is made of other parts than those of most seeds"
         yield Finding("copied files", ids[name].run_id, text)

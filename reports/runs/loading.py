@@ -37,7 +37,7 @@ from suite.storage.ablation_directory import settings_of_arm
 from suite.storage.digests import Verdict
 from suite.storage.files import json_bytes, read_bounded
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
-from suite.storage.run_directory import RunDirectory
+from suite.storage.run_directory import RunDirectory, fingerprint_fault
 
 Stored = tuple[Run, list[Finding]]
 """A cell as read, and what is wrong with it."""
@@ -66,7 +66,7 @@ def load_results(
     first = names[directories.index(opened[0])]
     differing = list(_protocol_findings(directories, names))
     for directory, name in zip(directories, names, strict=True):
-        if fault := directory.fingerprint_fault():
+        if fault := fingerprint_fault(directory):
             differing.append(Finding("fingerprint", name, fault))
     stored = [
         stored

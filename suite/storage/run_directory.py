@@ -98,21 +98,9 @@ class RunDirectory:
             raise UserError(f"{file}: has no protocol; restore the file or use another directory")
         return cls(path, Protocol.from_dict(protocol, str(file)), str(record.get("fingerprint")))
 
-    def fingerprint_fault(self) -> str:
-        """Returns what is wrong with the fingerprint in protocol.json, nothing if it is right."""
-        expected = self.protocol.fingerprint()
-        if self.protocol.renewed(self.fingerprint) == expected:
-            return ""
-        return f"protocol.json says {self.fingerprint[:40]}, the protocol in it makes {expected}"
-
-    def check_fingerprint(self) -> None:
-        """Raises UserError if protocol.json has another fingerprint than its protocol makes."""
-        if fault := self.fingerprint_fault():
-            raise UserError(f"{self.path}: {fault}; restore that file")
-
     def check_protocol(self, protocol: Protocol) -> None:
         """Raises UserError unless `protocol` is comparable with this directory's."""
-        self.check_fingerprint()
+        check_fingerprint(self)
         fields = self.protocol.differences(protocol)
         if fields:
             mine, theirs = self.protocol.to_dict(), protocol.to_dict()
@@ -290,6 +278,20 @@ class RunDirectory:
             if method is not None:
                 batch.put_method(method)
             batch.put_run(RunRecord(configuration, starts).started(provenance))
+
+
+def fingerprint_fault(run: RunDirectory) -> str:
+    """Returns what is wrong with the fingerprint in protocol.json, nothing if it is right."""
+    expected = run.protocol.fingerprint()
+    if run.protocol.renewed(run.fingerprint) == expected:
+        return ""
+    return f"protocol.json says {run.fingerprint[:40]}, the protocol in it makes {expected}"
+
+
+def check_fingerprint(run: RunDirectory) -> None:
+    """Raises UserError if protocol.json has another fingerprint than its protocol makes."""
+    if fault := fingerprint_fault(run):
+        raise UserError(f"{run.path}: {fault}; restore that file")
 
 
 def _cells_with(run_path: Path, name: str) -> list[Cell]:

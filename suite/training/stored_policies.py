@@ -25,7 +25,7 @@ from suite.storage import checkpoint
 from suite.storage.digests import is_own_checkpoint
 from suite.storage.origin import origin_faults
 from suite.storage.records import Cell, Configuration, Job
-from suite.storage.run_directory import RunDirectory
+from suite.storage.run_directory import RunDirectory, check_fingerprint
 from suite.training.job_files import load_newest
 
 
@@ -141,7 +141,7 @@ def evaluate_stored(
 
 
 def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
-    run.check_fingerprint()
+    check_fingerprint(run)
     record = run.files(cell).read_run()
     if record is None:
         raise UserError(f"{run.path} has no {cell}; `suite status` lists what it has")

@@ -236,6 +236,28 @@ def _(matrix: Matrix) -> None:
     matrix.change("ppo", 2, lambda cell: cell.edit(move, (8, 9)))
 
 
+@forgery("evaluation steps are halved, where no states were kept", failed="evaluation steps")
+def _(matrix: Matrix) -> None:
+    def everywhere(cell: Forged) -> None:
+        (cell.path / "states.npz").unlink()
+        cell.edit(lambda row: row.update(eval_steps=row["eval_steps"] // 2))
+        cell.status["ledger"]["eval_steps"] //= 2
+
+    matrix.change("ppo", 2, everywhere)
+
+
+@forgery("one evaluation says fewer steps", warning="evaluation steps")
+def _(matrix: Matrix) -> None:
+    def fewer(row: Row) -> None:
+        row["eval_steps"] -= 6400
+
+    def later(cell: Forged) -> None:
+        cell.edit(fewer, range(10, len(cell.curve)))
+        cell.status["ledger"]["eval_steps"] -= 6400
+
+    matrix.change("ppo", 2, later)
+
+
 @forgery("the stage goes back", failed="ledgers, metrics and policies")
 def _(matrix: Matrix) -> None:
     def back(cell: Forged) -> None:
