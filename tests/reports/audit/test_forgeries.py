@@ -565,10 +565,13 @@ def matrix(tmp_path: Path) -> Matrix:
 def spoken(path: Path) -> Spoken:
     """Returns what an audit says that it does not say of the runs as they are.
 
-    That the steps of a damaged run are not judged is no word against it.
+    That the steps of a damaged run are not judged is no word against it. Whatever fails names a
+    cell.
     """
     checks = audit(load_results([path], refuse=False))
     said = {each.name: each.verdict for each in checks if each.verdict != "ok"}
+    unclear = [e.name for e in checks if e.verdict == "failed" and f"{TASK}/" not in e.text]
+    assert not unclear
     if said.get("equal steps") == "warning":
         del said["equal steps"]
     return {check: verdict for check, verdict in said.items() if BEFORE.get(check) != verdict}
