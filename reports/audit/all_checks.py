@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from reports.audit import (
     budgets_and_evaluation,
+    numbers,
     settings_and_code,
     stored_files,
     what_ran,
@@ -49,4 +50,5 @@ def audit(results: Results, varied: Collection[str] = ()) -> tuple[Check, ...]:
         settings_and_code.tuning_effort(results),
         stored_files.files(results),
         stored_files.curves(results),
+        *numbers.consistency(results),
     )

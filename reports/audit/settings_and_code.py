@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from reports.audit.check import Check, agreement, from_findings, minorities, of_starts
+from reports.audit.check import Check, Word, agreement, from_findings, minorities, of_starts
 from reports.runs.names import display_name, listed
-from reports.runs.results import Results, Run, run_name
+from reports.runs.results import FindingKind, Results, Run, run_name
 from suite.common.formatting import plain
 
 
@@ -105,9 +105,10 @@ def reward_scale(results: Results) -> Check:
 
 
 def hyperparameters(results: Results) -> Check:
-    """Each algorithm ran in one setting."""
+    """Each algorithm ran in one setting, and in the one that protocol and command say."""
     text = "one set of hyper-parameters for each algorithm"
-    return from_findings(results, "hyper-parameters", {"variant": "warning"}, text)
+    verdicts: Mapping[FindingKind, Word] = {"unexplained": "failed", "variant": "warning"}
+    return from_findings(results, "hyper-parameters", verdicts, text)
 
 
 def parameter_counts(results: Results) -> Check:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from reports.consistency.evaluations import off_the_grid, steps_of_evaluations
+from reports.consistency.evidence import Contradicted, Evidence
+from reports.consistency.kept_files import strange_decoder, strange_files
+from reports.consistency.ledgers import contradicted_counts
+from reports.consistency.seconds import impossible_seconds
+from reports.consistency.settings import (
+    impossible_engine,
+    unexplained_settings,
+    wrong_fingerprint,
+)
 from reports.runs.bounds import Bounds, bounds_of
 from reports.runs.results import (
     Finding,
@@ -24,12 +34,16 @@ Fault = tuple[FindingKind, str]
 """What is wrong with a cell, and a sentence that says how."""
 
 
+Episodes = tuple[np.ndarray, np.ndarray]
+"""Environment steps [P] and returns [P, M, E]."""
+
+
 def contradictions(
-    directory: RunDirectory,
     cell: Cell,
     record: RunRecord | None,
     status: Status | None,
     rows: Sequence[CurveRow],
+    read_episodes: Callable[[], Episodes | None],
 ) -> Iterator[Fault]:
     """Yields where a cell's files disagree with each other, its place or its task's bounds."""
     bounds = Bounds()
@@ -51,7 +65,31 @@ def contradictions(
         return
     if rows and status is not None and status.state == "done":
         yield from _missing_end(status, rows)
-    yield from _disagreements(directory, cell, status, rows)
+    yield from _disagreements(status, rows, read_episodes)
+
+
+def doubts(evidence: Evidence, settings: Sequence[str] | None) -> Iterator[Contradicted]:
+    """Yields where the numbers of a cell, each possible by itself, are at odds.
+
+    Args:
+        evidence: all that its files say.
+        settings: see `unexplained_settings`.
+    """
+    yield from off_the_grid(evidence)
+    yield from contradicted_counts(evidence)
+    yield from steps_of_evaluations(evidence)
+    yield from strange_files(evidence)
+    yield from strange_decoder(evidence)
+    yield from wrong_fingerprint(evidence)
+    yield from unexplained_settings(evidence, settings)
+    yield from impossible_engine(evidence)
+    yield from impossible_seconds(evidence)
+
+
+DISABLING: frozenset[FindingKind] = frozenset(
+    {"off the grid", "ledger", "evaluation steps", "other files"}
+)
+"""Contradictions after which it is not known what a cell's returns are of."""
 
 
 def _missing_end(status: Status, rows: Sequence[CurveRow]) -> Iterator[Fault]:
@@ -64,10 +102,12 @@ def _missing_end(status: Status, rows: Sequence[CurveRow]) -> Iterator[Fault]:
 
 
 def _disagreements(
-    directory: RunDirectory, cell: Cell, status: Status | None, rows: Sequence[CurveRow]
+    status: Status | None,
+    rows: Sequence[CurveRow],
+    read_episodes: Callable[[], Episodes | None],
 ) -> Iterator[Fault]:
     """Yields the first place where a curve is not the mean of the stored episodes."""
-    episodes = directory.files(cell).read_episodes()
+    episodes = read_episodes()
     finished = status is not None and status.finished
     if episodes is None:
         if rows:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from reports.consistency.evaluations import odd_lengths
+from reports.consistency.likeness import alike, copied_files, strange_layouts
 from reports.runs.bounds import bounds_of
 from reports.runs.names import display_name
-from reports.runs.results import Finding, Results, Run
+from reports.runs.results import Finding, FindingKind, Results, Run
 
 
 def expected_cells(runs: Sequence[Run]) -> dict[str, frozenset[tuple[str, int]]]:
@@ -46,6 +49,7 @@ def compare_runs(results: Results) -> Iterator[Finding]:
     for algorithm in results.algorithms:
         for task in results.tasks:
             yield from _compare_seeds(results, algorithm, task)
+    yield from _repetitions(results)
     yield from _scopes(results)
     if len(results.engines) > 1:
         text = f"runs were made with different engines: {', '.join(results.engines)}"
@@ -58,6 +62,31 @@ def compare_runs(results: Results) -> Iterator[Finding]:
             listed = " and ".join(sorted(map(str, recorded)))
             text = f"runs have different bounds of the return, {listed}: there are no scores"
             yield Finding("model", task, text)
+
+
+def _repetitions(results: Results) -> Iterator[Finding]:
+    """Yields episodes and files that two runs share, which only a copy explains."""
+    ids = {f"{run.algorithm}#{run.run_id}": run for run in results.runs}
+    cells = {
+        name: dataclasses.replace(run.marks, group=run.algorithm.setting)
+        for name, run in ids.items()
+        if run.marks is not None and run.state != "damaged"
+    }
+    for (one, other), text in alike(cells):
+        yield Finding("alike", ids[other].run_id, f"has {text} as {_labelled(ids[one])}")
+    for (one, other), file, natural in copied_files(cells):
+        text = f"has the {file} of {_labelled(ids[one])}, with other returns"
+        word: FindingKind = "same files" if natural else "copied files"
+        yield Finding(word, ids[other].run_id, text)
+    for name, (kind, text) in odd_lengths(cells):
+        yield Finding(kind, ids[name].run_id, text)
+    for name, file in strange_layouts(cells):
+        text = f"has a {file} that is made of other parts than those of most seeds"
+        yield Finding("copied files", ids[name].run_id, text)
+
+
+def _labelled(run: Run) -> str:
+    return f"{run.task}/{run.algorithm}/seed-{run.seed:03d}"
 
 
 def _counts(run: Run, task: str) -> bool:

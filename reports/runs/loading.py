@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -12,9 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.consistency.checkpoints import OUTCOME, StoredCell, checkpoint_faults
+from reports.consistency.evidence import Evidence, gather
 from reports.runs.cell_checks import (
+    DISABLING,
     Fault,
     contradictions,
+    doubts,
     earlier_tries,
     file_faults,
     state_findings,
@@ -28,10 +33,11 @@ from reports.runs.variants import label_variants
 from suite.common.errors import UserError
 from suite.common.formatting import readable
 from suite.configuration.protocol import Protocol
+from suite.storage.ablation_directory import settings_of_arm
 from suite.storage.digests import Verdict
 from suite.storage.files import json_bytes, read_bounded
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
-from suite.storage.run_directory import RunDirectory
+from suite.storage.run_directory import RunDirectory, fingerprint_fault
 
 Stored = tuple[Run, list[Finding]]
 """A cell as read, and what is wrong with it."""
@@ -59,6 +65,9 @@ def load_results(
     names = _directory_names([directory.path for directory in directories])
     first = names[directories.index(opened[0])]
     differing = list(_protocol_findings(directories, names))
+    for directory, name in zip(directories, names, strict=True):
+        if fault := fingerprint_fault(directory):
+            differing.append(Finding("fingerprint", name, fault))
     stored = [
         stored
         for directory, name in zip(directories, names, strict=True)
@@ -123,7 +132,7 @@ def _order(directory: RunDirectory) -> tuple[int, bytes, str, str]:
     cells = sorted({*directory.cells(), *directory.incomplete_cells()})
     digest = hashlib.sha256()
     for cell in cells:
-        for name in ("run.json", "curve.csv"):
+        for name in ("run.json", "curve.csv", "status.json", "episodes.npz", "metrics.csv"):
             with contextlib.suppress(OSError, ValueError):
                 digest.update(read_bounded(directory.cell_path(cell) / name, _MAX_BYTES))
     protocol = json_bytes(directory.protocol.to_dict())
@@ -160,21 +169,43 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
 
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
-    for cell in sorted({*directory.cells(), *directory.incomplete_cells()}):
-        yield _read_cell(directory, name, cell)
+    settings = settings_of_arm(directory.path)
+    cells = sorted({*directory.cells(), *directory.incomplete_cells()})
+    stored = {cell: _read_cell(directory, name, cell, settings) for cell in cells}
+    told = {
+        cell: StoredCell(
+            run.configuration,
+            run.status is not None and run.status.finished,
+            [tuple(row) for row in run.curve[[*OUTCOME]].values.tolist()],
+        )
+        for cell, (run, _) in stored.items()
+        if run.configuration is not None and run.state != "damaged"
+    }
+    for cell, fault in checkpoint_faults(directory, told):
+        run, findings = stored[cell]
+        findings.append(Finding("checkpoint", run.run_id, fault))
+    yield from stored.values()
 
 
-def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
+def _read_cell(
+    directory: RunDirectory, name: str, cell: Cell, settings: Sequence[str] | None
+) -> Stored:
     """Reads one cell; a file that cannot be read or is contradicted makes it `damaged`."""
     record: RunRecord | None = None
     status: Status | None = None
     rows: list[CurveRow] = []
     damage: list[Fault] = []
+    doubted: list[Fault] = []
+    evidence: Evidence | None = None
+    stored = directory.files(cell)
+    read_episodes = functools.cache(stored.read_episodes)
     try:
-        record = directory.files(cell).read_run()
-        status = directory.files(cell).read_status()
+        record, status = stored.read_run(), stored.read_status()
         rows = _read_curve(directory, cell)
-        damage += contradictions(directory, cell, record, status, rows)
+        damage += contradictions(cell, record, status, rows, read_episodes)
+        if record is not None and not damage:
+            evidence = gather(stored, cell, record, status, rows, read_episodes())
+            doubted = list(doubts(evidence, settings))
     except UserError as error:
         damage.append(("damaged", _without_parent(str(error), directory.path)))
     differing = []
@@ -184,6 +215,7 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
         damage.append(("damaged", str(error)))
     files = _check_files(directory, cell)
     # Digests say that something is wrong; what it is was said already, if it can be known.
+    damage += [each for each in doubted if each[0] in DISABLING]
     if not damage:
         damage += file_faults(directory, cell, record, status, files)
     finite = [row for row in rows if math.isfinite(row.return_mean)]
@@ -198,8 +230,10 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell) -> Stored:
         status=status,
         curve=pd.DataFrame([tuple(vars(row).values()) for row in finite], columns=CURVE_COLUMNS),
         files=files,
+        marks=evidence.marks() if evidence else None,
     )
-    findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage]
+    doubted = [each for each in doubted if each not in damage]
+    findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage + doubted]
     findings += earlier_tries(run, directory.divergences_kept(cell))
     return run, findings + list(state_findings(run, directory.protocol, len(rows) - len(finite)))
 

@@ -11,10 +11,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.runs.names import Label, listed
-from reports.runs.results import Finding, Run
+import numpy as np
 
-_OUTCOME = ["env_steps", "mode", "return_mean", "return_std", "episodes"]
+from reports.consistency.likeness import STATES
+from reports.runs.names import Label, listed
+from reports.runs.results import CURVE_COLUMNS, Finding, Run
+
+_OUTCOME = [name for name in CURVE_COLUMNS if not name.endswith("_seconds")]
 """What of a curve is a result; seconds are not."""
 
 _RANKS = {"done": 2, "diverged": 2, "running": 1, "damaged": 0}
@@ -73,7 +76,17 @@ def without_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Finding]]:
             first, second = sorted((used.directory, other.directory))
             text = f"is in {first} and {second}; that in {used.directory} is used{states}"
             findings.append(Finding("duplicate", used.run_id, text))
+            findings += _damaged_and_other(used, other)
     return kept, findings
+
+
+def _damaged_and_other(used: Run, other: Run) -> Iterator[Finding]:
+    """Yields that a damaged copy, which is not used, holds other results as far as it is read."""
+    rows = [run.curve[_OUTCOME].values.tolist() for run in (used, other)]
+    if other.state == "damaged" and used.state != "damaged" and not _begin_alike(*rows):
+        text = f"has other results in {other.directory} than in {used.directory}, and files that "
+        text += "are damaged there: take that directory out, or restore it"
+        yield Finding("contradiction", used.run_id, text)
 
 
 def _rank(run: Run) -> tuple[int, int, str, str]:
@@ -108,13 +121,34 @@ def agree(one: Run, other: Run) -> bool:
     if _decoder(one) != _decoder(other):
         return False
     mine, theirs = (run.curve[_OUTCOME].values.tolist() for run in (one, other))
-    shared = min(len(mine), len(theirs))
-    if mine[:shared] != theirs[:shared]:
+    if not _begin_alike(mine, theirs) or not _same_files(one, other):
         return False
     if "running" not in (one.state, other.state):
         return one.state == other.state and len(mine) == len(theirs)
     finished = [len(rows) for run, rows in ((one, mine), (other, theirs)) if run.state != "running"]
     return not finished or finished == [max(len(mine), len(theirs))]
+
+
+def _begin_alike(mine: Sequence[object], theirs: Sequence[object]) -> bool:
+    shared = min(len(mine), len(theirs))
+    return mine[:shared] == theirs[:shared]
+
+
+def _same_files(one: Run, other: Run) -> bool:
+    """Returns whether the episodes of two runs are equal, and their other files may be.
+
+    Of metrics, policies and states another version of the program may write more, or in another
+    form, so that they are compared only where nothing that is recorded lets them differ.
+    """
+    mine, theirs = one.marks, other.marks
+    if mine is None or theirs is None:
+        return True
+    shared = min(len(mine.returns), len(theirs.returns))
+    if not np.array_equal(mine.returns[:shared], theirs.returns[:shared], equal_nan=True):
+        return False
+    both = [(mine.files[name], theirs.files[name]) for name in mine.files if name in theirs.files]
+    differ = any(a[0] != b[0] for a, b in both if a[1] == b[1])
+    return not differ or bool(explanations(one, other))
 
 
 def _decoder(run: Run) -> str | None:
@@ -130,9 +164,7 @@ def _names(
     sizes = [_size([held[directory] for directory in part]) for part in parts]
     alone = sizes.count(max(sizes)) == 1
     return {
-        directory: label
-        if alone and size == max(sizes)
-        else label.with_change(f"results of {part[0]}")
+        directory: label if alone and size == max(sizes) else label.of_directory(part[0])
         for part, size in zip(parts, sizes, strict=True)
         for directory in part
     }
@@ -159,13 +191,20 @@ def _parts(held: Mapping[str, Mapping[Cell, Run]], differing: Differing) -> list
 
 def _finding(label: str, pair: Pair, runs: Sequence[tuple[Run, Run]]) -> Finding:
     cells = listed([f"{one.task} seed {one.seed}" for one, _ in runs])
-    reasons = [explanations(*each) for each in runs]
+    reasons = [[] if _same_training(*each) else explanations(*each) for each in runs]
     text = f"{pair[0]} and {pair[1]} hold different results of the same settings: {cells}"
     if all(reasons):
         named = listed(list(dict.fromkeys(itertools.chain.from_iterable(reasons))))
         return Finding("rerun", label, f"{text}; they also differ in {named}. Shown apart")
     text = f"{text}, made by the same code on the same machine: one of them was changed"
     return Finding("contradiction", label, f"{text}. Shown apart")
+
+
+def _same_training(one: Run, other: Run) -> bool:
+    """Returns whether two runs learned the same to the bit, so that no machine explains more."""
+    mine, theirs = (run.marks.files if run.marks else {} for run in (one, other))
+    learned = [name for name in mine if name in theirs and name != STATES]
+    return "metrics.csv" in learned and all(mine[name] == theirs[name] for name in learned)
 
 
 # --- Why it may differ -------------------------------------------------------------------

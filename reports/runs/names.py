@@ -33,6 +33,9 @@ MAX_NAMED = 6
 """Runs or files that a sentence names before it only counts the others."""
 
 
+_OF_DIRECTORY = "results of "
+
+
 class Label(str):
     """What runs of one algorithm in one setting are called: `NAME`, or `NAME [CHANGES]`.
 
@@ -56,6 +59,15 @@ class Label(str):
     def is_variant(self) -> bool:
         """Whether it says more than the algorithm's name."""
         return self.method != self
+
+    @property
+    def setting(self) -> str:
+        """The label without the directory that its results are of, where it names one."""
+        return self.partition(_OF_DIRECTORY)[0].rstrip(", [")
+
+    def of_directory(self, directory: str) -> Label:
+        """Returns the label of results that another directory has otherwise."""
+        return self.with_change(f"{_OF_DIRECTORY}{directory}")
 
     def with_change(self, change: str) -> Label:
         """Returns the label with one more change in its brackets."""

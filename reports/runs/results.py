@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from reports.consistency.evidence import Contradiction
+from reports.consistency.likeness import Marks
 from reports.runs.bounds import UNKNOWN, Bounds, bounds_of
 from reports.runs.names import Label, algorithm_order
 from suite.configuration.protocol import Protocol
@@ -29,29 +31,35 @@ ENDINGS: Mapping[RunState, str] = {
 }
 """What readers are told of runs that did not come to their end."""
 
-FindingKind = Literal[
-    "missing",
-    "diverged",
-    "retried",
-    "partial",
-    "damaged",
-    "edited",
-    "not finite",
-    "out of bounds",
-    "unequal lengths",
-    "single seed",
-    "budget",
-    "duplicate",
-    "copied",
-    "protocol",
-    "variant",
-    "rerun",
-    "contradiction",
-    "fewer tasks",
-    "unequal seeds",
-    "engine",
-    "model",
-]
+FindingKind = (
+    Contradiction
+    | Literal[
+        "missing",
+        "diverged",
+        "retried",
+        "partial",
+        "damaged",
+        "edited",
+        "not finite",
+        "out of bounds",
+        "unequal lengths",
+        "single seed",
+        "budget",
+        "duplicate",
+        "copied",
+        "protocol",
+        "variant",
+        "rerun",
+        "contradiction",
+        "fewer tasks",
+        "unequal seeds",
+        "engine",
+        "model",
+        "copied files",
+        "same files",
+        "checkpoint",
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +95,7 @@ class Run:
         curve: one row per evaluation and mode with `CURVE_COLUMNS`; rows whose return is
             not finite are gone, and reported.
         files: what the digests of its files say.
+        marks: what tells its results from all others; None where they cannot be compared.
     """
 
     run_id: str
@@ -99,6 +108,7 @@ class Run:
     status: Status | None
     curve: pd.DataFrame
     files: Verdict
+    marks: Marks | None = None
 
     @property
     def configuration(self) -> Configuration | None:

@@ -76,6 +76,16 @@ class Ablation:
         name = f"{self.protocol.name}-{arm.name}"
         return dataclasses.replace(changed(self.protocol, changes), name=name)
 
+    def settings_of(self, arm: Arm) -> tuple[str, ...]:
+        """Returns the `--set` texts of all hyper-parameters that an arm sets, for any algorithm."""
+        texts = list(self.settings)
+        for axis, value in zip(self.axes, arm.values, strict=True):
+            if axis.is_decoder:
+                texts += [f"{EVERY_ALGORITHM}.refits=false"] * isinstance(value, int)
+            elif axis.owners != (PROTOCOL,):
+                texts += axis.changes(value, axis.owners)
+        return tuple(texts)
+
     @property
     def varied_protocol_fields(self) -> frozenset[str]:
         """Fields of the protocol in which the arms differ."""
@@ -171,6 +181,22 @@ def read_ablation(directory: Path) -> Ablation:
     if not path.is_file():
         raise UserError(f"{directory} is no ablation: it has no {RECORD}")
     return Ablation.from_dict(read_object(path, _MAX_BYTES), str(path))
+
+
+def settings_of_arm(run: Path) -> tuple[str, ...] | None:
+    """Returns the settings of the arm that a run directory is; None if it is none.
+
+    What its ablation.json says is not known either where that is damaged, nor for the source of
+    decoders, whose settings are not in it.
+    """
+    place = run.resolve()
+    try:
+        if not is_ablation(place.parent):
+            return None
+        ablation = read_ablation(place.parent)
+        return next((ablation.settings_of(a) for a in ablation.arms if a.name == place.name), None)
+    except UserError:
+        return None
 
 
 def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ from suite.storage.records import Cell, CurveRow, RunRecord, Status
 if TYPE_CHECKING:
     import numpy as np
 
+    from suite.storage.manifests import Manifest
+
 Record = TypeVar("Record", RunRecord, Status)
 
 MAX_JSON_BYTES = 4 << 20
@@ -285,6 +287,27 @@ class CellFiles:
         """Returns the stages whose policy was kept, in order; runs of older versions kept none."""
         names = (path.stem.removeprefix("policy-") for path in self.path.glob("policy-*.npz"))
         return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+    def read_policy(self, stage: int, wanted: Sequence[str] = ()) -> Manifest | None:
+        """Returns what the policy of a stage says of itself, None where there is no file.
+
+        Args:
+            stage: index.
+            wanted: see `read_manifest`.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        from suite.storage.manifests import read_manifest
+
+        path = self.policy_path(stage)
+        if not path.is_file():
+            return None
+        try:
+            check_inside(path, self._run_path)
+            return read_manifest(path, wanted)
+        except ValueError as error:
+            raise damaged(path, error) from None
 
     def keep_checkpoint(self, checkpoint: Path) -> None:
         """Copies a job's checkpoint to the cell as `last-good.ckpt`, before it diverged."""

@@ -9,6 +9,7 @@ over if the newest turns out damaged.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -25,6 +26,7 @@ import numpy as np
 from suite.common.errors import UserError
 from suite.storage.archives import Archive, open_archive
 from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
+from suite.storage.manifests import ENTRY, entry
 
 Tree = TypeVar("Tree")
 """A pytree of arrays, or of what tells their shapes and types."""
@@ -40,7 +42,6 @@ _READABLE = (1, FORMAT)
 _LARGE = 1 << 20
 """Bytes from which an array of zeros is left out of the file."""
 
-_MANIFEST = "manifest"
 _PLAIN = "array"
 """Kind of a leaf that is no random key; the kind of a key is its implementation's name."""
 
@@ -71,7 +72,13 @@ class _Damaged(Exception):
     """A file that is not the whole of what was saved."""
 
 
-def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bool = True) -> None:
+def save(
+    path: Path,
+    tree: object,
+    meta: Mapping[str, object],
+    keep_previous: bool = True,
+    announce: Callable[[str], None] | None = None,
+) -> None:
     """Writes a checkpoint; a crash at any moment leaves a good one behind.
 
     The same tree and facts give the same bytes.
@@ -81,6 +88,7 @@ def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bo
         tree: a pytree of JAX arrays, typed random keys, NumPy arrays or numbers.
         meta: facts that JSON can hold.
         keep_previous: whether to keep the file that is replaced.
+        announce: told the SHA-256 of the new file before it takes its place.
 
     Raises:
         OSError: with `filename` set; the former checkpoint is then untouched.
@@ -98,15 +106,19 @@ def save(path: Path, tree: object, meta: Mapping[str, object], keep_previous: bo
     kept = {index: array for index, array in enumerate(arrays) if index not in zeros}
     digest = _digest(facts, kept.values())
     manifest = json.dumps({"format": FORMAT, "facts": facts, "sha256": digest})
-    entries: dict[str, Any] = {_entry(index): array for index, array in kept.items()}
-    entries[_MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
+    entries: dict[str, Any] = {entry(index): array for index, array in kept.items()}
+    entries[ENTRY] = np.frombuffer(manifest.encode(), np.uint8)
     make_directory(path.parent)
-    with atomic_writer(path, previous=previous_path(path) if keep_previous else None) as file:
+    previous = previous_path(path) if keep_previous else None
+    with atomic_writer(path, previous=previous, announce=announce) as file:
         np.savez(file, **entries)
 
 
 def load(
-    path: Path, template: Tree, mending: AbstractContextManager[None] | None = None
+    path: Path,
+    template: Tree,
+    mending: AbstractContextManager[None] | None = None,
+    is_own: Callable[[Path], bool] | None = None,
 ) -> tuple[Tree, dict[str, Any]]:
     """Reads a checkpoint; if it is damaged, the one before it, with a logged warning.
 
@@ -116,6 +128,7 @@ def load(
             `jax.ShapeDtypeStruct`s.
         mending: entered while the one before takes the place of a damaged one, which the next
             save would else keep in its place; by default nothing is written.
+        is_own: asked of a file before it is read; one that is not is damaged.
 
     Returns:
         The tree and the facts. Leaves are JAX arrays, or NumPy arrays and numbers where
@@ -125,7 +138,7 @@ def load(
         UserError: no good file is left, it is of another format, or it does not fit the
             template.
     """
-    source, content = _read_newest(path, _read_all)
+    source, content = _read_newest(path, functools.partial(_read_own, is_own=is_own))
     pairs, structure = jax.tree_util.tree_flatten_with_path(template)
     expected = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
     _check_fit(path, content.leaves, expected)
@@ -188,6 +201,12 @@ def _read_facts(path: Path) -> _Content:
             raise _as_damage(error) from None
 
 
+def _read_own(path: Path, is_own: Callable[[Path], bool] | None) -> _Content:
+    if is_own is not None and not is_own(path):
+        raise _Damaged("it is not what this run wrote")
+    return _read_all(path)
+
+
 def _read_all(path: Path) -> _Content:
     with open(path, "rb") as file:
         try:
@@ -195,7 +214,7 @@ def _read_all(path: Path) -> _Content:
                 manifest = _parse_manifest(path, archive)
                 content = _parse_facts(manifest["facts"])
                 stored = {
-                    index: archive[_entry(index)]
+                    index: archive[entry(index)]
                     for index in range(len(content.leaves))
                     if index not in content.zeros
                 }
@@ -215,7 +234,7 @@ def _as_damage(error: Exception) -> _Damaged:
 
 
 def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
-    manifest: dict[str, str] = parse_json(archive[_MANIFEST].tobytes())
+    manifest: dict[str, str] = parse_json(archive[ENTRY].tobytes())
     found = manifest.get("format", 1)
     if found not in _READABLE:
         raise UserError(
@@ -232,10 +251,6 @@ def _parse_facts(facts: str) -> _Content:
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]
     return _Content(leaves, frozenset(parsed.get("zeros", ())), [], parsed["meta"])
-
-
-def _entry(index: int) -> str:
-    return f"leaf{index:06d}"
 
 
 def _is_large_zero(array: np.ndarray) -> bool:

@@ -7,6 +7,12 @@ become, `before` what they were, and `new` lists those that were not there, in t
 which they are written. A file that is still as before was not reached by a save
 that was cut off, which the next start completes; a file that is neither was changed by
 somebody else. A digest is no signature: who edits a file can edit its digest as well.
+
+    JOB.ckpt.digests    {"checkpoints": [SHA-256], "parts": [SHA-256]}
+
+speaks of a job's checkpoint, of the one before it and of its part. It lists those that were
+written last, the newest first, and is written before them: whichever moment a save is cut off at,
+what is there is on the list.
 """
 
 from __future__ import annotations
@@ -18,17 +24,28 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from suite.storage.files import atomic_write, json_bytes, parse_json, read_bounded
+from suite.storage.files import (
+    atomic_write,
+    file_digest,
+    json_bytes,
+    parse_json,
+    read_bounded,
+)
 
 NAME = "digests.json"
+
+CHECKPOINTS = "checkpoints"
+PARTS = "parts"
+"""The lists of a job's digests."""
+
+_REMEMBERED = 4
+"""Digests on each list: two files may be there, and a save that was cut off announced a third."""
 
 MAX_BYTES = 1 << 20
 """Of digests.json; a cell has some ten files."""
 
 _KEPT = re.compile(r"policy-\d+\.npz|.+\.ckpt")
 """Files that the training loop writes itself; they hold a digest of their own as well."""
-
-_CHUNK = 1 << 20
 
 _MAX_TEXT = 16 << 20
 
@@ -45,6 +62,7 @@ class Verdict:
         unknown: there, but not recorded.
         problem: why digests.json itself cannot be used, if it cannot.
         line_ends: those of `changed` that are what was written but for their line ends.
+        found: the digests of all files that are there, recorded or not, by name.
     """
 
     recorded: bool
@@ -54,6 +72,7 @@ class Verdict:
     unknown: tuple[str, ...] = ()
     problem: str = ""
     line_ends: tuple[str, ...] = ()
+    found: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -88,10 +107,10 @@ def announce(directory: Path, contents: Mapping[str, bytes]) -> None:
     present = {path.name: path for path in directory.iterdir() if _is_covered(path)}
     known = {name: digest for name, digest in known.items() if name in present}
     unrecorded = {name for name in present if name not in known or _KEPT.fullmatch(name)}
-    known.update({name: _digest_file(present[name]) for name in unrecorded - contents.keys()})
+    known.update({name: file_digest(present[name]) for name in unrecorded - contents.keys()})
     # A save may be cut off before the next one has completed what an earlier one left.
     watched = {name for name in present if name in contents or name in earlier}
-    found = {name: _digest_file(present[name]) for name in watched}
+    found = {name: file_digest(present[name]) for name in watched}
     before = {name: d for name, d in found.items() if name in contents or d == earlier[name]}
     after = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     new = [name for name in contents if name not in present]
@@ -106,13 +125,13 @@ def check(directory: Path) -> Verdict:
         OSError: a file cannot be read.
     """
     # Files first: a save that is under way has announced whatever of it was read here.
-    found = {path.name: _digest_file(path) for path in directory.iterdir() if _is_covered(path)}
+    found = {path.name: file_digest(path) for path in directory.iterdir() if _is_covered(path)}
     try:
         files, before, new = _load(directory)
     except FileNotFoundError:
-        return Verdict(recorded=False)
+        return Verdict(recorded=False, found=found)
     except ValueError as error:
-        return Verdict(recorded=True, problem=f"is damaged ({error})")
+        return Verdict(recorded=True, problem=f"is damaged ({error})", found=found)
     different = [name for name in files if name in found and found[name] != files[name]]
     unsaved = {name for name in different if found[name] == before.get(name)}
     # What was written after a file that is absent cannot be there if the save did not reach it.
@@ -127,6 +146,7 @@ def check(directory: Path) -> Verdict:
         line_ends=tuple(n for n in changed if _has_other_line_ends(directory / n, files[n])),
         missing=tuple(sorted(absent)),
         unknown=tuple(sorted(found.keys() - files.keys())),
+        found=found,
     )
 
 
@@ -178,9 +198,64 @@ def _has_other_line_ends(path: Path, digest: str) -> bool:
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == digest
 
 
-def _digest_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def announce_checkpoint(checkpoint: Path, kind: str, digest: str) -> None:
+    """Records what a job's checkpoint or its part is about to become.
+
+    Args:
+        checkpoint: of the job, as `RunDirectory.checkpoint_path` gives it.
+        kind: `CHECKPOINTS` or `PARTS`.
+        digest: SHA-256 of the new content.
+
+    Raises:
+        OSError: the list cannot be written.
+    """
+    try:
+        lists = read_checkpoint_digests(checkpoint) or {}
+    except ValueError:
+        lists = {}
+    newest = dict.fromkeys([digest, *lists.get(kind, ())])
+    record = {CHECKPOINTS: [], PARTS: [], **lists, kind: [*newest][:_REMEMBERED]}
+    atomic_write(checkpoint_digests(checkpoint), json_bytes(record))
+
+
+def checkpoint_digests(checkpoint: Path) -> Path:
+    """Returns the file with the digests of a job's checkpoints."""
+    return checkpoint.with_name(f"{checkpoint.name}.digests")
+
+
+def read_checkpoint_digests(checkpoint: Path) -> dict[str, list[str]] | None:
+    """Returns the lists of a job's digests, None where there are none: older versions kept none.
+
+    Raises:
+        ValueError: they are nonsense.
+        OSError: they cannot be read.
+    """
+    try:
+        record = parse_json(read_bounded(checkpoint_digests(checkpoint), MAX_BYTES))
+    except FileNotFoundError:
+        return None
+    lists = record if isinstance(record, dict) else {}
+    sound = all(isinstance(each, list) and all(map(_is_digest, each)) for each in lists.values())
+    if not sound or set(lists) != {CHECKPOINTS, PARTS}:
+        raise ValueError("not two lists of digests")
+    return lists
+
+
+def is_own_checkpoint(checkpoint: Path, file: Path, kind: str = CHECKPOINTS) -> bool:
+    """Returns whether a file is one that its job wrote last, as far as is known.
+
+    Args:
+        checkpoint: of the job.
+        file: it, the one before it or the part.
+        kind: the list that it should be on.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if file.exists() and not file.is_file():
+        return False
+    try:
+        lists = read_checkpoint_digests(checkpoint)
+    except ValueError:
+        return True  # the next save makes the lists again; the file has a digest of its own
+    return lists is None or file_digest(file) in lists[kind]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,12 +34,17 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
+def atomic_writer(
+    path: Path,
+    previous: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Iterator[BinaryIO]:
     """Opens a temporary file that becomes `path` once its content is on the disk.
 
     Args:
         path: the file to replace.
         previous: where to keep the file that `path` was until now, if any.
+        announce: told the SHA-256 of the content before any file is replaced.
 
     Raises:
         OSError: with `filename` set to `path`; the old file is then untouched.
@@ -46,10 +52,18 @@ def atomic_writer(path: Path, previous: Path | None = None) -> Iterator[BinaryIO
     with _temporary_file(path) as (file, temporary):
         yield file
         _flush_to_disk(file)
+        if announce is not None:
+            announce(file_digest(temporary))
         if previous is not None and path.exists():
             keep_copy(path, previous)
         os.replace(temporary, path)
         _sync_directory(path.parent)
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def exclusive_write(path: Path, content: bytes) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
+from suite.configuration.protocol import Protocol
 from suite.storage.files import json_bytes
 from suite.storage.records import Configuration
 
@@ -69,6 +70,27 @@ def origin_differences(stored: Mapping[str, object], now: Mapping[str, object]) 
         elif not _same(name, before, after):
             found.append(f"{name} ({before} there, {after} now)")
     return found
+
+
+def origin_faults(
+    facts: Mapping[str, object], index: int, now: Configuration, protocol: Protocol
+) -> list[str]:
+    """Lists what a checkpoint says that differs from what one of its cells says.
+
+    Args:
+        facts: of the checkpoint; those of older versions do not tell.
+        index: of the cell in its job.
+        now: configuration of the cell.
+        protocol: of its run.
+    """
+    stored = facts.get("origin")
+    if stored is None:
+        return []
+    if not isinstance(stored, list) or len(stored) <= index or not isinstance(stored[index], dict):
+        return ["an origin that cannot be read"]
+    before = stored[index]
+    renewed = {"fingerprint": protocol.renewed(str(before.get("fingerprint")))}
+    return origin_differences({**before, **renewed}, origin(now))
 
 
 def same_starts(one: object, other: object) -> bool:

@@ -3,6 +3,7 @@
     RUN_DIR/protocol.json                        written once
     RUN_DIR/TASK/ALGORITHM/job-000-004.ckpt      one checkpoint per job
                            job-000-004.ckpt.part one within a chunk, until the chunk ends
+                           job-000-004.ckpt.digests  of these (suite/storage/digests.py)
     RUN_DIR/TASK/ALGORITHM/seed-000/             the files of a cell (suite/storage/cell_files.py)
     RUN_DIR/TASK/ALGORITHM/seed-000.diverged-1/  the same of a run that was tried again
 
@@ -52,11 +53,13 @@ class RunDirectory:
     Attributes:
         path: the directory.
         protocol: what everything in it was run by.
+        fingerprint: of the protocol, as protocol.json says it.
     """
 
-    def __init__(self, path: Path, protocol: Protocol) -> None:
+    def __init__(self, path: Path, protocol: Protocol, fingerprint: str | None = None) -> None:
         self.path = path
         self.protocol = protocol
+        self.fingerprint = protocol.fingerprint() if fingerprint is None else fingerprint
 
     @classmethod
     def create(cls, path: Path, protocol: Protocol) -> Self:
@@ -93,10 +96,11 @@ class RunDirectory:
         protocol = record.get("protocol")
         if not isinstance(protocol, dict):
             raise UserError(f"{file}: has no protocol; restore the file or use another directory")
-        return cls(path, Protocol.from_dict(protocol, str(file)))
+        return cls(path, Protocol.from_dict(protocol, str(file)), str(record.get("fingerprint")))
 
     def check_protocol(self, protocol: Protocol) -> None:
         """Raises UserError unless `protocol` is comparable with this directory's."""
+        check_fingerprint(self)
         fields = self.protocol.differences(protocol)
         if fields:
             mine, theirs = self.protocol.to_dict(), protocol.to_dict()
@@ -274,6 +278,20 @@ class RunDirectory:
             if method is not None:
                 batch.put_method(method)
             batch.put_run(RunRecord(configuration, starts).started(provenance))
+
+
+def fingerprint_fault(run: RunDirectory) -> str:
+    """Returns what is wrong with the fingerprint in protocol.json, nothing if it is right."""
+    expected = run.protocol.fingerprint()
+    if run.protocol.renewed(run.fingerprint) == expected:
+        return ""
+    return f"protocol.json says {run.fingerprint[:40]}, the protocol in it makes {expected}"
+
+
+def check_fingerprint(run: RunDirectory) -> None:
+    """Raises UserError if protocol.json has another fingerprint than its protocol makes."""
+    if fault := fingerprint_fault(run):
+        raise UserError(f"{run.path}: {fault}; restore that file")
 
 
 def _cells_with(run_path: Path, name: str) -> list[Cell]:

@@ -8,8 +8,9 @@ only if it goes on from the checkpoint, and removed with the next one.
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from suite.compute.build import acting_part
 from suite.compute.program import SeedState
 from suite.storage import checkpoint
 from suite.storage.cell_files import Batch
+from suite.storage.digests import CHECKPOINTS, PARTS, announce_checkpoint, is_own_checkpoint
 from suite.storage.leases import Lease
 from suite.storage.records import Cell, Job, RunRecord, Status
 from suite.storage.run_directory import RunDirectory
@@ -93,7 +95,7 @@ class JobFiles:
     def save(self, state: SeedState, record: JobRecord, facts: Facts, watch: Stopwatch) -> None:
         """Writes the checkpoint first, then the files that follow from it."""
         with self.saving():
-            checkpoint.save(self.path, state, facts)
+            checkpoint.save(self.path, state, facts, announce=self._announcing(CHECKPOINTS))
             self._publish(state, record, watch)
 
     def publish(self, state: SeedState, record: JobRecord, watch: Stopwatch) -> None:
@@ -106,11 +108,16 @@ class JobFiles:
     ) -> None:
         """Writes a state between two checkpoints, then how far it is."""
         with self.saving():
-            checkpoint.save(self._part, state, facts, keep_previous=False)
+            announce = self._announcing(PARTS)
+            checkpoint.save(self._part, state, facts, keep_previous=False, announce=announce)
             for cell, seed in zip(self._job.cells, record.seeds, strict=True):
                 files = self._run.files(cell)
                 with files.batch() as batch:
                     self._put_progress(batch, files.read_run(), record, seed, watch)
+
+    def _announcing(self, kind: str) -> Callable[[str], None]:
+        """Returns what records the digest of a checkpoint before it takes its place."""
+        return functools.partial(announce_checkpoint, self.path, kind)
 
     def keep_last_good(self, cell: Cell) -> None:
         """Copies the checkpoint from before a divergence into the cell's directory."""
@@ -193,18 +200,21 @@ def load_newest(
         The states [S, ...], the facts, and the file they are from.
 
     Raises:
-        UserError: no good checkpoint is left, or it does not fit the template.
+        UserError: no good checkpoint of the job's own is left, or it does not fit the template.
     """
-    state, facts = checkpoint.load(path, template, mending)
+    is_own = functools.partial(is_own_checkpoint, path)
+    state, facts = checkpoint.load(path, template, mending, is_own)
     part = checkpoint.part_path(path)
     try:
+        if part.exists() and not is_own_checkpoint(path, part, PARTS):
+            raise UserError(f"{part} is damaged (it is not what this run wrote)")
         if not (part.exists() and _leads_on(facts, checkpoint.read_meta(part))):
             return state, facts, path
         del state  # for both may not fit into memory
         return *checkpoint.load(part, template), part
     except UserError as error:
         logger.warning("%s; going on from %s", str(error).partition("; ")[0], path.name)
-    return *checkpoint.load(path, template), path
+    return *checkpoint.load(path, template, is_own=is_own), path
 
 
 def _leads_on(facts: Facts, part: Facts) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,8 +22,10 @@ from suite.configuration.hyperparameters import hyperparameter_fields
 from suite.methods.stored_methods import how_to_trust, trust_methods
 from suite.planning.task_files import restore_task
 from suite.storage import checkpoint
+from suite.storage.digests import is_own_checkpoint
+from suite.storage.origin import origin_faults
 from suite.storage.records import Cell, Configuration, Job
-from suite.storage.run_directory import RunDirectory
+from suite.storage.run_directory import RunDirectory, check_fingerprint
 from suite.training.job_files import load_newest
 
 
@@ -41,15 +44,41 @@ def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, 
     """Loads the newest policy of a cell.
 
     Raises:
-        UserError: the cell was never started, or its checkpoint cannot be read.
+        UserError: the cell was never started, or its checkpoint cannot be read or is not its own.
     """
     configuration = _configuration(run, cell)
     algorithm, task = _stored_algorithm(run, cell, configuration)
     job = Job(cell.algorithm, cell.task, configuration.seeds_together)
     template = Compiled(build_program(algorithm, task, run.protocol)).abstract_start(job.seeds)
-    state, _, _ = load_newest(run.checkpoint_path(job), template)
+    path = run.checkpoint_path(job)
+    _check_own(path)
+    state, facts, source = load_newest(path, template)
     index = job.seeds.index(cell.seed)
+    _check_origin(source, facts, index, configuration, run)
     return algorithm, task, jax.tree.map(lambda leaf: leaf[index], state.algorithm)
+
+
+def _check_own(path: Path) -> None:
+    """Raises UserError if a job's newest checkpoint is not what was written.
+
+    Training can go on from the one before; what that does is not what the newest one does.
+    """
+    if path.exists() and not is_own_checkpoint(path, path):
+        raise UserError(
+            f"{path} is not what its run wrote, by the digests beside it; restore it, or let "
+            "`suite run` go on from the one before"
+        )
+
+
+def _check_origin(
+    path: Path, facts: Mapping[str, Any], index: int, now: Configuration, run: RunDirectory
+) -> None:
+    """Raises UserError if a checkpoint says that another configuration made it."""
+    differing = origin_faults(facts, index, now, run.protocol)
+    if differing:
+        raise UserError(
+            f"{path} is of another run, which differs in {', '.join(differing)}; restore it"
+        )
 
 
 def kept_policy(
@@ -112,6 +141,7 @@ def evaluate_stored(
 
 
 def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
+    check_fingerprint(run)
     record = run.files(cell).read_run()
     if record is None:
         raise UserError(f"{run.path} has no {cell}; `suite status` lists what it has")

@@ -168,7 +168,8 @@ def status(protocol: Protocol, rows: Sequence[CurveRow], state: str) -> Status:
     return Status(
         state=state,  # type: ignore[arg-type]
         updates=last.updates,
-        total_updates=protocol.updates,
+        # A method may have fewer updates than the budget holds; it is then done after those.
+        total_updates=last.updates if state == "done" else protocol.updates,
         ledger=Ledger(train_steps=last.train_steps, eval_steps=last.eval_steps),
         wall_seconds=last.wall_seconds,
         returns={row.mode: row.return_mean for row in rows[-len(MODES) :]},
@@ -199,7 +200,7 @@ def configuration(
 def provenance() -> dict[str, Any]:
     """Returns a made-up machine."""
     return {
-        "command": ["suite", "run"],
+        "command": ["generate.py"],
         "git": {"commit": "0" * 40, "clean": True},
         "packages": {"jax": "0.10.2", "mujoco": "4.0.0", "playground": "0.2.0"},
         "python": "3.11.7",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from suite.configuration.protocol import load_protocol
+from suite.storage.digests import CHECKPOINTS, PARTS, is_own_checkpoint
 from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +75,7 @@ def is_result(path: Path) -> bool:
     if path.name.startswith(".") or path.parent.name == ".workers":
         return False
     # The digests are of files with times in them; the checkpoint before may be either of two.
-    return path.suffix != ".prev" and path.name != "digests.json"
+    return path.suffix not in (".prev", ".digests") and path.name != "digests.json"
 
 
 def assert_readable(run: Path) -> None:
@@ -87,6 +88,10 @@ def assert_readable(run: Path) -> None:
         files.read_curve()
         files.read_episodes()
         assert not files.check_digests().faults
+    for file in run.glob("*/*/job-*.ckpt*"):
+        kind = PARTS if file.suffix == ".part" else CHECKPOINTS
+        checkpoint = file if file.suffix == ".ckpt" else file.with_suffix("")
+        assert file.suffix == ".digests" or is_own_checkpoint(checkpoint, file, kind)
 
 
 def seconds_of_a_job(run: Path) -> float:

@@ -45,6 +45,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("judgement",),
         ("analysis", "references"),
         ("runs",),
+        ("consistency",),
     ),
 }
 """The rooms of each package from top to bottom; "" are the modules of the package itself.

@@ -133,28 +133,38 @@ def test_provenance_of_a_real_run(run_dir: Path) -> None:
     assert record["configuration"]["return_bounds"] == [0.0, 1000.0]
 
 
-def test_one_percent_more_steps(run_dir: Path, audited: Callable[..., Audited]) -> None:
-    def more(row: dict[str, str]) -> None:
-        for field in ("env_steps", "train_steps"):
-            row[field] = str(round(1.01 * int(row[field])))
+def test_an_update_less(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    """Two seeds whose every number says that they took one update less than the others."""
 
-    def more_in_ledger(status: Any) -> None:
-        status["ledger"]["train_steps"] = round(1.01 * status["ledger"]["train_steps"])
+    def fewer(row: dict[str, str]) -> None:
+        if row["updates"] != "0":
+            row["updates"] = str(int(row["updates"]) - 1)
+            for field in ("env_steps", "train_steps"):
+                row[field] = str(int(row[field]) - each)
 
+    def fewer_in_status(status: Any) -> None:
+        for field in ("updates", "total_updates"):
+            status[field] -= 1
+        status["ledger"]["train_steps"] -= each
+
+    each = json.loads((cell_path(run_dir) / "status.json").read_text())
+    each = each["ledger"]["train_steps"] // each["updates"]
     for seed in SEEDS:
         cell = cell_path(run_dir, "fpo", seed)
-        edit_curve(cell, more)
-        edit_json(cell / "status.json", more_in_ledger)
+        edit_curve(cell, fewer)
+        edit_json(cell / "status.json", fewer_in_status)
         with np.load(cell / "episodes.npz") as arrays:
             steps, returns = arrays["env_steps"], arrays["returns"]
-        np.savez(
-            cell / "episodes.npz", env_steps=np.round(1.01 * steps).astype(int), returns=returns
-        )
+        np.savez(cell / "episodes.npz", env_steps=steps - each * (steps > 0), returns=returns)
+        for name in ("policy-0.npz", "states.npz", "metrics.csv"):
+            (cell / name).unlink()
         seal(cell)
+    for path in cell.parent.glob("job-*"):  # whose curve is longer
+        path.unlink()
     result = audited(run_dir)
     assert result.code == 1
     assert result.failed == {"equal steps"}
-    assert "CheetahRun/fpo/seed-000 took 646 (+0.94%)" in result.text("equal steps")
+    assert f"CheetahRun/fpo/seed-000 took {640 - each} (" in result.text("equal steps")
     assert "ppo" not in result.text("equal steps")
 
 
@@ -374,6 +384,112 @@ def test_a_cell_that_kept_only_its_status(run_dir: Path, audited: Callable[..., 
     assert "CheetahRun/fpo/seed-001: run.json is missing" in audited(run_dir).text("files")
 
 
+def checkpoint_path(run_dir: Path, algorithm: str = "fpo") -> Path:
+    return run_dir / "CheetahRun" / algorithm / "job-000-001.ckpt"
+
+
+def flip(path: Path, place: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+EVALUATE = ["--task", "CheetahRun", "--algo", "fpo", "--seed", "1", "--episodes", "2"]
+AGAIN = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke"]
+
+
+@pytest.mark.parametrize("place", [0.001, 0.5, 0.99])
+@pytest.mark.parametrize("ending", ["", ".prev", ".digests"])
+def test_a_flipped_bit_in_a_checkpoint(
+    run_dir: Path,
+    audited: Callable[..., Audited],
+    capsys: pytest.CaptureFixture[str],
+    place: float,
+    ending: str,
+) -> None:
+    path = checkpoint_path(run_dir)
+    flip(path.with_name(f"{path.name}{ending}"), place)
+    result = audited(run_dir)
+    assert result.failed == {"checkpoints"}
+    assert f"CheetahRun/fpo/seed-000 {path.name}" in result.text("checkpoints")
+    if not ending:
+        assert run_command(["eval", str(run_dir), *EVALUATE]) == EXIT_USER_ERROR
+        assert f"{path} is not what its run wrote" in capsys.readouterr().err
+
+
+def retell(path: Path, before: str, after: str) -> None:
+    """Changes what a checkpoint says of itself, and every digest that covers it."""
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    manifest = json.loads(arrays.pop("manifest").tobytes())
+    assert before in manifest["facts"]
+    manifest["facts"] = manifest["facts"].replace(before, after)
+    digest = hashlib.sha256(manifest["facts"].encode())
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
+    manifest["sha256"] = digest.hexdigest()
+    told = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
+    with open(path, "wb") as file:
+        np.savez(file, **arrays, manifest=told)
+    path.with_name(f"{path.name}.digests").unlink()
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_checkpoint_of_another_run(
+    run_dir: Path,
+    audited: Callable[..., Audited],
+    capsys: pytest.CaptureFixture[str],
+    hidden: bool,
+) -> None:
+    """Of another method, or of the same one with another clip and its digests made again."""
+    path = checkpoint_path(run_dir)
+    if hidden:
+        retell(path, '"clip": 0.05', '"clip": 0.3')
+    else:
+        shutil.copy(checkpoint_path(run_dir, "ppo"), path)
+    result = audited(run_dir)
+    assert result.failed == {"checkpoints"}
+    said = "is of another run: clip (0.3 there, 0.05 now)" if hidden else "is not what its job"
+    assert said in result.text("checkpoints")
+    capsys.readouterr()
+    assert run_command(["eval", str(run_dir), *EVALUATE]) == EXIT_USER_ERROR
+    said = "is of another run, which differs in clip" if hidden else "is not what its run wrote"
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_other_numbers(run_dir: Path, audited: Callable[..., Audited]) -> None:
+    """What a checkpoint holds of the curve is the curve, whoever made its digests."""
+    path = checkpoint_path(run_dir)
+    path.with_name(f"{path.name}.digests").unlink()
+    assert audited(run_dir).checks["checkpoints"][0] == "ok"  # older versions kept none
+    cell = cell_path(run_dir)
+    with np.load(cell / "episodes.npz") as arrays:
+        steps, returns = arrays["env_steps"], arrays["returns"] + np.float32(1)
+    np.savez(cell / "episodes.npz", env_steps=steps, returns=returns)
+    means = returns.mean(axis=-1, dtype=np.float64).ravel().tolist()
+    last = dict(zip(("deterministic", "sample"), means[-2:], strict=True))
+    edit_curve(cell, lambda row: row.update(return_mean=means.pop(0)))
+    edit_json(cell / "status.json", lambda status: status.update(returns=last))
+    seal(cell)
+    result = audited(run_dir)
+    assert result.failed == {"checkpoints"}
+    assert "says a return of" in result.text("checkpoints")
+
+
+def test_a_flipped_bit_in_the_fingerprint_of_the_protocol(
+    run_dir: Path, audited: Callable[..., Audited], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_dir / "protocol.json"
+    edit_json(path, lambda record: record.update(fingerprint="0" + record["fingerprint"][1:]))
+    result = audited(run_dir)
+    assert result.failed == {"fingerprints"}
+    assert "protocol.json says 0" in result.text("fingerprints")
+    capsys.readouterr()
+    for command in (["eval", str(run_dir), *EVALUATE], ["run", *AGAIN, "--out", str(run_dir)]):
+        assert run_command(command) == EXIT_USER_ERROR
+        assert "protocol.json says 0" in capsys.readouterr().err
+
+
 def test_a_flipped_bit_in_a_kept_policy(run_dir: Path, audited: Callable[..., Audited]) -> None:
     path = cell_path(run_dir) / "policy-0.npz"
     content = bytearray(path.read_bytes())
@@ -397,8 +513,9 @@ def test_a_seed_made_by_copying_another(run_dir: Path, audited: Callable[..., Au
     shutil.copytree(cell_path(run_dir, "fpo", 0), cell_path(run_dir))
     edit_run(cell_path(run_dir), set_field("seed", 1))
     result = audited(run_dir)
-    assert result.failed == {"every cell"}
+    assert result.failed == {"every cell", "checkpoints"}
     assert "has the same returns as seed 0: one is a copy" in result.text("every cell")
+    assert "not " in result.text("checkpoints") and "fpo/seed-001" in result.text("checkpoints")
 
 
 def test_unfairness_between_directories(

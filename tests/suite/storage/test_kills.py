@@ -36,6 +36,7 @@ MOMENTS: dict[str, tuple[Moment, ...]] = {
         ("half:run.json", 2, 1000),
         ("during:train", 1, 0.01),
         ("after:curve.csv", 2, 0),
+        ("after:job-*.ckpt.digests", 1, 0),
         ("before:status.json", 4, 0),
         ("during:evaluate", 2, 0.02),
     ),

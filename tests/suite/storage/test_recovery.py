@@ -242,6 +242,7 @@ WRITES = [
     ("run.json", 2),
     ("job-*.ckpt", 1),
     ("job-*.ckpt", 4),
+    ("job-*.ckpt.digests", 3),
     ("digests.json", 2),
     ("curve.csv", 4),
     ("episodes.npz", 5),

@@ -409,6 +409,26 @@ def test_going_on_from_the_checkpoint_before_mends_the_newest(
     assert checkpoint.read_meta(path)["updates"] == 0
 
 
+@pytest.mark.usefixtures("compile_once")
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(
+    tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that is whole, and fits."""
+    monkeypatch.setattr(suite.training.job.interrupt, "requested", _every_second_call())
+    paths = []
+    for name in ("a", "b"):
+        job, context = prepare(tmp_path / name)
+        assert run_job(job, context).interrupted
+        paths.append(context.run.checkpoint_path(job))
+    state = paths[0].read_bytes()
+    assert state != paths[1].read_bytes(), "seconds alone make them differ"
+    paths[1].write_bytes(state)
+    checkpoint.previous_path(paths[1]).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="not what this run wrote"):
+        run_job(job, context)
+    assert paths[1].read_bytes() == state
+
+
 def _delete_cells(run: RunDirectory, job: Job) -> None:
     for cell in job.cells:
         shutil.rmtree(run.cell_path(cell))

@@ -1,0 +1,1 @@
+"""Whether stored numbers agree, within a run and between runs."""
