@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from suite.common.reading import parse_json, read_bounded
 from suite.storage.files import (
     atomic_write,
     json_bytes,
     make_directory,
-    parse_json,
-    read_bounded,
     remove_leftovers,
 )
 

@@ -29,7 +29,8 @@ from reports.writing.report_folder import (
 from reports.writing.report_request import PARTS, Part, ReportRequest
 from suite.common.convert import convert, field_types
 from suite.common.errors import UserError
-from suite.storage.files import read_bounded, read_object
+from suite.common.reading import read_bounded
+from suite.storage.files import read_object
 
 NAME = "report"
 

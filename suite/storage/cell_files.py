@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from suite.common.convert import convert, field_types, from_texts
 from suite.common.errors import UserError
+from suite.common.reading import parse_json, read_bounded
 from suite.configuration.protocol import Mode
 from suite.storage import digests
 from suite.storage.files import (
@@ -36,8 +37,6 @@ from suite.storage.files import (
     json_bytes,
     keep_copy,
     make_directory,
-    parse_json,
-    read_bounded,
 )
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 

@@ -9,22 +9,25 @@ over if the newest turns out damaged.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from suite.common.errors import UserError
+from suite.common.reading import opened, parse_trusted_json
 from suite.storage.archives import Archive, open_archive
-from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
+from suite.storage.files import atomic_writer, keep_copy, make_directory
 
 Tree = TypeVar("Tree")
 """A pytree of arrays, or of what tells their shapes and types."""
@@ -39,6 +42,16 @@ _READABLE = (1, FORMAT)
 
 _LARGE = 1 << 20
 """Bytes from which an array of zeros is left out of the file."""
+
+_MAX_MANIFEST = 1 << 30
+_MAX_VALUES = 1 << 26
+"""Of the facts: the return of every episode so far is among them, of all seeds."""
+
+_HEADER = 1 << 12
+"""Bytes that an array's own description may take."""
+
+_KEY_NUMBERS = 4
+"""Of a random key at most, in JAX's implementations."""
 
 _MANIFEST = "manifest"
 _PLAIN = "array"
@@ -125,9 +138,9 @@ def load(
         UserError: no good file is left, it is of another format, or it does not fit the
             template.
     """
-    source, content = _read_newest(path, _read_all)
     pairs, structure = jax.tree_util.tree_flatten_with_path(template)
     expected = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
+    source, content = _read_newest(path, functools.partial(_read_all, expected=expected))
     _check_fit(path, content.leaves, expected)
     if mending is not None and source != path:
         with mending:
@@ -147,6 +160,12 @@ def read_meta(path: Path) -> dict[str, Any]:
         UserError: no good file is left.
     """
     return _read_newest(path, _read_facts)[1].meta
+
+
+def size_of(template: object) -> int:
+    """Returns the bytes that the leaves of a template take."""
+    leaves = jax.tree_util.tree_leaves(template)
+    return sum(_room(_describe("", leaf)) - _HEADER for leaf in leaves)
 
 
 def previous_path(path: Path) -> Path:
@@ -177,10 +196,21 @@ def _read_newest(path: Path, read: Callable[[Path], _Content]) -> tuple[Path, _C
     return previous, content
 
 
-def _read_facts(path: Path) -> _Content:
-    with open(path, "rb") as file:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that may be a stranger's; one that is no plain file counts as damaged."""
+    with contextlib.ExitStack() as stack:
         try:
-            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
+            file = stack.enter_context(opened(path))
+        except ValueError as error:
+            raise _as_damage(error) from None
+        yield file
+
+
+def _read_facts(path: Path) -> _Content:
+    with _opened(path) as file:
+        try:
+            with open_archive(file, compressed=False) as archive:
                 return _parse_facts(_parse_manifest(path, archive)["facts"])
         except UserError:
             raise
@@ -188,12 +218,16 @@ def _read_facts(path: Path) -> _Content:
             raise _as_damage(error) from None
 
 
-def _read_all(path: Path) -> _Content:
-    with open(path, "rb") as file:
+def _read_all(path: Path, expected: Sequence[_Leaf]) -> _Content:
+    """Reads a file, but no more of arrays than the leaves that are expected take."""
+    with _opened(path) as file:
         try:
-            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
+            with open_archive(file, compressed=False) as archive:
                 manifest = _parse_manifest(path, archive)
                 content = _parse_facts(manifest["facts"])
+                if _held(archive) > (limit := sum(map(_room, expected)) + _HEADER):
+                    _check_fit(path, content.leaves, expected)  # which tells better what is wrong
+                    raise ValueError(f"it holds more than the {limit:,} bytes that fit")
                 stored = {
                     index: archive[_entry(index)]
                     for index in range(len(content.leaves))
@@ -214,8 +248,21 @@ def _as_damage(error: Exception) -> _Damaged:
     return _Damaged(str(error).partition("\n")[0] or type(error).__name__)
 
 
+def _held(archive: Archive) -> int:
+    """Returns the bytes of all arrays in a file."""
+    return sum(archive.size_of(name) for name in archive if name != _MANIFEST)
+
+
+def _room(leaf: _Leaf) -> int:
+    """Returns the most bytes that a leaf takes in a file; a random key has up to four numbers."""
+    numbers = 1 if leaf.kind == _PLAIN else _KEY_NUMBERS
+    return math.prod(leaf.shape) * jnp.dtype(leaf.dtype).itemsize * numbers + _HEADER
+
+
 def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
-    manifest: dict[str, str] = parse_json(archive[_MANIFEST].tobytes())
+    if archive.size_of(_MANIFEST) > _MAX_MANIFEST:
+        raise ValueError(f"its facts take more than {_MAX_MANIFEST:,} bytes")
+    manifest: dict[str, str] = parse_trusted_json(archive[_MANIFEST].tobytes(), _MAX_VALUES)
     found = manifest.get("format", 1)
     if found not in _READABLE:
         raise UserError(
@@ -227,7 +274,7 @@ def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
 
 
 def _parse_facts(facts: str) -> _Content:
-    parsed = parse_json(facts.encode())
+    parsed = parse_trusted_json(facts.encode(), _MAX_VALUES)
     leaves = [
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]

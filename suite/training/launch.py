@@ -200,7 +200,8 @@ def _dead_end(run: RunDirectory, job: Job) -> UserError:
 def _to_retry(run: RunDirectory, plan: Plan) -> dict[Cell, int]:
     """Returns the diverged cells, and how often each was started afresh before."""
     # Counted first: a cell that another process puts away meanwhile must look as if it had changed.
-    kept = {cell: run.divergences_kept(cell) for cell in _cells(plan)}
+    found = run.all_divergences_kept()
+    kept = {cell: found.get(cell, 0) for cell in _cells(plan)}
     return {cell: kept[cell] for cell in _diverged(run, plan)}
 
 
