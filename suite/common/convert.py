@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -25,6 +26,9 @@ WORDS: Mapping[object, str] = {
     str: "a text",
 }
 """What a user has to give for each scalar type."""
+
+_PLAIN = re.compile("[-+.0-9A-Za-z]*")
+"""What numbers are written with, NaN and infinity too."""
 
 _ANYTHING = (Any, object)
 _LARGEST = 2**63 - 1
@@ -100,7 +104,19 @@ def from_texts(kind: type[T], row: Mapping[str, str]) -> T:
         TypeError: the line is too short.
         ValueError: a number is none.
     """
-    return kind(**{name: hint(row[name]) for name, hint in field_types(kind).items()})
+    return kind(**{name: number(hint, row[name]) for name, hint in field_types(kind).items()})
+
+
+def number(kind: Callable[[str], T], text: str) -> T:
+    """Returns a text of a table as a number, as a program writes it, or as the text that it is.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is no number, or one in other digits than ours, or with `_` or spaces.
+    """
+    if kind is not str and not _PLAIN.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is no number")
+    return kind(text)
 
 
 def field_types(kind: type) -> Mapping[str, Callable[[str], object]]:
