@@ -278,6 +278,8 @@ def _parse_facts(facts: str) -> _Content:
     leaves = [
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]
+    if not isinstance(parsed["meta"], dict):
+        raise ValueError("its facts are no object")
     return _Content(leaves, frozenset(parsed.get("zeros", ())), [], parsed["meta"])
 
 
