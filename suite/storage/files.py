@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from suite.common.reading import parse_json, read_bounded
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What os.link fails with on file systems without hard links, as some shared folders are."""
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -143,6 +147,11 @@ def remove_leftovers(directory: Path, name: str = "*") -> None:
     # A temporary name is a dot, the file's own, eight digits and an ending.
     for path in directory.glob(f".{name}.????????.tmp"):
         path.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Returns whether a file's name is that of a write which has not ended, or never will."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def make_directory(path: Path) -> None:
