@@ -13,7 +13,6 @@ from suite.common.errors import UserError
 from suite.common.formatting import spreadsheet_text
 from suite.storage.files import atomic_write, atomic_writer
 
-
 _TEXTS = ("algorithm", "task", "run_id", "directory")
 """Columns that hold what directories are called, which a stranger may have done."""
 

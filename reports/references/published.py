@@ -165,6 +165,7 @@ def _load_shipped(name: str) -> Reference:
 
 def _read(path: Path) -> str:
     try:
-        return read_bounded(path, _MAX_FILE, links=True).decode("utf-8-sig")  # Excel begins with a mark
+        # Excel begins with a mark.
+        return read_bounded(path, _MAX_FILE, links=True).decode("utf-8-sig")
     except ValueError as error:
         raise UserError(f"reference {path}: no text in UTF-8 ({error})") from None

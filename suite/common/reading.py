@@ -207,4 +207,6 @@ def _shown(value: Any, depth: int) -> Any:
 
 
 def _items(value: object) -> Sequence[object]:
-    return [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else ()

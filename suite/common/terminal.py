@@ -93,7 +93,7 @@ def make_output_harmless() -> None:
 def _showing_all(stream: TextIO | None) -> TextIO:
     """Returns a standard stream that fails at no character; Python has none for a closed handle."""
     if stream is None:
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return open(os.devnull, "w", encoding="utf-8")
     if isinstance(stream, io.TextIOWrapper):
         # Names of files may hold what the terminal's encoding, or any, cannot show.
         stream.reconfigure(errors="backslashreplace")

@@ -14,6 +14,7 @@ from suite.methods.select_methods import add_method
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 
+
 def trust_methods(run: RunDirectory, cells: Sequence[Cell]) -> None:
     """Executes the files that cells keep of methods which are not known here.
 

@@ -26,7 +26,6 @@ from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.job_files import load_newest
 
-
 MAX_POLICY_BYTES = 1 << 28
 """Of a policy in memory: 67 million numbers, where those of the suite have some forty thousand."""
 

@@ -1,0 +1,221 @@
+"""Seconds and memory that reading commands take on directories that are made to hurt.
+
+    python -m benchmarks.hostile [NAME ...] [--commands audit eval ...] [--code CHECKOUT]
+        [--json results/benchmarks/hostile.json]
+
+Every directory of benchmarks/hostile_directories.py, and a sound one, in a temporary folder, and
+every command that reads one. A command is ended after a minute, or once it holds 4 GiB. With --code
+the commands are those of another checkout of this program. A row of the record: how it ended (an
+exit code, or `time`, `memory`, `traceback`), its seconds by the clock and of the CPU, the most
+memory that it held in MiB, and its last line; `escapes` if anything that it printed could have
+commanded a terminal. The machine may do other things, so the CPU's seconds are the ones to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import pathlib
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.hostile_directories import HOSTILE, cells, hostile_report
+from suite.storage.files import atomic_write, json_bytes
+from suite.storage.provenance import provenance
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SECONDS = 60.0
+BYTES = 4 << 30
+ADDRESSES = 32 << 30
+"""Of memory that may be asked for; JAX asks for far more than it uses."""
+
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028]")
+_QUICK = ("--reps", "200")
+_POLICY = ("--task", "CheetahRun")
+
+Row = Mapping[str, Any]
+Arguments = Callable[[pathlib.Path, pathlib.Path], Sequence[object]]
+
+READING: Mapping[str, Arguments] = {
+    "status": lambda run, _: ("status", run),
+    "audit": lambda run, _: ("audit", run),
+    "audit --report": lambda run, at: ("audit", run, "--report", at / "report"),
+    "export": lambda run, at: ("export", run, "--out", at / "table.csv"),
+    "report": lambda run, at: ("report", run, "--out", at / "again", "--format", "html", *_QUICK),
+    "compare": lambda run, at: ("compare", at / "ours" / "run", run, *_QUICK),
+    "regress": lambda run, at: ("regress", run, "--against", at / "ours" / "run", *_QUICK),
+    "eval": lambda run, _: ("eval", run, *_POLICY, "--algo", "ppo", "--seed", 0, "--episodes", 2),
+    "actions": lambda run, at: (
+        *("actions", run, *_POLICY, "--out", at / "actions", "--states", 2, "--samples", 1000),
+    ),
+}
+"""What is measured, of a directory and of a folder with a sound one and its report."""
+
+
+def measured(command: Sequence[object], code: pathlib.Path) -> Row:
+    """Runs a command of a checkout under limits; returns its row."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "suite", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=code,
+        preexec_fn=_limit_addresses,
+    )
+    ended: list[str] = []
+    watch = threading.Thread(target=_watch, args=(process, began, ended))
+    watch.start()
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    watch.join()
+    text = said.decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not ended:
+        faulty = "Traceback" in text or "a fault in the program" in text
+        ended = ["traceback" if faulty else str(process.returncode)]
+    return {
+        "ended": ended[0],
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "mib": usage.ru_maxrss // 1024,
+        "said": _COMMANDS.sub("?", lines[-1])[:200] if lines else "",
+        "escapes": _COMMANDS.search(text) is not None,
+    }
+
+
+def _limit_addresses() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+
+
+def _watch(process: subprocess.Popen[bytes], began: float, ended: list[str]) -> None:
+    """Ends a process that takes too long or too much, and notes which."""
+    while _is_running(process.pid):
+        if time.perf_counter() - began > SECONDS:
+            ended.append("time")
+        elif _held(process.pid) > BYTES:
+            ended.append("memory")
+        if ended:
+            process.kill()
+            return
+        time.sleep(0.02)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def _held(pid: int) -> int:
+    try:
+        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+def make_sound(at: pathlib.Path) -> pathlib.Path:
+    """Trains a small run and reports it, by this very checkout; returns its directory."""
+    sound = at / "ours" / "run"  # reports show a directory's own name, so both have one
+    training = ("run", "--algos", "ppo,gorl-fm", *("--tasks", "CheetahRun"), "--seeds", 2)
+    for command in (
+        (*training, "--protocol", "smoke", "--out", sound),
+        ("report", sound, "--out", at / "report", "--format", "html,tables", *_QUICK),
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "suite", *map(str, command)],
+            check=True,
+            cwd=ROOT,
+            capture_output=True,
+        )
+    return sound
+
+
+def rows(
+    at: pathlib.Path, names: Sequence[str], commands: Sequence[str], code: pathlib.Path
+) -> Iterator[tuple[str, str, Row]]:
+    """Yields directory, command and row of everything that is to be measured."""
+    sound = make_sound(at)
+    for name in names:
+        run = at / "theirs" / "run"
+        shutil.copytree(sound, run)
+        shutil.rmtree(run / ".workers", ignore_errors=True)
+        if name in HOSTILE:
+            HOSTILE[name](run)
+        for command in commands:
+            yield name, command, measured(READING[command](run, at), code)
+        shutil.rmtree(run)
+    if "audit --report" in commands:
+        hostile_report(at / "report")
+        arguments = READING["audit --report"](sound, at)
+        yield "report", "audit --report", measured(arguments, code)
+    if "status" in commands:
+        yield from _many(at, sound, code)
+
+
+def _many(
+    at: pathlib.Path, sound: pathlib.Path, code: pathlib.Path
+) -> Iterator[tuple[str, str, Row]]:
+    """Yields what `suite status` takes as cells become more."""
+    first = cells(sound)[0]
+    run = at / "many"
+    shutil.copytree(sound, run)
+    done = 0
+    for count in (500, 2000):
+        for seed in range(done, count):
+            cell = run / first.parent.relative_to(sound) / f"seed-{seed + 1000}"
+            cell.mkdir()
+            for name in ("run.json", "status.json"):
+                shutil.copyfile(first / name, cell / name)
+        done = count
+        yield f"{count:,} cells", "status", measured(READING["status"](run, at), code)
+
+
+def main() -> None:
+    """Measures, prints a line for each row as it comes, and writes the record if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of directories; default: all")
+    parser.add_argument("--commands", nargs="*", choices=READING, default=list(READING))
+    parser.add_argument("--code", type=pathlib.Path, default=ROOT, help="another checkout")
+    parser.add_argument("--json", type=pathlib.Path, help="file for the record")
+    options = parser.parse_args()
+    known = ["sound", *HOSTILE]
+    if wrong := [name for name in options.names if name not in known]:
+        parser.error(f"unknown {', '.join(wrong)}; there are {', '.join(known)}")
+    table: dict[str, dict[str, Row]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        at = pathlib.Path(folder)
+        for name, command, row in rows(at, options.names or known, options.commands, options.code):
+            table.setdefault(name, {})[command] = row
+            print(
+                f"{name:22} {command:15} {row['ended']:>9} {row['seconds']:6.1f} s {row['cpu_seconds']:6.1f} s "
+                f"{row['mib']:6,} MiB  {'ESCAPES ' * row['escapes']}{row['said'][:90]}",
+                flush=True,
+            )
+    if options.json:
+        where = {key: value for key, value in provenance().items() if key != "command"}
+        record = {
+            "command": "python -m benchmarks.hostile",
+            "date": datetime.date.today().isoformat(),
+            "limits": {"seconds": SECONDS, "mib": BYTES >> 20},
+            "where": where,
+            "directories": table,
+        }
+        atomic_write(options.json, json_bytes(record))
+
+
+if __name__ == "__main__":
+    main()
