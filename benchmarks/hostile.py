@@ -4,7 +4,7 @@
         [--json results/benchmarks/hostile.json]
 
 Every directory of benchmarks/hostile_directories.py, and a sound one, in a temporary folder, and
-every command that reads one. A command is ended after a minute, or once it holds 4 GiB. With --code
+every command that reads one. A command is ended after two minutes, or once it holds 4 GiB. With --code
 the commands are those of another checkout of this program. A row of the record: how it ended (an
 exit code, or `time`, `memory`, `traceback`), its seconds by the clock and of the CPU, the most
 memory that it held in MiB, and its last line; `escapes` if anything that it printed could have
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import pathlib
 import re
@@ -33,7 +34,7 @@ from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SECONDS = 60.0
+SECONDS = 120.0
 BYTES = 4 << 30
 ADDRESSES = 32 << 30
 """Of memory that may be asked for; JAX asks for far more than it uses."""
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="of directories; default: all")
     parser.add_argument("--commands", nargs="*", choices=READING, default=list(READING))
     parser.add_argument("--code", type=pathlib.Path, default=ROOT, help="another checkout")
+    parser.add_argument("--before", type=pathlib.Path, help="record of older code to keep beside")
     parser.add_argument("--json", type=pathlib.Path, help="file for the record")
     options = parser.parse_args()
     known = ["sound", *HOSTILE]
@@ -201,8 +203,9 @@ def main() -> None:
         for name, command, row in rows(at, options.names or known, options.commands, options.code):
             table.setdefault(name, {})[command] = row
             print(
-                f"{name:22} {command:15} {row['ended']:>9} {row['seconds']:6.1f} s {row['cpu_seconds']:6.1f} s "
-                f"{row['mib']:6,} MiB  {'ESCAPES ' * row['escapes']}{row['said'][:90]}",
+                f"{name:22} {command:15} {row['ended']:>9} {row['seconds']:6.1f} s "
+                f"{row['cpu_seconds']:6.1f} s {row['mib']:6,} MiB  "
+                f"{'ESCAPES ' * row['escapes']}{row['said'][:90]}",
                 flush=True,
             )
     if options.json:
@@ -214,6 +217,9 @@ def main() -> None:
             "where": where,
             "directories": table,
         }
+        if options.before:
+            earlier = json.loads(options.before.read_text(encoding="utf-8"))
+            record["before"] = earlier["directories"]
         atomic_write(options.json, json_bytes(record))
 
 

@@ -8,6 +8,7 @@ tests/whole/test_hostile.py holds them to a line and an exit code.
 from __future__ import annotations
 
 import bz2
+import functools
 import hashlib
 import io
 import json
@@ -280,6 +281,7 @@ def hostile_report(report: Path) -> None:
         file.truncate(8 << 40)
 
 
+@functools.cache
 def _unpacking() -> bytes:
     """An archive whose member is small by its list, and 4 GiB by its content."""
     packed = bz2.compress(bytes(64 << 20)) * 64
@@ -294,6 +296,7 @@ def _unpacking() -> bytes:
     return local + name + packed + listed + name + end
 
 
+@functools.cache
 def _listing() -> bytes:
     """An archive of a million members of nothing."""
     listed = struct.pack(
@@ -318,9 +321,7 @@ def _add_hole(path: Path, name: str, size: int) -> None:
     np.lib.format.write_array_header_1_0(
         head, {"descr": "|u1", "fortran_order": False, "shape": (size,)}
     )
-    whole, checksum = size + len(head.getvalue()), zlib.crc32(head.getvalue())
-    for _ in range(size >> 24):
-        checksum = zlib.crc32(bytes(1 << 24), checksum)
+    whole, checksum = size + len(head.getvalue()), _checksum(head.getvalue(), size)
     facts = struct.pack("<5H3L2H", 20, 0, 0, 0, 0, checksum, whole, whole, len(name), 0)
     entry = b"PK\1\2" + struct.pack("<H", 20) + facts + struct.pack("<3H2L", 0, 0, 0, 0, start)
     listed += entry + name.encode()
@@ -333,6 +334,15 @@ def _add_hole(path: Path, name: str, size: int) -> None:
         file.write(listed)
         file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(listed), place, 0))
         file.truncate()
+
+
+@functools.cache
+def _checksum(head: bytes, zeros: int) -> int:
+    """Returns the CRC of a beginning and so many zeros, a multiple of 16 MiB."""
+    checksum = zlib.crc32(head)
+    for _ in range(zeros >> 24):
+        checksum = zlib.crc32(bytes(1 << 24), checksum)
+    return checksum
 
 
 def _widen(path: Path) -> None:
