@@ -4,9 +4,9 @@
         [--json results/benchmarks/hostile.json]
 
 Every directory of benchmarks/hostile_directories.py, and a sound one, in a temporary folder, and
-every command that reads one. A command is ended after two minutes, or once it holds 4 GiB. With --code
-the commands are those of another checkout of this program. A row of the record: how it ended (an
-exit code, or `time`, `memory`, `traceback`), its seconds by the clock and of the CPU, the most
+every command that reads one. A command is ended after two minutes, or once it holds 4 GiB. With
+--code the commands are those of another checkout of this program. A row of the record: how it ended
+(an exit code, or `time`, `memory`, `traceback`), its seconds by the clock and of the CPU, the most
 memory that it held in MiB, and its last line; `escapes` if anything that it printed could have
 commanded a terminal. The machine may do other things, so the CPU's seconds are the ones to compare.
 """

@@ -44,14 +44,16 @@ class Rules:
         texts: whether a text may stand for a number, a truth value, none or a list.
         largest: numbers of a type beyond this are refused, and NaN is; none if not given.
         printable: whether texts must be fit to be shown.
+        longest: a list with more values is refused before any of them is read; none if None.
     """
 
     texts: bool = False
     largest: Mapping[type, float] = dataclasses.field(default_factory=dict)
     printable: bool = False
+    longest: int | None = None
 
 
-JSON = Rules(largest={int: _LARGEST, float: _LARGEST}, printable=True)
+JSON = Rules(largest={int: _LARGEST, float: _LARGEST}, printable=True, longest=10_000)
 """Of JSON that may come from a stranger."""
 
 TOML = Rules(largest={float: sys.float_info.max})
@@ -178,6 +180,9 @@ def _items(kind: object, value: object, rules: Rules, path: tuple[str, ...]) -> 
         value = [item for item in value.strip("()[] ").split(",") if item.strip()]
     if not isinstance(value, list | tuple):
         raise _of_another_type(path, value, kind, list)
+    if rules.longest is not None and len(value) > rules.longest:
+        reason = f"{len(value):,} values are given, more than {rules.longest:,}"
+        raise Misfit(path, None, kind, reason)
     if make is list or Ellipsis in arguments:
         kinds = [arguments[0]] * len(value)
     elif len(arguments) == len(value):

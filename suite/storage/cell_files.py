@@ -237,6 +237,9 @@ class CellFiles:
             return []
         try:
             rows = self._table(path)
+            names = rows.fieldnames or ()
+            if len({*names}) < len(names):
+                raise ValueError("two columns have one name")
             return [
                 {readable(name): number(float, value) for name, value in row.items()}
                 for row in rows
