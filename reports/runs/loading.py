@@ -33,7 +33,7 @@ from suite.storage.cell_files import MAX_CURVE_BYTES
 from suite.storage.digests import Verdict
 from suite.storage.files import json_bytes
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
-from suite.storage.run_directory import RunDirectory
+from suite.storage.run_directory import RunDirectory, divergences_kept
 
 Stored = tuple[Run, list[Finding]]
 """A cell as read, and what is wrong with it."""
@@ -158,12 +158,12 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
 
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
-    kept = directory.all_divergences_kept()
+    kept = divergences_kept(directory)
     for cell in sorted({*directory.cells(), *directory.incomplete_cells()}):
         yield _read_cell(directory, name, cell, kept.get(cell, 0))
 
 
-def _read_cell(directory: RunDirectory, name: str, cell: Cell, divergences_kept: int) -> Stored:
+def _read_cell(directory: RunDirectory, name: str, cell: Cell, earlier: int) -> Stored:
     """Reads one cell; a file that cannot be read or is contradicted makes it `damaged`."""
     record: RunRecord | None = None
     status: Status | None = None
@@ -199,7 +199,7 @@ def _read_cell(directory: RunDirectory, name: str, cell: Cell, divergences_kept:
         files=files,
     )
     findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage]
-    findings += earlier_tries(run, divergences_kept)
+    findings += earlier_tries(run, earlier)
     return run, findings + list(state_findings(run, directory.protocol, len(rows) - len(finite)))
 
 

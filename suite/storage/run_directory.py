@@ -213,15 +213,6 @@ class RunDirectory:
         path = self.cell_path(cell)
         return len(list(path.parent.glob(f"{path.name}.diverged-*/run.json")))
 
-    def all_divergences_kept(self) -> dict[Cell, int]:
-        """Returns how often cells diverged and were started afresh; of the others nothing."""
-        kept: dict[Cell, int] = {}
-        for file in self.path.glob("*/*/seed-*.diverged-*/run.json"):
-            task, algorithm, directory = file.parts[-4:-1]
-            if cell := _cell(task, algorithm, directory.partition(".")[0]):
-                kept[cell] = kept.get(cell, 0) + 1
-        return kept
-
     def belongs(self, cell: Cell, job: Job) -> bool:
         """Returns whether a cell of `job` still is; one that diverged may have been taken out."""
         stored = self.stored_job(cell)
@@ -283,6 +274,19 @@ class RunDirectory:
             if method is not None:
                 batch.put_method(method)
             batch.put_run(RunRecord(configuration, starts).started(provenance))
+
+
+def divergences_kept(run: RunDirectory) -> dict[Cell, int]:
+    """Returns how often cells diverged and were started afresh; of the others nothing.
+
+    To ask for each cell alone would list its neighbours again for each.
+    """
+    kept: dict[Cell, int] = {}
+    for file in run.path.glob("*/*/seed-*.diverged-*/run.json"):
+        task, algorithm, directory = file.parts[-4:-1]
+        if cell := _cell(task, algorithm, directory.partition(".")[0]):
+            kept[cell] = kept.get(cell, 0) + 1
+    return kept
 
 
 def _cells_with(run_path: Path, name: str) -> list[Cell]:
