@@ -1,12 +1,14 @@
 """Seconds and memory that reading commands take on directories that are made to hurt.
 
-    python -m benchmarks.hostile [NAME ...] [--commands audit eval ...] [--code CHECKOUT]
+    python -m benchmarks.hostile [NAME ...] [--commands audit eval ...] [--code CHECKOUT] [--again]
         [--json results/benchmarks/hostile.json]
 
 Every directory of benchmarks/hostile_directories.py, and a sound one, in a temporary folder, and
-every command that reads one. A command is ended after two minutes, or once it holds 4 GiB. With
---code the commands are those of another checkout of this program. A row of the record: how it ended
-(an exit code, or `time`, `memory`, `traceback`), its seconds by the clock and of the CPU, the most
+every command that reads one. A command is ended after a minute of the CPU, three of the clock, or
+once it holds 4 GiB. What the record holds is kept and not measured again, so that a stopped
+measurement goes on; with --again it is replaced. With --code the commands are those of another
+checkout of this program, and stand in the record under `before`. A row: how a command ended (an
+exit code, or `time`, `memory`, `traceback`), its seconds by the clock and of the CPU, the most
 memory that it held in MiB, and its last line; `escapes` if anything that it printed could have
 commanded a terminal. The machine may do other things, so the CPU's seconds are the ones to compare.
 """
@@ -27,14 +29,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.hostile_directories import HOSTILE, cells, hostile_report
 from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SECONDS = 120.0
+SECONDS = 180.0
+CPU_SECONDS = 60
 BYTES = 4 << 30
 ADDRESSES = 32 << 30
 """Of memory that may be asked for; JAX asks for far more than it uses."""
@@ -82,6 +85,8 @@ def measured(command: Sequence[object], code: pathlib.Path) -> Row:
     watch.join()
     text = said.decode(errors="replace")
     lines = [line for line in text.splitlines() if line.strip()]
+    if not ended and usage.ru_utime + usage.ru_stime > CPU_SECONDS - 1:
+        ended = ["time"]
     if not ended:
         faulty = "Traceback" in text or "a fault in the program" in text
         ended = ["traceback" if faulty else str(process.returncode)]
@@ -97,6 +102,7 @@ def measured(command: Sequence[object], code: pathlib.Path) -> Row:
 
 def _limit_addresses() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
 
 
 def _watch(process: subprocess.Popen[bytes], began: float, ended: list[str]) -> None:
@@ -145,82 +151,110 @@ def make_sound(at: pathlib.Path) -> pathlib.Path:
     return sound
 
 
-def rows(
-    at: pathlib.Path, names: Sequence[str], commands: Sequence[str], code: pathlib.Path
+Measured = dict[str, dict[str, Row]]
+"""Rows by directory and command."""
+
+
+def measure(
+    at: pathlib.Path, wanted: Mapping[str, Sequence[str]], code: pathlib.Path
 ) -> Iterator[tuple[str, str, Row]]:
-    """Yields directory, command and row of everything that is to be measured."""
+    """Yields directory, command and row of everything that is wanted, commands by directory."""
     sound = make_sound(at)
-    for name in names:
-        run = at / "theirs" / "run"
-        shutil.copytree(sound, run)
-        shutil.rmtree(run / ".workers", ignore_errors=True)
-        if name in HOSTILE:
-            HOSTILE[name](run)
+    for name, commands in wanted.items():
+        if name in MANY:
+            run = _many(at, sound, MANY[name])
+        elif name == REPORT:
+            run = sound
+            hostile_report(at / "report")
+        else:
+            run = at / "theirs" / "run"
+            shutil.copytree(sound, run)
+            HOSTILE.get(name, lambda _: None)(run)
         for command in commands:
             yield name, command, measured(READING[command](run, at), code)
-        shutil.rmtree(run)
-    if "audit --report" in commands:
-        hostile_report(at / "report")
-        arguments = READING["audit --report"](sound, at)
-        yield "report", "audit --report", measured(arguments, code)
-    if "status" in commands:
-        yield from _many(at, sound, code)
+        if run != sound:
+            shutil.rmtree(run)
 
 
-def _many(
-    at: pathlib.Path, sound: pathlib.Path, code: pathlib.Path
-) -> Iterator[tuple[str, str, Row]]:
-    """Yields what `suite status` takes as cells become more."""
+def _many(at: pathlib.Path, sound: pathlib.Path, count: int) -> pathlib.Path:
+    """Makes a directory of so many cells, of which little more is there than how far they are."""
     first = cells(sound)[0]
-    run = at / "many"
+    run = at / "many" / "run"
     shutil.copytree(sound, run)
-    done = 0
-    for count in (500, 2000):
-        for seed in range(done, count):
-            cell = run / first.parent.relative_to(sound) / f"seed-{seed + 1000}"
-            cell.mkdir()
-            for name in ("run.json", "status.json"):
-                shutil.copyfile(first / name, cell / name)
-        done = count
-        yield f"{count:,} cells", "status", measured(READING["status"](run, at), code)
+    for seed in range(count):
+        cell = run / first.parent.relative_to(sound) / f"seed-{seed + 1000}"
+        cell.mkdir()
+        for name in ("run.json", "status.json"):
+            shutil.copyfile(first / name, cell / name)
+    return run
+
+
+MANY: Mapping[str, int] = {"500 cells": 500, "2,000 cells": 2000}
+"""Directories whose `suite status` should take time in proportion."""
+
+REPORT = "report"
+"""The sound directory with a hostile report; the last, as it spoils the report of the others."""
+
+COMMANDS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("sound", *HOSTILE), tuple(READING)),
+    **dict.fromkeys(MANY, ("status",)),
+    REPORT: ("audit --report",),
+}
+"""What there is to measure."""
+
+
+def load_record(path: pathlib.Path | None) -> dict[str, Any]:
+    """Returns what is stored, or a record of this machine without rows."""
+    if path is not None and path.exists():
+        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+    return {
+        "command": "python -m benchmarks.hostile",
+        "date": datetime.date.today().isoformat(),
+        "limits": {"seconds": SECONDS, "cpu_seconds": CPU_SECONDS, "mib": BYTES >> 20},
+        "where": {key: value for key, value in provenance().items() if key != "command"},
+        "after": {},
+        "before": {},
+    }
 
 
 def main() -> None:
-    """Measures, prints a line for each row as it comes, and writes the record if asked to."""
+    """Measures what the record lacks, stores and prints each row as it comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="of directories; default: all")
     parser.add_argument("--commands", nargs="*", choices=READING, default=list(READING))
     parser.add_argument("--code", type=pathlib.Path, default=ROOT, help="another checkout")
-    parser.add_argument("--before", type=pathlib.Path, help="record of older code to keep beside")
-    parser.add_argument("--json", type=pathlib.Path, help="file for the record")
+    parser.add_argument("--again", action="store_true", help="replace what the record holds")
+    parser.add_argument("--json", type=pathlib.Path, help="file of the record")
     options = parser.parse_args()
-    known = ["sound", *HOSTILE]
-    if wrong := [name for name in options.names if name not in known]:
-        parser.error(f"unknown {', '.join(wrong)}; there are {', '.join(known)}")
-    table: dict[str, dict[str, Row]] = {}
+    if wrong := [name for name in options.names if name not in COMMANDS]:
+        parser.error(f"unknown {', '.join(wrong)}; there are {', '.join(COMMANDS)}")
+    record = load_record(options.json)
+    done: Measured = record["after" if options.code.samefile(ROOT) else "before"]
+    wanted = {
+        name: [
+            command
+            for command in COMMANDS[name]
+            if command in options.commands and (options.again or command not in done.get(name, {}))
+        ]
+        for name in COMMANDS
+        if name in (options.names or COMMANDS)
+    }
+    wanted = {name: commands for name, commands in wanted.items() if commands}
     with tempfile.TemporaryDirectory() as folder:
-        at = pathlib.Path(folder)
-        for name, command, row in rows(at, options.names or known, options.commands, options.code):
-            table.setdefault(name, {})[command] = row
-            print(
-                f"{name:22} {command:15} {row['ended']:>9} {row['seconds']:6.1f} s "
-                f"{row['cpu_seconds']:6.1f} s {row['mib']:6,} MiB  "
-                f"{'ESCAPES ' * row['escapes']}{row['said'][:90]}",
-                flush=True,
-            )
-    if options.json:
-        where = {key: value for key, value in provenance().items() if key != "command"}
-        record = {
-            "command": "python -m benchmarks.hostile",
-            "date": datetime.date.today().isoformat(),
-            "limits": {"seconds": SECONDS, "mib": BYTES >> 20},
-            "where": where,
-            "directories": table,
-        }
-        if options.before:
-            earlier = json.loads(options.before.read_text(encoding="utf-8"))
-            record["before"] = earlier["directories"]
-        atomic_write(options.json, json_bytes(record))
+        for name, command, row in measure(pathlib.Path(folder), wanted, options.code):
+            done.setdefault(name, {})[command] = row
+            _print(name, command, row)
+            if options.json:
+                atomic_write(options.json, json_bytes(record))
+
+
+def _print(name: str, command: str, row: Row) -> None:
+    print(
+        f"{name:22} {command:15} {row['ended']:>9} {row['seconds']:6.1f} s "
+        f"{row['cpu_seconds']:6.1f} s {row['mib']:6,} MiB  "
+        f"{'ESCAPES ' * row['escapes']}{row['said'][:90]}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
