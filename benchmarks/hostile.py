@@ -170,7 +170,8 @@ def measure(
             shutil.copytree(sound, run)
             HOSTILE.get(name, lambda _: None)(run)
         for command in commands:
-            yield name, command, measured(READING[command](run, at), code)
+            row = measured(READING[command](run, at), code)
+            yield name, command, {**row, "said": row["said"].replace(f"{at}/", "")}
         if run != sound:
             shutil.rmtree(run)
 
