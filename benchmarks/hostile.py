@@ -16,6 +16,7 @@ commanded a terminal. The machine may do other things, so the CPU's seconds are 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -64,6 +65,14 @@ READING: Mapping[str, Arguments] = {
 """What is measured, of a directory and of a folder with a sound one and its report."""
 
 
+@dataclasses.dataclass
+class _Seen:
+    """What is seen of a process: the most bytes that it held, and what it was ended for."""
+
+    peak: int = 0
+    ended: str = ""
+
+
 def measured(command: Sequence[object], code: pathlib.Path) -> Row:
     """Runs a command of a checkout under limits; returns its row."""
     began = time.perf_counter()
@@ -74,8 +83,8 @@ def measured(command: Sequence[object], code: pathlib.Path) -> Row:
         cwd=code,
         preexec_fn=_limit_addresses,
     )
-    ended: list[str] = []
-    watch = threading.Thread(target=_watch, args=(process, began, ended))
+    seen = _Seen()
+    watch = threading.Thread(target=_watch, args=(process, began, seen))
     watch.start()
     assert process.stdout is not None
     said = process.stdout.read()
@@ -84,16 +93,17 @@ def measured(command: Sequence[object], code: pathlib.Path) -> Row:
     watch.join()
     text = said.decode(errors="replace")
     lines = [line for line in text.splitlines() if line.strip()]
+    ended = seen.ended
     if not ended and usage.ru_utime + usage.ru_stime > CPU_SECONDS - 1:
-        ended = ["time"]
+        ended = "time"
     if not ended:
         faulty = "Traceback" in text or "a fault in the program" in text
-        ended = ["traceback" if faulty else str(process.returncode)]
+        ended = "traceback" if faulty else str(process.returncode)
     return {
-        "ended": ended[0],
+        "ended": ended,
         "seconds": round(time.perf_counter() - began, 1),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-        "mib": usage.ru_maxrss // 1024,
+        "mib": seen.peak >> 20,
         "said": _COMMANDS.sub("?", lines[-1])[:200] if lines else "",
         "escapes": _COMMANDS.search(text) is not None,
     }
@@ -104,14 +114,15 @@ def _limit_addresses() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
 
 
-def _watch(process: subprocess.Popen[bytes], began: float, ended: list[str]) -> None:
-    """Ends a process that takes too long or too much, and notes which."""
+def _watch(process: subprocess.Popen[bytes], began: float, seen: _Seen) -> None:
+    """Notes how much memory a process has held, and ends it if that or its time is too much."""
     while _is_running(process.pid):
+        seen.peak = _peak(process.pid) or seen.peak
         if time.perf_counter() - began > SECONDS:
-            ended.append("time")
-        elif _held(process.pid) > BYTES:
-            ended.append("memory")
-        if ended:
+            seen.ended = "time"
+        elif seen.peak > BYTES:
+            seen.ended = "memory"
+        if seen.ended:
             process.kill()
             return
         time.sleep(0.02)
@@ -125,12 +136,17 @@ def _is_running(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def _held(pid: int) -> int:
+def _peak(pid: int) -> int:
+    """Returns the most bytes that a process has held; 0 if it is gone.
+
+    What the system tells at its end would count the memory of the process that began it, too.
+    """
     try:
-        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
         return 0
-    return pages * resource.getpagesize()
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, flags=re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
 
 
 def make_sound(at: pathlib.Path) -> pathlib.Path:
