@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import logging
 import os
 import sys
@@ -30,6 +29,7 @@ from suite.commands.exit_codes import (
 )
 from suite.common.errors import UserError, describe_os_error
 from suite.common.shadowing import hidden
+from suite.common.terminal import make_output_harmless
 
 __all__ = [
     "COMMANDS",
@@ -85,13 +85,11 @@ SHOW_FAULTS = "SUITE_TRACEBACK"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its exit code."""
+    make_output_harmless()
     warnings = logging.StreamHandler()
     warnings.setFormatter(logging.Formatter("suite: %(message)s"))
     logging.getLogger("suite").addHandler(warnings)
     logging.getLogger("suite").propagate = False  # libraries add handlers of their own
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files may hold what the terminal's encoding, or any, cannot show.
-        sys.stdout.reconfigure(errors="backslashreplace")
     os.environ["MPLBACKEND"] = "agg"  # nothing is shown in a window
     sys.exit(run_command(arguments))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.storage import digests
-from suite.storage.files import file_digest
 from suite.storage.manifests import read_manifest
 from suite.storage.origin import origin_faults
 from suite.storage.records import Cell, Configuration, Job
@@ -68,7 +67,9 @@ def _changed(checkpoint: Path, done: bool) -> str:
     part = checkpoint.with_name(f"{checkpoint.name}.part")
     if not digests.checkpoint_digests(checkpoint).is_file():
         return ""  # older versions kept none
-    found = {file: file_digest(file) for file in (checkpoint, beside, part) if file.is_file()}
+    found = {
+        file: digests.digest_file(file) for file in (checkpoint, beside, part) if file.is_file()
+    }
     try:
         lists = digests.read_checkpoint_digests(checkpoint)
     except ValueError as error:

@@ -10,7 +10,11 @@ import pandas as pd
 
 from reports.runs.results import Results
 from suite.common.errors import UserError
+from suite.common.formatting import spreadsheet_text
 from suite.storage.files import atomic_write, atomic_writer
+
+_TEXTS = ("algorithm", "task", "run_id", "directory")
+"""Columns that hold what directories are called, which a stranger may have done."""
 
 
 def write_tidy(results: Results, out: Path | None) -> int:
@@ -40,7 +44,8 @@ def write_tidy(results: Results, out: Path | None) -> int:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    text: str = table.to_csv(index=False, lineterminator="\n")
+    names = {name: table[name].map(spreadsheet_text) for name in _TEXTS}
+    text: str = table.assign(**names).to_csv(index=False, lineterminator="\n")
     return text
 
 

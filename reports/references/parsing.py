@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
-from suite.common.convert import from_texts
+from suite.common.convert import from_texts, number
 from suite.common.errors import UserError
+from suite.common.formatting import readable
 
 Pair = tuple[str, str]
 """Algorithm and task."""
@@ -124,7 +126,7 @@ def parse_returns(text: str, name: str) -> dict[Pair, Published]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for row in reader:
-            key = (row["algorithm"], row["task"])
+            key = (readable(row["algorithm"] or ""), readable(row["task"] or ""))
             if key in values:
                 first = f"line {lines[key]} already has {key[0]} on {key[1]}"
                 raise ValueError(f"line {reader.line_num}: {first}; keep one of the two")
@@ -145,7 +147,7 @@ def _published(row: Mapping[str, str | None], line: int) -> Published:
     if std < 0:
         raise ValueError(f"line {line}: return_std = {std:g} must not be negative")
     seeds = row["seeds"] or ""
-    if not seeds.strip().isdecimal() or int(seeds) < 1:
+    if not re.fullmatch("[0-9]{1,9}", seeds.strip()) or int(seeds) < 1:
         raise ValueError(f"line {line}: seeds = {seeds[:20]!r} must be a whole number from 1 on")
     return Published(mean, std, int(seeds))
 
@@ -153,7 +155,7 @@ def _published(row: Mapping[str, str | None], line: int) -> Published:
 def _number(row: Mapping[str, str | None], column: str, line: int) -> float:
     text = row[column] or ""
     try:
-        value = float(text)
+        value = number(float, text.strip())
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

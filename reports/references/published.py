@@ -19,7 +19,7 @@ from reports.runs.names import display_name, listed
 from reports.runs.results import Results
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import readable
-from suite.storage.files import read_bounded
+from suite.common.reading import read_bounded
 
 _MAX_FILE = 1 << 20
 
@@ -165,6 +165,7 @@ def _load_shipped(name: str) -> Reference:
 
 def _read(path: Path) -> str:
     try:
-        return read_bounded(path, _MAX_FILE).decode("utf-8-sig")  # Excel begins with a mark
+        # Excel begins with a mark.
+        return read_bounded(path, _MAX_FILE, links=True).decode("utf-8-sig")
     except ValueError as error:
         raise UserError(f"reference {path}: no text in UTF-8 ({error})") from None

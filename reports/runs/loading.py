@@ -32,12 +32,14 @@ from reports.runs.results import CURVE_COLUMNS, Finding, Results, Run
 from reports.runs.variants import label_variants
 from suite.common.errors import UserError
 from suite.common.formatting import readable
+from suite.common.reading import read_bounded
 from suite.configuration.protocol import Protocol
 from suite.storage.ablation_directory import settings_of_arm
+from suite.storage.cell_files import MAX_CURVE_BYTES
 from suite.storage.digests import Verdict
-from suite.storage.files import json_bytes, read_bounded
+from suite.storage.files import json_bytes
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
-from suite.storage.run_directory import RunDirectory, fingerprint_fault
+from suite.storage.run_directory import RunDirectory, divergences_kept, fingerprint_fault
 
 Stored = tuple[Run, list[Finding]]
 """A cell as read, and what is wrong with it."""
@@ -134,13 +136,9 @@ def _order(directory: RunDirectory) -> tuple[int, bytes, str, str]:
     for cell in cells:
         for name in ("run.json", "curve.csv", "status.json", "episodes.npz", "metrics.csv"):
             with contextlib.suppress(OSError, ValueError):
-                digest.update(read_bounded(directory.cell_path(cell) / name, _MAX_BYTES))
+                digest.update(read_bounded(directory.cell_path(cell) / name, MAX_CURVE_BYTES))
     protocol = json_bytes(directory.protocol.to_dict())
     return -len(cells), protocol, directory.path.resolve().name, digest.hexdigest()
-
-
-_MAX_BYTES = 64 << 20
-"""Of a file that directories are told apart by."""
 
 
 def _directory_names(paths: Sequence[Path]) -> list[str]:
@@ -169,9 +167,11 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
 
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
-    settings = settings_of_arm(directory.path)
+    settings, kept = settings_of_arm(directory.path), divergences_kept(directory)
     cells = sorted({*directory.cells(), *directory.incomplete_cells()})
-    stored = {cell: _read_cell(directory, name, cell, settings) for cell in cells}
+    stored = {
+        cell: _read_cell(directory, name, cell, settings, kept.get(cell, 0)) for cell in cells
+    }
     told = {
         cell: StoredCell(
             run.configuration,
@@ -188,7 +188,11 @@ def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
 
 
 def _read_cell(
-    directory: RunDirectory, name: str, cell: Cell, settings: Sequence[str] | None
+    directory: RunDirectory,
+    name: str,
+    cell: Cell,
+    settings: Sequence[str] | None,
+    earlier: int,
 ) -> Stored:
     """Reads one cell; a file that cannot be read or is contradicted makes it `damaged`."""
     record: RunRecord | None = None
@@ -234,7 +238,7 @@ def _read_cell(
     )
     doubted = [each for each in doubted if each not in damage]
     findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage + doubted]
-    findings += earlier_tries(run, directory.divergences_kept(cell))
+    findings += earlier_tries(run, earlier)
     return run, findings + list(state_findings(run, directory.protocol, len(rows) - len(finite)))
 
 
@@ -262,7 +266,7 @@ def _read_curve(directory: RunDirectory, cell: Cell) -> list[CurveRow]:
     """As `CellFiles.read_curve`, but a last line without an end is an error too."""
     rows = directory.files(cell).read_curve()
     path = directory.cell_path(cell) / "curve.csv"
-    if rows and not path.read_bytes().endswith(b"\n"):
+    if rows and not read_bounded(path, MAX_CURVE_BYTES).endswith(b"\n"):
         raise UserError(f"{path} is damaged (its last line is cut off); restore it")
     return rows
 

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 
-from suite.common.formatting import aligned
+from suite.common.formatting import aligned, spreadsheet_text
 
 NOT_RECORDED = "not recorded"
 """Stands for what runs of older versions did not store."""
@@ -83,8 +83,8 @@ def to_csv(table: Table) -> str:
     """Returns comma-separated values with a header; numbers as shown but for their commas."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([_csv_text(entry) for entry in row] for row in table.rows)
+    writer.writerow(map(_csv_text, table.columns))
+    writer.writerows([_csv_text(entry.text) for entry in row] for row in table.rows)
     return text.getvalue()
 
 
@@ -150,12 +150,13 @@ FORMATS: Mapping[str, Callable[[Table], str]] = {
 
 def escape_markdown(text: str) -> str:
     """Returns text on one line that Markdown shows as it is."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace(r"\<", "&lt;")
+    return _MARKDOWN.sub(r"\\\1", _printable(" ".join(text.split()))).replace(r"\<", "&lt;")
 
 
 def escape_latex(text: str) -> str:
     """Returns text on one line that LaTeX shows as it is."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    plain = _printable(" ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in plain)
 
 
 def _printable(text: str) -> str:
@@ -169,9 +170,11 @@ def _aligned_right(table: Table) -> list[bool]:
     return [any(entry.value is not None for entry in column) for column in columns]
 
 
-def _csv_text(entry: Entry) -> str:
-    plain = entry.text.replace(",", "")
-    return plain if re.fullmatch(r"-?\d+(\.\d+)?", plain) else entry.text
+def _csv_text(text: str) -> str:
+    plain = text.replace(",", "")
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", plain):
+        return plain
+    return spreadsheet_text(_printable(text))
 
 
 def _markdown_row(cells: list[str]) -> str:
@@ -179,4 +182,6 @@ def _markdown_row(cells: list[str]) -> str:
 
 
 def _latex_row(cells: list[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
+    line = f"{' & '.join(cells)} \\\\"
+    # After the end of a line, or a rule, these would be taken for what it is to be like.
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line

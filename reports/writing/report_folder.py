@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from suite.common.reading import parse_json, read_bounded
 from suite.storage.files import (
     atomic_write,
+    is_leftover,
     json_bytes,
     make_directory,
-    parse_json,
-    read_bounded,
     remove_leftovers,
 )
 
@@ -82,9 +82,16 @@ def replace_report(
 
 
 def present_files(directory: Path) -> dict[str, Path]:
-    """Returns the files in the places of a report's, by their paths within its directory."""
+    """Returns the files in the places of a report's, by their paths within its directory.
+
+    What a write left that was cut off is none of them.
+    """
     found = [directory / PAGE, *(p for each in FOLDERS for p in (directory / each).glob("*"))]
-    return {path.relative_to(directory).as_posix(): path for path in found if path.is_file()}
+    return {
+        path.relative_to(directory).as_posix(): path
+        for path in found
+        if path.is_file() and not is_leftover(path.name)
+    }
 
 
 def _known(path: Path) -> Known:

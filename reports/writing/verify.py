@@ -15,6 +15,7 @@ from reports.analysis.scores import ScorePolicy
 from reports.audit.check import Check
 from reports.audit.rliable_intervals import check_intervals
 from reports.judgement.margins import Judging
+from reports.references.cards import REFERENCES
 from reports.references.published import split_references
 from reports.runs.choice import Choice
 from reports.runs.names import listed
@@ -29,7 +30,8 @@ from reports.writing.report_folder import (
 from reports.writing.report_request import PARTS, Part, ReportRequest
 from suite.common.convert import convert, field_types
 from suite.common.errors import UserError
-from suite.storage.files import read_bounded, read_object
+from suite.common.reading import read_bounded
+from suite.storage.files import read_object
 
 NAME = "report"
 
@@ -56,6 +58,7 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
         request, parts = _request(asked, run_dirs, reference)
     except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{report / REQUEST} is damaged ({error}); make the report again") from None
+    _check_given(report, request.reference, reference)
     if UNFINISHED in asked:
         return (Check(NAME, "failed", "writing it was cut off; make the report again"),)
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,6 +123,22 @@ def _references(asked: str, given: str) -> str:
     if len(names) == 1:
         return given
     return ",".join(paths.get(name, name) for name in names)
+
+
+def _check_given(report: Path, shown: str, given: str) -> None:
+    """Checks that a report shows no file but those that are given.
+
+    Its request may be a stranger's, who could name any file of this machine.
+
+    Raises:
+        UserError: it names another; says how to give it.
+    """
+    if shown == given:
+        return
+    known = {*REFERENCES, *split_references(given)}
+    for name in filter(None, shown.split(",")):
+        if name not in known:
+            raise UserError(f"{report} shows {name}, a file of one's own; give it by --reference")
 
 
 def _compare(report: Path, again: Path) -> Check:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -26,6 +27,9 @@ WORDS: Mapping[object, str] = {
 }
 """What a user has to give for each scalar type."""
 
+_PLAIN = re.compile("[-+.0-9A-Za-z]*")
+"""What numbers are written with, NaN and infinity too."""
+
 _ANYTHING = (Any, object)
 _LARGEST = 2**63 - 1
 _field_types: dict[type, Mapping[str, Callable[[str], object]]] = {}
@@ -40,14 +44,16 @@ class Rules:
         texts: whether a text may stand for a number, a truth value, none or a list.
         largest: numbers of a type beyond this are refused, and NaN is; none if not given.
         printable: whether texts must be fit to be shown.
+        longest: a list with more values is refused before any of them is read; none if None.
     """
 
     texts: bool = False
     largest: Mapping[type, float] = dataclasses.field(default_factory=dict)
     printable: bool = False
+    longest: int | None = None
 
 
-JSON = Rules(largest={int: _LARGEST, float: _LARGEST}, printable=True)
+JSON = Rules(largest={int: _LARGEST, float: _LARGEST}, printable=True, longest=10_000)
 """Of JSON that may come from a stranger."""
 
 TOML = Rules(largest={float: sys.float_info.max})
@@ -100,7 +106,19 @@ def from_texts(kind: type[T], row: Mapping[str, str]) -> T:
         TypeError: the line is too short.
         ValueError: a number is none.
     """
-    return kind(**{name: hint(row[name]) for name, hint in field_types(kind).items()})
+    return kind(**{name: number(hint, row[name]) for name, hint in field_types(kind).items()})
+
+
+def number(kind: Callable[[str], T], text: str) -> T:
+    """Returns a text of a table as a number, as a program writes it, or as the text that it is.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is no number, or one in other digits than ours, or with `_` or spaces.
+    """
+    if kind is not str and not _PLAIN.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is no number")
+    return kind(text)
 
 
 def field_types(kind: type) -> Mapping[str, Callable[[str], object]]:
@@ -162,6 +180,9 @@ def _items(kind: object, value: object, rules: Rules, path: tuple[str, ...]) -> 
         value = [item for item in value.strip("()[] ").split(",") if item.strip()]
     if not isinstance(value, list | tuple):
         raise _of_another_type(path, value, kind, list)
+    if rules.longest is not None and len(value) > rules.longest:
+        reason = f"{len(value):,} values are given, more than {rules.longest:,}"
+        raise Misfit(path, None, kind, reason)
     if make is list or Ellipsis in arguments:
         kinds = [arguments[0]] * len(value)
     elif len(arguments) == len(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,20 @@ def readable(name: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
     )
+
+
+def spreadsheet_text(text: str) -> str:
+    """Returns a cell of a table that spreadsheets show, and do not run as a formula.
+
+    They take what follows one of `= @ + -` for one, unless there is a `'` before it. Numbers, also
+    those with an interval behind them, stay as they are.
+    """
+    is_formula = text[:1] in _FORMULA and not _ARITHMETIC.fullmatch(text)
+    return f"'{text}" if is_formula and len(text) > 1 else text
+
+
+_FORMULA = ("=", "@", "+", "-", "\t", "\r")
+_ARITHMETIC = re.compile(r"[+-]?(inf|nan|[0-9., %\[\]()±−∞eE+-]*)")
 
 
 def by_name(values: Mapping[str, str]) -> str:

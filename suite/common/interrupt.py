@@ -57,5 +57,7 @@ def _on_first(number: int, frame: FrameType | None) -> None:
     for each in SIGNALS:
         if signal.getsignal(each) is _on_first:
             signal.signal(each, signal.SIG_DFL)
-    # print() may not be called again while it is running, and it may be.
-    os.write(2, _NOTICE)
+    # print() may not be called again while it is running, and it may be. A terminal that is gone
+    # is one of the reasons to be here.
+    with contextlib.suppress(OSError):
+        os.write(2, _NOTICE)

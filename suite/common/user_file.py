@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from suite.common.errors import UserError, unknown
 from suite.common.jax_settings import changed_setting
+from suite.common.reading import MAX_SOURCE_BYTES, read_bounded
 from suite.common.shadowing import NAMES, say_what_is_hidden
 
 T = TypeVar("T")
@@ -102,7 +103,7 @@ def load_module(path: Path) -> ModuleType:
         UserError: it is missing, no Python, or fails while it is imported.
     """
     source = _read(path)
-    name = _module_name(path)
+    name = _module_name(path, source)
     say_what_is_hidden(path.resolve().parent)
     known = sys.modules.get(name)
     if known is not None:
@@ -163,11 +164,13 @@ def _read(path: Path) -> bytes:
         raise UserError(f"{path}: no such file; check the path")
     if not path.is_file():
         raise UserError(f"{path}: this is no file; give one that ends in {ENDING}")
-    content = path.read_bytes()
     try:
+        content = read_bounded(path, MAX_SOURCE_BYTES, links=True)
         content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     if b"\0" in content:
         raise UserError(f"{path}: holds a zero byte; it is no Python")
     return content
@@ -212,9 +215,9 @@ def _is_neighbour(path: Path, name: str) -> bool:
     return any(Path(place).parent == folder for place in places)
 
 
-def _module_name(path: Path) -> str:
+def _module_name(path: Path, source: bytes) -> str:
     """Returns the name of a file's module: that of another file in its place is another."""
-    digest = hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(bytes(path.resolve()) + source).hexdigest()
     stem = "".join(each if each.isalnum() else "_" for each in path.stem)
     return f"user_file_{stem}_{digest[:8]}"
 

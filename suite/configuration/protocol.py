@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from envs.names import TASK_SETS, is_name
 from suite.common.convert import TOML, WORDS, Misfit, convert, field_types
 from suite.common.errors import UserError, unknown
+from suite.common.reading import MAX_TOML_BYTES, read_bounded
 
 if TYPE_CHECKING:
     from algorithms.api import Pipeline
@@ -50,11 +51,11 @@ only of a search by `suite tune` (suite/tuning/effort.py)."""
 Mode = Literal["deterministic", "sample"]
 
 _MAX_COUNT = 2**31 - 1
-_MAX_EPISODES = _MAX_COUNT // 2000
-"""In two modes of a thousand steps each."""
+MAX_EPISODES = 10_000
+"""Of an evaluation in one mode. A stranger's protocol sets how many are played again."""
 
-_MAX_EVALUATIONS = 1_000_000
-"""Of a run: their places in the budget are listed."""
+MAX_EVALUATIONS = 10_000
+"""Of a run. Every one is a point of every curve that is read, stored and drawn."""
 
 _POSITIVE = (
     "total_steps",
@@ -184,13 +185,13 @@ class Protocol:
                 f"eval_interval = {self.eval_interval}: must leave at most {_MAX_COUNT:,} "
                 "environment steps between evaluations"
             )
-        if self.updates // self.eval_interval > _MAX_EVALUATIONS:
+        if self.updates // self.eval_interval > MAX_EVALUATIONS:
             raise UserError(
-                f"total_steps = {self.total_steps}: makes more than {_MAX_EVALUATIONS:,} "
+                f"total_steps = {self.total_steps}: makes more than {MAX_EVALUATIONS:,} "
                 "evaluations; raise eval_interval"
             )
-        if self.eval_episodes > _MAX_EPISODES:
-            raise UserError(f"eval_episodes = {self.eval_episodes}: at most {_MAX_EPISODES:,}")
+        if self.eval_episodes > MAX_EPISODES:
+            raise UserError(f"eval_episodes = {self.eval_episodes}: at most {MAX_EPISODES:,}")
 
     @property
     def steps_per_update(self) -> int:
@@ -322,9 +323,11 @@ def _digest(fields: Mapping[str, object]) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bounded(path, MAX_TOML_BYTES, links=True).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"protocol {path}: not a text file in UTF-8") from None
+    except ValueError as error:
+        raise UserError(f"protocol {path}: {error}") from None
 
 
 def _parse(text: str, source: str, default_name: str) -> Protocol:

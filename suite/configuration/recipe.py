@@ -20,6 +20,7 @@ from typing import Any
 from suite.common.convert import STORED, TOML, Misfit, convert, field_types
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import typed
+from suite.common.reading import MAX_TOML_BYTES, read_bounded
 from suite.configuration.hyperparameters import EVERY_ALGORITHM
 
 PRESETS: tuple[str, ...] = ("kl", "stages", "prior", "restart", "normalizer", "controls")
@@ -233,9 +234,11 @@ def load_recipe(name_or_path: str) -> Recipe:
         error = unknown("ablation", name_or_path, PRESETS)
         raise UserError(f"{error}; your own is given by its path, ending in .toml")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bounded(path, MAX_TOML_BYTES, links=True).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"ablation {path}: not a text file in UTF-8") from None
+    except ValueError as error:
+        raise UserError(f"ablation {path}: {error}") from None
     return _parse(text, f"ablation {path}", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
 
 

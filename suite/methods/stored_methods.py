@@ -8,14 +8,11 @@ from pathlib import Path
 
 from algorithms.registry import entries
 from suite.common.errors import UserError
+from suite.common.reading import MAX_SOURCE_BYTES, read_bounded
 from suite.common.user_file import UserFile
 from suite.methods.select_methods import add_method
-from suite.storage.files import read_bounded
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
-
-MAX_BYTES = 4 << 20
-"""Of method.py; who reads a stranger's directory must not run out of memory."""
 
 
 def trust_methods(run: RunDirectory, cells: Sequence[Cell]) -> None:
@@ -57,7 +54,10 @@ def _recorded(run: RunDirectory, cell: Cell, path: Path) -> tuple[UserFile, str]
     name, recorded = (
         (told.get("class"), told.get("sha256")) if isinstance(told, Mapping) else ("", "")
     )
-    digest = hashlib.sha256(read_bounded(path, MAX_BYTES)).hexdigest()
+    try:
+        digest = hashlib.sha256(read_bounded(path, MAX_SOURCE_BYTES)).hexdigest()
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it") from None
     if digest != recorded or not isinstance(name, str) or not name.isidentifier():
         raise UserError(f"{path} is not the file that run.json names; restore both")
     return UserFile(path, name), digest

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 
 from suite.common import formatting
 from suite.common.errors import UserError
+from suite.common.reading import digest_of
 from suite.storage.records import Cell, DecoderSource
 from suite.storage.run_directory import RunDirectory
 
@@ -38,8 +38,11 @@ class Decoders:
                 f"{self.run.path}/{cell} has no policy of the end of stage {self.stage}, which "
                 "the decoder comes from; restore it"
             )
-        content = self.run.files(cell).policy_path(self.stage).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
+        path = self.run.files(cell).policy_path(self.stage)
+        try:
+            digest = digest_of(path)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); restore it") from None
         return DecoderSource(
             formatting.readable(self.run.path.resolve().name), str(cell), self.stage, digest
         )

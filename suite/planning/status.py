@@ -10,7 +10,7 @@ from suite.common import formatting
 from suite.configuration.recipe import SOURCE
 from suite.storage.ablation_directory import read_ablation
 from suite.storage.records import Cell
-from suite.storage.run_directory import RunDirectory, is_run
+from suite.storage.run_directory import RunDirectory, divergences_kept, is_run
 
 
 class CellReport(TypedDict):
@@ -46,7 +46,8 @@ def cell_reports(run: RunDirectory) -> list[CellReport]:
     Raises:
         UserError: a file is damaged.
     """
-    return [_report(run, cell) for cell in run.cells()]
+    kept = divergences_kept(run)
+    return [_report(run, cell, kept.get(cell, 0)) for cell in run.cells()]
 
 
 def ablation_reports(directory: Path) -> dict[str, list[CellReport]]:
@@ -75,7 +76,7 @@ def render(reports: Sequence[CellReport]) -> str:
     return f"{formatting.table(header, rows)}\n{len(reports)} cells: {counts}"
 
 
-def _report(run: RunDirectory, cell: Cell) -> CellReport:
+def _report(run: RunDirectory, cell: Cell, earlier: int) -> CellReport:
     status = run.files(cell).read_status()
     state: str = status.state if status is not None else "running"
     if state == "running" and not run.is_locked(cell):
@@ -94,7 +95,7 @@ def _report(run: RunDirectory, cell: Cell) -> CellReport:
         "returns": dict(status.returns) if status is not None else {},
         "diverged_at": divergence.step if divergence is not None else None,
         "diverged_leaf": divergence.leaf if divergence is not None else None,
-        "divergences_kept": run.divergences_kept(cell),
+        "divergences_kept": earlier,
     }
 
 

@@ -12,6 +12,7 @@ from envs.engines.choice import source_digest
 from envs.own_tasks import OwnTask, own_tasks, register
 from envs.tasks import resolve_tasks
 from suite.common.errors import UserError
+from suite.common.reading import MAX_SOURCE_BYTES, read_bounded
 from suite.common.user_file import is_user_file, load_class, parse_user_file
 from suite.storage.files import check_inside, exclusive_write, make_directory
 from suite.storage.records import Cell
@@ -53,7 +54,7 @@ def register_file(spec: str) -> str:
 
     file = parse_user_file(spec)
     cls = load_class(file, BASE, "task")
-    digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(_content(file.path)).hexdigest()
     name = cls.__name__
     register(
         OwnTask(name, f"{file.path}:{name}", functools.partial(_loaded, cls), digest, file.path)
@@ -96,7 +97,7 @@ def keep_task(run: RunDirectory, name: str) -> None:
     path = run.path / _copy(name, task.file, task.digest)
     if path.exists():
         return
-    content = task.file.read_bytes()
+    content = _content(task.file)
     if hashlib.sha256(content).hexdigest() != task.digest:
         raise UserError(
             f"{task.file} was changed while it was in use; run the same command again, which takes "
@@ -139,9 +140,17 @@ def _register_copy(run: RunDirectory, name: str, path: Path, digest: str) -> Non
     check_inside(path, run.path)
     if not path.is_file():
         raise UserError(f"{path} is missing; restore it, or put the task's file in its place")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if hashlib.sha256(_content(path, links=False)).hexdigest() != digest:
         raise UserError(f"{path} is not the file that its run recorded; restore it")
     register_file(f"{path}:{name}")
+
+
+def _content(path: Path, links: bool = True) -> bytes:
+    """Returns what a file holds that a user names, or a run that may be a stranger's."""
+    try:
+        return read_bounded(path, MAX_SOURCE_BYTES, links)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _copy(name: str, file: Path, digest: str) -> Path:

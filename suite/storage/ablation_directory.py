@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from suite.common.convert import JSON, convert
 from suite.common.errors import UserError
 from suite.configuration.hyperparameters import EVERY_ALGORITHM
 from suite.configuration.protocol import Protocol
 from suite.configuration.protocol_changes import changed
 from suite.configuration.recipe import PROTOCOL, Arm, Axis, make_arms, make_axis
+from suite.configuration.selection import MAX_SEEDS
 from suite.storage.files import (
     exclusive_write,
     json_bytes,
@@ -25,6 +27,9 @@ from suite.storage.files import (
 )
 
 RECORD = "ablation.json"
+
+_MOST = {"metrics": 100, "tasks": 100, "algorithms": 100, "seeds": MAX_SEEDS}
+"""Of what a report has a column or a row for each."""
 
 _MAX_BYTES = 1 << 20
 """Of ablation.json, which holds two protocols and a few lists."""
@@ -59,6 +64,12 @@ class Ablation:
     metrics: tuple[str, ...]
     axes: tuple[Axis, ...]
     reference: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises UserError if something is listed more often than a report could show."""
+        for name, most in _MOST.items():
+            if (count := len(getattr(self, name))) > most:
+                raise UserError(f"ablation {self.name}: {count:,} {name}; at most {most:,}")
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -155,7 +166,7 @@ class Ablation:
                 source=Protocol.from_dict(before, source) if before is not None else None,
                 algorithms=_texts(data, "algorithms"),
                 tasks=_texts(data, "tasks"),
-                seeds=tuple(int(seed) for seed in data["seeds"]),
+                seeds=convert(tuple[int, ...], data["seeds"], JSON),
                 engine=str(data["engine"]),
                 settings=_texts(data, "settings"),
                 metrics=_texts(data, "metrics"),
@@ -200,4 +211,4 @@ def settings_of_arm(run: Path) -> tuple[str, ...] | None:
 
 
 def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    return tuple(str(each) for each in data[key])
+    return convert(tuple[str, ...], data[key], JSON)

@@ -9,11 +9,16 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 import numpy as np
+
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_MAX_LIST = 4 << 20
+"""Bytes of an archive's list of members, some sixty for each array."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -27,12 +32,15 @@ class Archive(Mapping[str, np.ndarray]):
     Args:
         archive: the open zip file.
         max_bytes: of all arrays together, uncompressed.
+        compressions: in which they may be stored.
 
     Raises:
-        ValueError: the archive claims to hold more.
+        ValueError: the archive claims to hold more, or is compressed in another way.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, max_bytes: int) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, max_bytes: int, compressions: Container[int] = _COMPRESSIONS
+    ) -> None:
         self._archive = archive
         self._members = {
             info.filename.removesuffix(".npy"): info
@@ -42,6 +50,9 @@ class Archive(Mapping[str, np.ndarray]):
         claimed = sum(info.file_size for info in archive.infolist())
         if claimed > max_bytes:
             raise ValueError(f"it holds {claimed:,} bytes, more than the {max_bytes:,} expected")
+        # The others of zipfile unpack a block whole, however much it is.
+        if any(info.compress_type not in compressions for info in archive.infolist()):
+            raise ValueError("it is compressed in a way that no run uses")
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Reads one array.
@@ -68,6 +79,10 @@ class Archive(Mapping[str, np.ndarray]):
         flat = np.frombuffer(content, dtype, offset=stream.tell())
         return flat.copy().reshape(shape, order="F" if fortran_order else "C")
 
+    def size_of(self, name: str) -> int:
+        """Returns the bytes of one array with its header; raises KeyError if there is none."""
+        return self._members[name].file_size
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
 
@@ -76,19 +91,54 @@ class Archive(Mapping[str, np.ndarray]):
 
 
 @contextmanager
-def open_archive(file: BinaryIO, max_bytes: int) -> Iterator[Archive]:
+def open_archive(
+    file: BinaryIO, max_bytes: int | None = None, compressed: bool = True
+) -> Iterator[Archive]:
     """Opens an npz archive.
 
     Args:
         file: the open file.
-        max_bytes: of all its arrays together, uncompressed.
+        max_bytes: of all its arrays together, uncompressed; the file's own size if not given.
+        compressed: whether they may be.
 
     Raises:
         ValueError: it is no archive, or claims to hold more.
     """
     try:
-        archive = zipfile.ZipFile(file)
+        # It lists the members as it is opened, and the list may be all there is to a file.
+        limited = _Limited(file)
+        archive = zipfile.ZipFile(cast(IO[bytes], limited))
+        limited.limit = None
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from None
+    if max_bytes is None:
+        max_bytes = file.seek(0, io.SEEK_END)
     with archive:
-        yield Archive(archive, max_bytes)
+        yield Archive(archive, max_bytes, _COMPRESSIONS if compressed else _COMPRESSIONS[:1])
+
+
+class _Limited:
+    """An open file that refuses to be read in larger pieces than a list of members is.
+
+    Attributes:
+        limit: bytes of a piece; None for any.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.limit: int | None = _MAX_LIST
+        self._file = file
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+        self.seekable, self.flush = file.seekable, file.flush
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads as `io.RawIOBase.read` does.
+
+        Raises:
+            ValueError: that is more than the limit.
+        """
+        if self.limit is None:
+            return self._file.read(size)
+        content = self._file.read(self.limit + 1 if size < 0 else min(size, self.limit + 1))
+        if len(content) > self.limit:
+            raise ValueError(f"its list of members is longer than {self.limit:,} bytes")
+        return content

@@ -21,14 +21,17 @@ import contextlib
 import csv
 import dataclasses
 import io
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from suite.common.convert import convert, field_types, from_texts
+from suite.common.convert import convert, field_types, from_texts, number
 from suite.common.errors import UserError
-from suite.configuration.protocol import Mode
+from suite.common.formatting import readable
+from suite.common.reading import parse_json, read_bounded
+from suite.configuration.protocol import MAX_EVALUATIONS, Mode
 from suite.storage import digests
 from suite.storage.files import (
     atomic_write,
@@ -36,8 +39,6 @@ from suite.storage.files import (
     json_bytes,
     keep_copy,
     make_directory,
-    parse_json,
-    read_bounded,
 )
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 
@@ -54,6 +55,10 @@ MAX_ARRAY_BYTES = 64 << 20
 """Bounds on files that are read, far above what runs write: who reads a stranger's directory
 must not run out of memory."""
 
+MAX_TABLE_VALUES = 2_000_000
+"""Of a table; one of the longest curve has an eighth of that."""
+
+_STAGE = re.compile("[0-9]{1,9}")
 _MODES = typing.get_args(Mode)
 _MAY_BE_ANYTHING = ("mode", "return_mean", "return_std")
 _LARGEST_COUNT = 2**63 - 1
@@ -217,6 +222,8 @@ class CellFiles:
             rows = list(reader)
             if reader.fieldnames != list(field_types(CurveRow)):
                 raise ValueError("its columns are not those of a curve")
+            if len(rows) > (most := MAX_EVALUATIONS * len(_MODES)):
+                raise ValueError(f"{len(rows):,} rows, more than the {most:,} of the longest run")
             return [_curve_row(row) for row in rows]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise damaged(path, error) from None
@@ -232,7 +239,13 @@ class CellFiles:
             return []
         try:
             rows = self._table(path)
-            return [{name: float(value) for name, value in row.items()} for row in rows]
+            names = rows.fieldnames or ()
+            if len({*names}) < len(names):
+                raise ValueError("two columns have one name")
+            return [
+                {readable(name): number(float, value) for name, value in row.items()}
+                for row in rows
+            ]
         except (TypeError, ValueError, csv.Error) as error:
             raise damaged(path, error) from None
 
@@ -286,7 +299,7 @@ class CellFiles:
     def kept_stages(self) -> tuple[int, ...]:
         """Returns the stages whose policy was kept, in order; runs of older versions kept none."""
         names = (path.stem.removeprefix("policy-") for path in self.path.glob("policy-*.npz"))
-        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+        return tuple(sorted(int(name) for name in names if _STAGE.fullmatch(name)))
 
     def read_policy(self, stage: int, wanted: Sequence[str] = ()) -> Manifest | None:
         """Returns what the policy of a stage says of itself, None where there is no file.
@@ -319,7 +332,10 @@ class CellFiles:
         return read_bounded(path, max_bytes)
 
     def _table(self, path: Path) -> csv.DictReader[str]:
-        text = self._content(path, MAX_CURVE_BYTES).decode("utf-8-sig")
+        content = self._content(path, MAX_CURVE_BYTES)
+        if content.count(b",") > MAX_TABLE_VALUES:
+            raise ValueError(f"more than {MAX_TABLE_VALUES:,} values, far more than any run writes")
+        text = content.decode("utf-8-sig")
         return csv.DictReader(io.StringIO(text, newline=""), strict=True)
 
     def _arrays(self, path: Path, *names: str) -> tuple[np.ndarray, ...]:

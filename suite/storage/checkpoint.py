@@ -9,24 +9,26 @@ over if the newest turns out damaged.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from suite.common.errors import UserError
+from suite.common.reading import opened, parse_trusted_json
 from suite.storage.archives import Archive, open_archive
-from suite.storage.files import atomic_writer, keep_copy, make_directory, parse_json
-from suite.storage.manifests import ENTRY, entry
+from suite.storage.files import atomic_writer, keep_copy, make_directory
+from suite.storage.manifests import ENTRY, MAX_BYTES, MAX_VALUES, entry
 
 Tree = TypeVar("Tree")
 """A pytree of arrays, or of what tells their shapes and types."""
@@ -41,6 +43,12 @@ _READABLE = (1, FORMAT)
 
 _LARGE = 1 << 20
 """Bytes from which an array of zeros is left out of the file."""
+
+_HEADER = 1 << 12
+"""Bytes that an array's own description may take."""
+
+_KEY_NUMBERS = 4
+"""Of a random key at most, in JAX's implementations."""
 
 _PLAIN = "array"
 """Kind of a leaf that is no random key; the kind of a key is its implementation's name."""
@@ -138,9 +146,10 @@ def load(
         UserError: no good file is left, it is of another format, or it does not fit the
             template.
     """
-    source, content = _read_newest(path, functools.partial(_read_own, is_own=is_own))
     pairs, structure = jax.tree_util.tree_flatten_with_path(template)
     expected = [_describe(jax.tree_util.keystr(where), leaf) for where, leaf in pairs]
+    read = functools.partial(_read_own, expected=expected, is_own=is_own)
+    source, content = _read_newest(path, read)
     _check_fit(path, content.leaves, expected)
     if mending is not None and source != path:
         with mending:
@@ -160,6 +169,12 @@ def read_meta(path: Path) -> dict[str, Any]:
         UserError: no good file is left.
     """
     return _read_newest(path, _read_facts)[1].meta
+
+
+def size_of(template: object) -> int:
+    """Returns the bytes that the leaves of a template take."""
+    leaves = jax.tree_util.tree_leaves(template)
+    return sum(_room(_describe("", leaf)) - _HEADER for leaf in leaves)
 
 
 def previous_path(path: Path) -> Path:
@@ -190,10 +205,21 @@ def _read_newest(path: Path, read: Callable[[Path], _Content]) -> tuple[Path, _C
     return previous, content
 
 
-def _read_facts(path: Path) -> _Content:
-    with open(path, "rb") as file:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that may be a stranger's; one that is no plain file counts as damaged."""
+    with contextlib.ExitStack() as stack:
         try:
-            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
+            file = stack.enter_context(opened(path))
+        except ValueError as error:
+            raise _as_damage(error) from None
+        yield file
+
+
+def _read_facts(path: Path) -> _Content:
+    with _opened(path) as file:
+        try:
+            with open_archive(file, compressed=False) as archive:
                 return _parse_facts(_parse_manifest(path, archive)["facts"])
         except UserError:
             raise
@@ -201,18 +227,24 @@ def _read_facts(path: Path) -> _Content:
             raise _as_damage(error) from None
 
 
-def _read_own(path: Path, is_own: Callable[[Path], bool] | None) -> _Content:
+def _read_own(
+    path: Path, expected: Sequence[_Leaf], is_own: Callable[[Path], bool] | None
+) -> _Content:
     if is_own is not None and not is_own(path):
         raise _Damaged("it is not what this run wrote")
-    return _read_all(path)
+    return _read_all(path, expected)
 
 
-def _read_all(path: Path) -> _Content:
-    with open(path, "rb") as file:
+def _read_all(path: Path, expected: Sequence[_Leaf]) -> _Content:
+    """Reads a file, but no more of arrays than the leaves that are expected take."""
+    with _opened(path) as file:
         try:
-            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
+            with open_archive(file, compressed=False) as archive:
                 manifest = _parse_manifest(path, archive)
                 content = _parse_facts(manifest["facts"])
+                if _held(archive) > (limit := sum(map(_room, expected)) + _HEADER):
+                    _check_fit(path, content.leaves, expected)  # which tells better what is wrong
+                    raise ValueError(f"it holds more than the {limit:,} bytes that fit")
                 stored = {
                     index: archive[entry(index)]
                     for index in range(len(content.leaves))
@@ -233,8 +265,21 @@ def _as_damage(error: Exception) -> _Damaged:
     return _Damaged(str(error).partition("\n")[0] or type(error).__name__)
 
 
+def _held(archive: Archive) -> int:
+    """Returns the bytes of all arrays in a file."""
+    return sum(archive.size_of(name) for name in archive if name != ENTRY)
+
+
+def _room(leaf: _Leaf) -> int:
+    """Returns the most bytes that a leaf takes in a file; a random key has up to four numbers."""
+    numbers = 1 if leaf.kind == _PLAIN else _KEY_NUMBERS
+    return math.prod(leaf.shape) * jnp.dtype(leaf.dtype).itemsize * numbers + _HEADER
+
+
 def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
-    manifest: dict[str, str] = parse_json(archive[ENTRY].tobytes())
+    if archive.size_of(ENTRY) > MAX_BYTES:
+        raise ValueError(f"its facts take more than {MAX_BYTES:,} bytes")
+    manifest: dict[str, str] = parse_trusted_json(archive[ENTRY].tobytes(), MAX_VALUES)
     found = manifest.get("format", 1)
     if found not in _READABLE:
         raise UserError(
@@ -246,10 +291,12 @@ def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
 
 
 def _parse_facts(facts: str) -> _Content:
-    parsed = parse_json(facts.encode())
+    parsed = parse_trusted_json(facts.encode(), MAX_VALUES)
     leaves = [
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]
+    if not isinstance(parsed["meta"], dict):
+        raise ValueError("its facts are no object")
     return _Content(leaves, frozenset(parsed.get("zeros", ())), [], parsed["meta"])
 
 

@@ -24,13 +24,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from suite.storage.files import (
-    atomic_write,
-    file_digest,
-    json_bytes,
-    parse_json,
-    read_bounded,
-)
+from suite.common.reading import digest_of, parse_json, read_bounded
+from suite.storage.files import atomic_write, json_bytes
 
 NAME = "digests.json"
 
@@ -44,7 +39,19 @@ _REMEMBERED = 4
 MAX_BYTES = 1 << 20
 """Of digests.json; a cell has some ten files."""
 
-_KEPT = re.compile(r"policy-\d+\.npz|.+\.ckpt")
+MAX_FILE_BYTES = 1 << 30
+"""Of a cell's file; checkpoints, which hold replay buffers, may be as large as they are."""
+
+_NAMES = (
+    *("run.json", "status.json", "curve.csv", "metrics.csv"),
+    *("episodes.npz", "states.npz", "method.py"),
+)
+
+_CHECKPOINT = ".ckpt"
+
+_NONE = "-"
+
+_KEPT = re.compile(r"policy-[0-9]+\.npz|.+\.ckpt")
 """Files that the training loop writes itself; they hold a digest of their own as well."""
 
 _MAX_TEXT = 16 << 20
@@ -107,10 +114,11 @@ def announce(directory: Path, contents: Mapping[str, bytes]) -> None:
     present = {path.name: path for path in directory.iterdir() if _is_covered(path)}
     known = {name: digest for name, digest in known.items() if name in present}
     unrecorded = {name for name in present if name not in known or _KEPT.fullmatch(name)}
-    known.update({name: file_digest(present[name]) for name in unrecorded - contents.keys()})
+    others = {name: digest_file(present[name]) for name in unrecorded - contents.keys()}
+    known.update({name: digest for name, digest in others.items() if digest != _NONE})
     # A save may be cut off before the next one has completed what an earlier one left.
     watched = {name for name in present if name in contents or name in earlier}
-    found = {name: file_digest(present[name]) for name in watched}
+    found = {name: digest_file(present[name]) for name in watched}
     before = {name: d for name, d in found.items() if name in contents or d == earlier[name]}
     after = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     new = [name for name in contents if name not in present]
@@ -125,13 +133,19 @@ def check(directory: Path) -> Verdict:
         OSError: a file cannot be read.
     """
     # Files first: a save that is under way has announced whatever of it was read here.
-    found = {path.name: file_digest(path) for path in directory.iterdir() if _is_covered(path)}
+    found = {
+        path.name: digest_file(path) if _is_written(path.name) else ""
+        for path in directory.iterdir()
+        if _is_covered(path)
+    }
     try:
         files, before, new = _load(directory)
     except FileNotFoundError:
         return Verdict(recorded=False, found=found)
     except ValueError as error:
         return Verdict(recorded=True, problem=f"is damaged ({error})", found=found)
+    for name in files.keys() & found.keys():
+        found[name] = found[name] or digest_file(directory / name)
     different = [name for name in files if name in found and found[name] != files[name]]
     unsaved = {name for name in different if found[name] == before.get(name)}
     # What was written after a file that is absent cannot be there if the save did not reach it.
@@ -258,4 +272,21 @@ def is_own_checkpoint(checkpoint: Path, file: Path, kind: str = CHECKPOINTS) -> 
         lists = read_checkpoint_digests(checkpoint)
     except ValueError:
         return True  # the next save makes the lists again; the file has a digest of its own
-    return lists is None or file_digest(file) in lists[kind]
+    return lists is None or digest_file(file) in lists[kind]
+
+
+def _is_written(name: str) -> bool:
+    """Returns whether runs write files of this name; others are read only if they are recorded."""
+    return name in _NAMES or _KEPT.fullmatch(name) is not None
+
+
+def digest_file(path: Path) -> str:
+    """Returns a file's digest, one that fits none where no run can have written the file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return digest_of(path, None if _CHECKPOINT in path.name else MAX_FILE_BYTES)
+    except ValueError:
+        return _NONE

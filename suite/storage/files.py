@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
-import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from suite.common.errors import UserError
+from suite.common.reading import digest_of, parse_json, read_bounded
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What os.link fails with on file systems without hard links, as some shared folders are."""
 
-_MAX_DEPTH = 32
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -53,17 +54,11 @@ def atomic_writer(
         yield file
         _flush_to_disk(file)
         if announce is not None:
-            announce(file_digest(temporary))
+            announce(digest_of(temporary))
         if previous is not None and path.exists():
             keep_copy(path, previous)
         os.replace(temporary, path)
         _sync_directory(path.parent)
-
-
-def file_digest(path: Path) -> str:
-    """Returns the SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def exclusive_write(path: Path, content: bytes) -> bool:
@@ -102,49 +97,10 @@ def _create(path: Path, content: bytes) -> bool:
     return True
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """Reads a file that may come from a stranger.
-
-    Raises:
-        ValueError: it is larger than `max_bytes`, or no regular file.
-        OSError: it cannot be read.
-    """
-    # Opening a pipe would otherwise wait for somebody who writes to it.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("not a regular file")
-        if found.st_size > max_bytes:
-            raise ValueError(f"more than {max_bytes:,} bytes, far more than any run writes")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(found.st_size)
-    finally:
-        os.close(handle)
-
-
 def check_inside(path: Path, run_path: Path) -> None:
     """Raises UserError if links lead from `path` out of the run directory."""
     if not path.resolve().is_relative_to(run_path.resolve()):
         raise UserError(f"{path} leads out of the run directory; put a copy in place of the link")
-
-
-def parse_json(content: bytes) -> Any:
-    """Parses JSON that may come from a stranger.
-
-    Raises:
-        ValueError: it is no JSON, or nested so deeply that no run can have written it.
-    """
-    try:
-        data = json.loads(content)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    level = [data]
-    for _ in range(_MAX_DEPTH):
-        level = [item for each in level for item in _items(each)]
-        if not level:
-            return data
-    raise ValueError("nested too deeply")
 
 
 def read_object(path: Path, max_bytes: int, advice: str = "restore it") -> dict[str, Any]:
@@ -165,10 +121,6 @@ def read_object(path: Path, max_bytes: int, advice: str = "restore it") -> dict[
     if not isinstance(data, dict):
         raise UserError(f"{path} is damaged (not an object); {advice}")
     return data
-
-
-def _items(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def keep_copy(path: Path, copy: Path) -> None:
@@ -202,6 +154,11 @@ def remove_leftovers(directory: Path, name: str = "*") -> None:
     # A temporary name is a dot, the file's own, eight digits and an ending.
     for path in directory.glob(f".{name}.????????.tmp"):
         path.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Returns whether a file's name is that of a write which has not ended, or never will."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def make_directory(path: Path) -> None:

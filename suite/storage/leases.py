@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import re
 import secrets
 import threading
 import time
@@ -28,14 +29,13 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from suite.common.errors import UserError
+from suite.common.reading import opened, parse_json, read_bounded
 from suite.storage.files import (
     atomic_write,
     check_inside,
     exclusive_write,
     json_bytes,
     make_directory,
-    parse_json,
-    read_bounded,
     remove_leftovers,
 )
 
@@ -52,6 +52,7 @@ _MUTEX_ATTEMPTS = 20
 _MUTEX_PAUSE = 0.02
 _KEPT_CLAIMS = 4
 _MAX_BYTES = 1 << 16
+_NUMBER = re.compile("[0-9]{1,18}")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """What flock fails with on file systems without locks; leases then rest on the counter."""
 
@@ -362,13 +363,11 @@ def _lock(file: BinaryIO, wait: bool = False) -> bool:
 def _is_locked(path: Path) -> bool | None:
     """Returns whether some process holds the lock of a file; None where that cannot be told."""
     try:
-        if not path.is_file():  # opening a pipe would wait for its writer
-            return None
-        with open(path, "rb") as lock:
+        with opened(path) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, ValueError):
         return None
     return False
 
@@ -385,7 +384,7 @@ def _newest_claim(cell: Path) -> _Claim:
 
 
 def _claims(cell: Path) -> list[Path]:
-    files = (path for path in cell.glob(".lease-*") if path.name[7:].isdecimal())
+    files = (path for path in cell.glob(".lease-*") if _NUMBER.fullmatch(path.name[7:]))
     return sorted(files, key=_number)
 
 

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from suite.storage.archives import open_archive
-from suite.storage.files import parse_json
+from suite.common.reading import opened, parse_trusted_json
+from suite.storage.archives import Archive, open_archive
 
 ENTRY = "manifest"
 """Of the archive, with the JSON text below."""
+
+MAX_BYTES = 1 << 30
+"""Of that text: the return of every episode so far is in it, of all seeds."""
+
+MAX_VALUES = 1 << 26
+"""Likewise."""
+
+_MAX_ARRAY_BYTES = 16 << 20
+"""Of an array that is asked for: statistics of observations and the like."""
 
 
 class Manifest(NamedTuple):
@@ -49,15 +57,17 @@ def read_manifest(path: Path, wanted: Sequence[str] = ()) -> Manifest:
         ValueError: it is no such file, or damaged.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         try:
-            with open_archive(file, os.fstat(file.fileno()).st_size) as archive:
-                manifest = parse_json(archive[ENTRY].tobytes())
-                facts = parse_json(manifest["facts"].encode())
+            with open_archive(file, compressed=False) as archive:
+                manifest = parse_trusted_json(
+                    _bounded(archive, ENTRY, MAX_BYTES).tobytes(), MAX_VALUES
+                )
+                facts = parse_trusted_json(manifest["facts"].encode(), MAX_VALUES)
                 leaves = [list(leaf) for leaf in facts["leaves"]]
                 zeros = frozenset(facts.get("zeros", ()))
                 arrays = {
-                    str(leaf[0]): archive[entry(index)]
+                    str(leaf[0]): _bounded(archive, entry(index), _MAX_ARRAY_BYTES)
                     for index, leaf in enumerate(leaves)
                     if leaf[0] in wanted and index not in zeros
                 }
@@ -71,6 +81,12 @@ def read_manifest(path: Path, wanted: Sequence[str] = ()) -> Manifest:
         except Exception as error:  # a flipped bit may fail anywhere in zipfile, zlib or NumPy
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ValueError(reason) from None
+
+
+def _bounded(archive: Archive, name: str, max_bytes: int) -> np.ndarray:
+    if archive.size_of(name) > max_bytes:
+        raise ValueError(f"{name} takes more than {max_bytes:,} bytes")
+    return archive[name]
 
 
 def entry(index: int) -> str:

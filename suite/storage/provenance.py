@@ -10,7 +10,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from envs.engines.cpus import available_cpus
@@ -66,29 +66,68 @@ def provenance() -> dict[str, object]:
 
 def _variable(name: str) -> str | None:
     value = os.environ.get(name)
-    return None if value is None else _anonymous([value])[0]
+    return None if value is None else _anonymous_words(value)
+
+
+def _anonymous_words(text: str) -> str:
+    """As `_anonymous`, of words that are apart from each other, as flags are."""
+    return "".join(_anonymous(re.split(r"(\s+)", text)))
 
 
 def _anonymous(texts: Sequence[str]) -> list[str]:
     """Replaces directories of this machine, and the user's and the host's name as words.
 
-    Of any other absolute path only the last part stays: `.../name`.
+    Of any other absolute path only the last part stays: `.../name`. Any character may stand in the
+    name of a directory, so a path goes on to the last `/` of a text, whatever is in between.
     """
     words = {"USER": _user_name(), "HOST": socket.gethostname()}
     known = {_place(Path.cwd): ".", _ROOT: ".", _place(Path.home): "~"}
-    places = {place: label for place, label in known.items() if place}
+    places = {str(place): label for place, label in known.items() if place not in (None, Path("/"))}
     result = []
     for text in texts:
-        for place, label in places.items():
-            if place != Path("/"):
-                text = re.sub(rf"{re.escape(str(place))}(?![^/\s])", label, text)
-        text = re.sub(r"/(?:home|Users)/[^/\s]+", "~", text)
+        text = "".join(_shortened(part, places) for part in _parts(text, places))
         for label, word in words.items():
             if word:
                 text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", label, text)
-        text = re.sub(r"(?<![\w.~])/(?:[^/\s=:,]+/)+(?=[^/\s])", ".../", text)
         result.append(readable(text))
     return result
+
+
+_PATH = re.compile(r"(?<![\w.~/])/")
+"""Where an absolute path may begin; `a/b`, `./b` and `~/b` are none."""
+
+_HOMES = re.compile(r"/+(?:home|Users)/+[^/]+")
+
+
+def _parts(text: str, places: Mapping[str, str]) -> Iterator[str]:
+    """Yields what is before a text's first absolute path, then paths and what is between them."""
+    begins = [match.start() for match in _PATH.finditer(text)]
+    last = 0
+    for begin in begins:
+        # `/a,/b` may be a list, or a directory called `a,`; what there is on this machine tells.
+        if begin == begins[0] or _is_whole(text[last : begin - 1], places):
+            end = begin if begin == begins[0] else begin - 1
+            yield text[last:end]
+            yield text[end:begin]
+            last = begin
+    yield text[last:]
+
+
+def _is_whole(path: str, places: Mapping[str, str]) -> bool:
+    """Returns whether a path ends where a text might have another one after it."""
+    return not _shortened(path, places).startswith(("/", "...")) or os.path.exists(path)
+
+
+def _shortened(path: str, places: Mapping[str, str]) -> str:
+    """Returns a path without what it tells of this machine; what is none as it is."""
+    for place, label in places.items():
+        if path == place or path.startswith(f"{place}/"):
+            return f"{label}{path[len(place) :]}"
+    if home := _HOMES.match(path):
+        return f"~{path[home.end() :]}"
+    parts = path.rstrip("/")
+    above, _, name = parts.rpartition("/")
+    return f".../{name}{path[len(parts) :]}" if path.startswith("/") and above else path
 
 
 def _place(find: Callable[[], Path]) -> Path | None:
@@ -145,7 +184,7 @@ def _device() -> dict[str, object]:
         "platform": device.platform,
         "kind": device.device_kind,
         "count": jax.device_count(),
-        "backend": _anonymous([str(getattr(device.client, "platform_version", ""))])[0].strip(),
+        "backend": _anonymous_words(str(getattr(device.client, "platform_version", ""))).strip(),
         "driver": _first_match(driver, r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s"),
         "matmul_precision": str(_jax_setting("jax_default_matmul_precision") or "default"),
         "x64": bool(_jax_setting("jax_enable_x64")),

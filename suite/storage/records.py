@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from suite.configuration.selection import format_seeds
+from suite.configuration.selection import MAX_SEEDS, format_seeds
 
 State = Literal["running", "done", "diverged"]
 FINISHED: tuple[State, ...] = ("done", "diverged")
@@ -208,6 +208,11 @@ class Configuration:
     decoder: DecoderSource | None = None
     eval_starts: Mapping[str, object] | None = None
     return_bounds: tuple[float, ...] | None = DEFAULT_RETURN_BOUNDS
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if more seeds are named than a job can have."""
+        if len(self.seeds_together) > MAX_SEEDS:
+            raise ValueError(f"{len(self.seeds_together):,} seeds_together; at most {MAX_SEEDS:,}")
 
     @property
     def cell(self) -> Cell:

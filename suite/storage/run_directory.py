@@ -294,6 +294,19 @@ def check_fingerprint(run: RunDirectory) -> None:
         raise UserError(f"{run.path}: {fault}; restore that file")
 
 
+def divergences_kept(run: RunDirectory) -> dict[Cell, int]:
+    """Returns how often cells diverged and were started afresh; of the others nothing.
+
+    To ask for each cell alone would list its neighbours again for each.
+    """
+    kept: dict[Cell, int] = {}
+    for file in run.path.glob("*/*/seed-*.diverged-*/run.json"):
+        task, algorithm, directory = file.parts[-4:-1]
+        if cell := _cell(task, algorithm, directory.partition(".")[0]):
+            kept[cell] = kept.get(cell, 0) + 1
+    return kept
+
+
 def _cells_with(run_path: Path, name: str) -> list[Cell]:
     """Returns the cells that have a file of this name, sorted by task, algorithm and seed."""
     files = run_path.glob(f"*/*/seed-*/{name}")

@@ -18,7 +18,7 @@ from suite.planning.plan import Plan
 from suite.planning.run_request import RunRequest
 from suite.storage.leases import DEFAULT_SECONDS, Held, LeaseLost, Regrouped, Worker
 from suite.storage.records import Cell, Job
-from suite.storage.run_directory import RunDirectory
+from suite.storage.run_directory import RunDirectory, divergences_kept
 from suite.training.context import JobResult, RunContext
 from suite.training.job import run_job
 from suite.training.progress import Progress
@@ -200,7 +200,8 @@ def _dead_end(run: RunDirectory, job: Job) -> UserError:
 def _to_retry(run: RunDirectory, plan: Plan) -> dict[Cell, int]:
     """Returns the diverged cells, and how often each was started afresh before."""
     # Counted first: a cell that another process puts away meanwhile must look as if it had changed.
-    kept = {cell: run.divergences_kept(cell) for cell in _cells(plan)}
+    found = divergences_kept(run)
+    kept = {cell: found.get(cell, 0) for cell in _cells(plan)}
     return {cell: kept[cell] for cell in _diverged(run, plan)}
 
 

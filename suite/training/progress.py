@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from suite.common.formatting import count, duration, number
+from suite.common.terminal import overwrite
 from suite.storage.records import Job
 
 _PASSING_SECONDS = 60.0
@@ -108,7 +109,8 @@ class JobLine:
         line = f"{self._title}  {message}"
         if self._live:
             width = shutil.get_terminal_size().columns - 1
-            self._print("\r" + line[:width].ljust(width))
+            overwrite(self._stream, line[:width].ljust(width))
+            self._stream.flush()
         else:
             self._print(line + "\n")
         self._shown = True

@@ -58,8 +58,11 @@ class _Stored:
     def env_steps(self, run: RunDirectory) -> int:
         """Returns the steps it was trained for."""
         if self.stage is not None:
-            facts = checkpoint.read_meta(run.files(self.cell).policy_path(self.stage))
-            return int(facts["env_steps"])
+            path = run.files(self.cell).policy_path(self.stage)
+            steps = checkpoint.read_meta(path).get("env_steps")
+            if not isinstance(steps, int) or not 0 <= steps < 2**63:
+                raise UserError(f"{path} is damaged (it tells no environment steps); restore it")
+            return steps
         status = run.files(self.cell).read_status()
         return status.ledger.env_steps if status else 0
 

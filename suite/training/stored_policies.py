@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory, check_fingerprint
 from suite.training.job_files import load_newest
 
+MAX_POLICY_BYTES = 1 << 28
+"""Of a policy in memory: 67 million numbers, where those of the suite have some forty thousand."""
+
 
 def trust_files(run: RunDirectory, cells: Sequence[Cell]) -> None:
     """Executes what cells keep of users' files: the methods and the tasks not known here.
@@ -49,7 +53,9 @@ def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, 
     configuration = _configuration(run, cell)
     algorithm, task = _stored_algorithm(run, cell, configuration)
     job = Job(cell.algorithm, cell.task, configuration.seeds_together)
+    _check_size(run, cell, algorithm)
     template = Compiled(build_program(algorithm, task, run.protocol)).abstract_start(job.seeds)
+    _check_memory(f"{run.path}/{cell}", template)
     path = run.checkpoint_path(job)
     _check_own(path)
     state, facts, source = load_newest(path, template)
@@ -109,9 +115,7 @@ def kept_policy(
             f"{run.path}/{cell} has no policy of the end of stage {stage} (there are: {kept}); "
             "it is written when the stage ends, and older versions wrote none"
         )
-    keep = acting_part(algorithm)
-    template = jax.eval_shape(lambda key: keep(algorithm.init(key)), jax.random.key(0))
-    state, _ = checkpoint.load(path, template)
+    state, _ = checkpoint.load(path, _check_size(run, cell, algorithm))
     return algorithm, task, state
 
 
@@ -157,6 +161,34 @@ def _stored_algorithm(
     restore_task(run, cell)
     task = load_task(configuration.task, engine or configuration.engine)
     return build_algorithm(configuration.algorithm, values, task, run.protocol), task
+
+
+def _check_size(run: RunDirectory, cell: Cell, algorithm: Algorithm[Any]) -> PyTree:
+    """Returns the shapes of what a policy acts with, which a stranger's run.json decides.
+
+    Raises:
+        UserError: it would take more than any run's policy does.
+    """
+    keep = acting_part(algorithm)
+    template = jax.eval_shape(lambda key: keep(algorithm.init(key)), jax.random.key(0))
+    size = checkpoint.size_of(template)
+    if size > MAX_POLICY_BYTES:
+        raise UserError(
+            f"{run.path}/{cell} has a policy of {size:,} bytes by its hyper-parameters; at most "
+            f"{MAX_POLICY_BYTES:,} are read"
+        )
+    return template
+
+
+def _check_memory(where: str, template: object) -> None:
+    """Raises UserError where the state of a whole job would not go into this machine."""
+    size = checkpoint.size_of(template)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise UserError(
+            f"{where} has a state of {size:,} bytes by its run.json and protocol.json, and this "
+            f"machine a memory of {memory:,}; evaluate it on a larger one"
+        )
 
 
 def _check_installed(run: RunDirectory, cell: Cell, values: Mapping[str, object]) -> None:

@@ -127,7 +127,7 @@ def _csv(rows: Sequence[Row]) -> bytes:
     columns = dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row)))
     writer = csv.DictWriter(file, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: formatting.spreadsheet_text(v) for k, v in row.items()} for row in rows)
     return file.getvalue().encode()
 
 

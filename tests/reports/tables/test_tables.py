@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -470,3 +471,41 @@ def test_files_are_the_same_every_time(small_path: Path, tmp_path: Path) -> None
         contents.append({file.name: file.read_bytes() for file in files})
     assert contents[0] == contents[1]
     assert not any(str(tmp_path).encode() in content for content in contents[0].values())
+
+
+FORMULAS = ("=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "=", "\t=1", "-x")
+NUMBERS = (
+    "-2.0",
+    "+0.05 [-0.01, 0.11]",
+    "-0.3 ± 0.1",
+    "-1e-05",
+    "-",
+    "+5%",
+    "-inf",
+    "1 − 2",
+    "x=1",
+)
+
+
+def test_no_cell_of_a_spreadsheet_is_a_formula() -> None:
+    table = Table("t", "t", ("=head", "b"), tuple((Entry(each), Entry("")) for each in FORMULAS))
+    first = [row[0] for row in csv.reader(to_csv(table).splitlines())]
+    assert first[:4] == ["'=head", "'=1+1", "'@SUM(A1)", "'+cmd|' /C calc'!A0"]
+    assert not [cell for cell in first if len(cell) > 1 and cell[0] in "=@+-\t"]
+    same = Table("t", "t", ("a",), tuple((Entry(each),) for each in NUMBERS))
+    assert [row[0] for row in csv.reader(to_csv(same).splitlines())][1:] == [*NUMBERS]
+
+
+@pytest.mark.parametrize("begin", ["[1em]", "*"])
+def test_no_row_of_latex_is_an_option_of_the_line_before(begin: str) -> None:
+    table = Table("t", "t", (f"{begin}a", "b"), ((Entry(f"{begin}x"), Entry(begin)),))
+    lines = to_latex(table).splitlines()
+    assert not [line for line in lines if line.startswith(("[", "*"))]
+    assert f"{{}}{begin}x & {begin} \\\\" in lines
+
+
+@pytest.mark.parametrize("form", [to_csv, to_markdown, to_latex, to_text])
+def test_no_table_holds_what_commands_a_terminal(form: Callable[[Table], str]) -> None:
+    bad = "a\x1b[2J\x9b\u202eb"
+    written = form(Table("t", bad, (bad,), ((Entry(bad),),), bad))
+    assert not {"\x1b", "\x9b", "\u202e"} & {*written}

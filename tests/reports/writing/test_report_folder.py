@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,6 +77,55 @@ def test_a_report_that_was_cut_off_is_replaced_whole(
     other = {"tables/d.csv": b"d"}
     assert replace_report(tmp_path, other, {}).others == ()
     assert contents(tmp_path) == other
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from reports.writing.report_folder import REQUEST, UNFINISHED, present_files, replace_report
+
+OLD, NEW = ({f"tables/{name}.csv": name.encode() * size for name in "abc"} for size in (1, 2))
+
+def dying(call):
+    def counted(*arguments):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return call(*arguments)
+    return counted
+
+def report(out, contents, moment):
+    global left
+    left = moment
+    os.replace, os.fsync = dying(os.replace), dying(os.fsync)
+    replace_report(out, contents, {})
+    os._exit(0)
+
+moment, code = 0, 1
+while code:
+    out = Path(sys.argv[1]) / str(moment)
+    replace_report(out, OLD, {})
+    if not (child := os.fork()):
+        report(out, NEW, moment)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if UNFINISHED.encode() not in (out / REQUEST).read_bytes():
+        told = {name: path.read_bytes() for name, path in present_files(out).items()}
+        assert told in (OLD, NEW), (moment, told)
+    replace_report(out, NEW, {})
+    left_over = [path.name for path in out.rglob(".*")]
+    assert present_files(out).keys() == NEW.keys() and not left_over, (moment, left_over)
+    moment += 1
+print(moment)
+"""
+
+
+def test_a_killed_report_leaves_nothing_behind_the_next_one(tmp_path: Path) -> None:
+    """Killed at every write and every rename, some with a temporary file beside a whole report."""
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from suite.common.convert import (
     convert,
     from_texts,
     immutable,
+    number,
 )
 
 
@@ -144,3 +146,18 @@ def test_a_line_of_a_table() -> None:
 
 def test_lists_within_lists_become_tuples() -> None:
     assert immutable([1, [2, [3]], {"a": 1}]) == (1, (2, (3,)), {"a": 1})
+
+
+def test_a_strangers_list_is_refused_before_it_is_read() -> None:
+    hidden = {**PLAIN, "hidden": list(range(10_001))}
+    with pytest.raises(Misfit, match="10,001 values are given, more than 10,000"):
+        convert(Whole, hidden, JSON)
+    assert convert(Whole, hidden, STORED).hidden[-1] == 10_000
+
+
+@pytest.mark.parametrize("text", ["\N{ARABIC-INDIC DIGIT THREE}", "1_0", " 1", "1 ", "0x1"])
+def test_a_table_holds_numbers_as_programs_write_them(text: str) -> None:
+    with pytest.raises(ValueError):
+        number(int, text)
+    assert number(float, "-1.5e-3") == -1.5e-3 and number(float, "inf") == math.inf
+    assert number(str, text) == text

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,50 @@ def test_a_failing_save_keeps_both_files(path: Path, monkeypatch: pytest.MonkeyP
         checkpoint.save(path, {"a": jnp.zeros(9)}, {"updates": 3})
     assert checkpoint.read_meta(path) == {"updates": 2}
     assert checkpoint.read_meta(checkpoint.previous_path(path)) == {"updates": 1}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "directory", "device"])
+def test_what_is_no_plain_file_is_damage_and_not_waited_for(path: Path, kind: str) -> None:
+    checkpoint.save(path, {"a": 1}, {"n": 1})
+    checkpoint.save(path, {"a": 2}, {"n": 2})
+    good = path.rename(path.with_name("good"))
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(good if kind == "link" else "/dev/zero")
+    assert checkpoint.load(path, {"a": 0})[1] == {"n": 1}
+    assert checkpoint.read_meta(path) == {"n": 1}
+    checkpoint.previous_path(path).unlink()
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.load(path, {"a": 0})
+
+
+def test_no_more_is_read_than_the_template_takes(path: Path) -> None:
+    template = {"a": np.zeros(4, np.float32)}
+    checkpoint.save(path, {"a": np.ones(4, np.float32), "b": np.ones(16 << 20, np.uint8)}, {})
+    tracemalloc.start()
+    with pytest.raises(UserError, match="expected no such leaf"):
+        checkpoint.load(path, template)
+    with zipfile.ZipFile(path) as archive:
+        members = {each.filename: archive.read(each) for each in archive.infolist()}
+    checkpoint.save(path, {"a": np.ones(4, np.float32)}, {}, keep_previous=False)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("leaf000009.npy", members["leaf000001.npy"])
+    del members
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    with pytest.raises(UserError, match="bytes that fit"):
+        checkpoint.load(path, template)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_what_is_compressed_is_no_checkpoint(path: Path) -> None:
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        np.savez_compressed(file, manifest=np.frombuffer(os.urandom(10_000), np.uint8))
+    with pytest.raises(UserError, match="compressed in a way that no run uses"):
+        checkpoint.load(path, {"a": 0})

@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from suite.storage import provenance
 from suite.training import resources
@@ -44,6 +46,32 @@ def test_names_of_people_and_hosts_and_secrets_stay_out(
         *("./runs/a", ".../b", "--out=.../USER", "a/b", "relative/USER"),
     ]
     assert facts["environment"]["XLA_FLAGS"] == "--xla_dump_to=~/dump --xla_on=USER"
+
+
+ODD = st.text(st.sampled_from(" =:,;'\"()[]{}@%&+~.-_aé\u200b\n"), max_size=4)
+DIRECTORY = st.tuples(ODD, ODD).map("PRIVATE".join)
+BEFORE = st.sampled_from(["", "--out=", "--set a.b=", "x:", "a b ", "(", "='", "FILE=1,"])
+PATHS = st.lists(st.lists(DIRECTORY, min_size=1, max_size=3), min_size=1, max_size=3)
+
+
+@given(BEFORE, PATHS, st.sampled_from([",", ":", " ", "=", ";", ", ", "'"]), ODD)
+@settings(max_examples=300, deadline=None)
+def test_no_directory_of_an_absolute_path_is_told(
+    before: str, paths: list[list[str]], between: str, odd: str
+) -> None:
+    text = before + between.join(f"/{'/'.join(each)}/{odd}name" for each in paths)
+    (told,) = provenance._anonymous([text])
+    assert "PRIVATE" not in told
+    assert told.startswith(before.strip("\n")) and told.endswith("name")
+
+
+def test_lists_of_files_that_are_there_stay_lists(tmp_path: Path) -> None:
+    places = [tmp_path / "a b" / "one.csv", tmp_path / "c,d" / "two.csv"]
+    for each in places:
+        each.parent.mkdir()
+        each.touch()
+    text = f"--reference={places[0]},{places[1]},gorl2025"
+    assert provenance._anonymous([text]) == ["--reference=.../one.csv,.../two.csv,gorl2025"]
 
 
 def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

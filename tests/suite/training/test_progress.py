@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from suite.common import formatting, interrupt
-from suite.storage.records import Job
+from suite.storage.records import Cell, Job
+from suite.storage.run_directory import RunDirectory
 from suite.training.progress import Progress
 
 JOB = Job("ppo", "CheetahRun", (0, 1, 4))
@@ -136,3 +138,16 @@ def test_a_second_interrupt_ends_the_process_at_once() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
         assert "saving after this update" in process.stderr.read()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closing", ["2>&-", "2>/dev/full"])
+def test_training_outlives_the_place_where_it_tells_of_itself(tmp_path: Path, closing: str) -> None:
+    asked = "run --algos ppo --tasks CheetahRun --seeds 1 --protocol smoke --out"
+    command = f'exec "$0" -m suite {asked} "$1" {closing}'
+    out = tmp_path / "run"
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run(["sh", "-c", command, sys.executable, str(out)], cwd=root)
+    assert done.returncode == 0
+    status = RunDirectory.open(out).files(Cell("ppo", "CheetahRun", 0)).read_status()
+    assert status is not None and status.state == "done"
