@@ -5,7 +5,8 @@ Shapes: M modes, E episodes, K steps and G episodes that observations are kept o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,22 +15,30 @@ from scipy import stats
 from suite.storage.recomputation import Evaluation
 from suite.storage.records import CurveRow
 
+Others = Mapping[tuple[int, str], np.ndarray]
+"""Returns [E] by seed and mode."""
+
 CHANCE = 1e-5
 """Of calling rounding a fault, for each evaluation in one mode."""
 
 RELATIVE = 1e-3
 """Of a mean return, or of 1 if it is smaller: what is never a fault within rounding."""
 
+_MUCH_NEARER = 10
+"""Times, of medians: episodes are another's, whatever their own spread."""
+
 
 class Played(NamedTuple):
     """An evaluation that was made again.
 
     Attributes:
+        seed: of the run.
         returns: [M, E].
         steps: environment steps that it took.
         obs: [K, G, O], see `suite.compute.evaluation.Episodes`.
     """
 
+    seed: int
     returns: np.ndarray
     steps: int
     obs: np.ndarray
@@ -47,33 +56,37 @@ class Stored(NamedTuple):
     """
 
     updates: int
-    rows: Sequence[CurveRow]
+    rows: tuple[CurveRow, ...]
     returns: np.ndarray
     steps: int
     obs: np.ndarray | None
 
 
-def compare(stored: Stored, played: Played, exactly: bool) -> Evaluation:
+def compare(
+    stored: Stored, played: Played, exactly: bool, others: Others = MappingProxyType({})
+) -> Evaluation:
     """Compares an evaluation with the stored one.
 
     Args:
         stored: as it is stored.
         played: as it was made again.
         exactly: whether every bit must agree; else the means of paired episodes must agree
-            within their own spread, see `within_rounding`.
+            within their own spread, see `within_rounding`, and be nearest to these.
+        others: returns [E] of the other seeds and modes, made again after as many updates.
     """
     theirs, ours = stored.returns, played.returns
     if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
         fault = f"{_size(theirs)} returns are stored, {_size(ours)} recomputed"
         return Evaluation(stored.updates, theirs.size, 0, fault)
     same = _bits(theirs) == _bits(ours)
-    faults = [
-        fault
-        for row, mode_same, stored_mode, ours_mode in zip(
-            stored.rows, same, theirs, ours, strict=True
-        )
-        if (fault := _mode_fault(row, mode_same, stored_mode, ours_mode, exactly))
-    ]
+    faults = []
+    for index, (row, mode_same) in enumerate(zip(stored.rows, same, strict=True)):
+        also = {name: each for name, each in others.items() if name != (played.seed, row.mode)}
+        fault = _mode_fault(row, mode_same, theirs[index], ours[index], exactly)
+        nearer = _nearer(theirs[index], ours[index], also)
+        if nearer and (fault or not exactly):
+            fault = f"{fault or row.mode}: the returns are those of {nearer}"
+        faults += [fault] if fault else []
     if exactly and stored.steps != played.steps:
         faults.append(f"the ledger counts {stored.steps} evaluation steps of {played.steps}")
     if exactly and stored.obs is not None and not np.array_equal(stored.obs, played.obs):
@@ -110,6 +123,18 @@ def _mode_fault(
     written = row.return_mean, row.return_std, row.episodes
     if same.all() and written != (*_summary(played), len(played)):
         return f"{row.mode}: curve.csv does not hold the mean and spread of its episodes"
+    return ""
+
+
+def _nearer(stored: np.ndarray, played: np.ndarray, others: Others) -> str:
+    """Returns whose returns the stored ones [E] rather are than those played, "" if nobody's.
+
+    Episodes that rounding has led astray are as far from all; others are next to their own.
+    """
+    own = np.median(np.abs(stored - played))
+    for (seed, mode), returns in others.items():
+        if np.median(np.abs(stored - returns)) < own / _MUCH_NEARER:
+            return f"seed {seed}, {mode}"
     return ""
 
 

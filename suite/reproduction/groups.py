@@ -81,7 +81,7 @@ class Group:
 def groups_of(run: RunDirectory) -> tuple[list[Group], dict[Cell, str]]:
     """Returns the groups of a run directory, and what is wrong with cells that are in none."""
     found: dict[str, dict[Cell, RunRecord]] = {}
-    damaged: dict[Cell, str] = {cell: "it lost its run.json" for cell in run.incomplete_cells()}
+    damaged: dict[Cell, str] = dict.fromkeys(run.incomplete_cells(), "it lost its run.json")
     for cell in run.cells():
         try:
             record = run.files(cell).read_run()

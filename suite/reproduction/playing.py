@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import Algorithm
+from algorithms.api import MODES, Algorithm
 from algorithms.parts.networks import parameter_count
 from envs.api import EnvError, Task, TaskState
 from suite.common.errors import UserError
@@ -28,13 +28,11 @@ from suite.reproduction.groups import Group, groups_of
 from suite.reproduction.machine import elsewhere
 from suite.reproduction.policies import Policies, PolicySource, built, differing
 from suite.reproduction.stored_results import StoredResults, read_results
-from suite.storage.recomputation import Evaluation, Missing, Replayed
+from suite.storage.recomputation import NOT_KEPT, Evaluation, Missing, Replayed
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 from suite.training.schedule import Position, Schedule
 from suite.training.stored_policies import trust_files
-
-NOT_KEPT = "no policy of them is kept"
 
 
 def replay(run: RunDirectory, trust: bool, tell: Callable[[str], None]) -> Iterator[Replayed]:
@@ -141,18 +139,20 @@ class _Replay:
         )
         episodes = self._compiled.evaluate(state, self._starts)
         returns, steps, obs = map(np.asarray, (episodes.returns, episodes.steps, episodes.obs))
+        lanes = {cell: self._group.job.seeds.index(cell.seed) for cell in policies.cells}
+        others: dict[tuple[int, str], np.ndarray] = {
+            (cell.seed, mode): returns[lane, index]
+            for cell, lane in lanes.items()
+            for index, mode in enumerate(MODES)
+        }
         for cell in cells:
-            lane = self._group.job.seeds.index(cell.seed)
-            played = Played(returns[lane], int(steps[lane]), obs[lane])
-            self._made[cell].append(self._compared(cell, results[cell], updates, played))
-
-    def _compared(
-        self, cell: Cell, results: StoredResults, updates: int, played: Played
-    ) -> Evaluation:
-        stored = results.evaluations.get(updates)
-        if stored is None:
-            return Evaluation(updates, 0, 0, "the curve lacks this evaluation")
-        return compare(stored, played, exactly=not self._elsewhere[cell])
+            lane, stored = lanes[cell], results[cell].evaluations.get(updates)
+            played = Played(cell.seed, returns[lane], int(steps[lane]), obs[lane])
+            self._made[cell].append(
+                compare(stored, played, not self._elsewhere[cell], others)
+                if stored is not None
+                else Evaluation(updates, 0, 0, "the curve lacks this evaluation")
+            )
 
     def _outcome(self, cell: Cell, results: StoredResults | None) -> Replayed:
         made = tuple(self._made[cell])
@@ -163,7 +163,13 @@ class _Replay:
         reasons = [self._reasons.get(each, NOT_KEPT) for each in left]
         missing = tuple(Missing(each, reasons.count(each)) for each in dict.fromkeys(reasons))
         return Replayed(
-            str(cell), results.digest, made, missing, tuple(faults), self._elsewhere[cell]
+            str(cell),
+            results.digest,
+            made,
+            missing,
+            tuple(faults),
+            self._elsewhere[cell],
+            max(results.evaluations, default=None),
         )
 
     def _other_facts(self, cell: Cell) -> list[str]:

@@ -145,7 +145,7 @@ def _first(
     return ""
 
 
-def _rows(stored: list[dict[str, object]], again: list[dict[str, object]]) -> str:
+def _rows(stored: Sequence[Mapping[str, object]], again: Sequence[Mapping[str, object]]) -> str:
     """Says in which row tables differ first, "" if they do not."""
     for number, (old, new) in enumerate(zip(stored, again, strict=False), start=1):
         if difference := _first(old, new):

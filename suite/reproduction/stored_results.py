@@ -39,11 +39,13 @@ def read_results(run: RunDirectory, cell: Cell) -> StoredResults:
     files = run.files(cell)
     digest = content_digest(files)
     rows, episodes, status = files.read_curve(), files.read_episodes(), files.read_status()
-    pairs = [rows[start : start + len(MODES)] for start in range(0, len(rows), len(MODES))]
+    pairs = [tuple(rows[start : start + len(MODES)]) for start in range(0, len(rows), len(MODES))]
     if episodes is None or len(episodes[1]) != len(pairs) or episodes[1].ndim != 3:
         raise UserError(f"{run.path}/{cell}: its curve and its episodes do not fit each other")
     if any(tuple(row.mode for row in pair) != MODES for pair in pairs):
         raise UserError(f"{run.path}/{cell}: its curve has not one row of each mode in order")
+    if len({pair[0].updates for pair in pairs}) != len(pairs):
+        raise UserError(f"{run.path}/{cell}: its curve has two evaluations after as many updates")
     seen = files.read_states()
     counts = [0, *(pair[0].eval_steps for pair in pairs)]
     found = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from envs.api import EnvError
@@ -27,59 +27,60 @@ from suite.training.job import run_job
 from suite.training.progress import Progress
 from suite.training.stored_policies import trust_files
 
-_MOST_DRAWN = 10_000
+Chosen = tuple[int, Cell]
+"""A cell, and the index of its run."""
 
 
-def draw_cells(runs: Sequence[RunDirectory], text: str, draw_seed: int) -> list[tuple[int, Cell]]:
-    """Chooses the cells to train again.
-
-    Args:
-        runs: where they are.
-        text: how many to draw among those that are finished, or names: `ppo/CheetahRun/0`, or
-            as the audit shows them, `CheetahRun/ppo/seed-000`, with commas between.
-        draw_seed: draws them.
-
-    Returns:
-        Cells, with the indices of their runs.
+def draw_cells(runs: Sequence[RunDirectory], count: int, draw_seed: int) -> list[Chosen]:
+    """Draws cells among those that are finished.
 
     Raises:
-        UserError: there are none so called, or not so many.
+        UserError: there are not so many, or none is asked for.
     """
-    there = [(index, cell) for index, run in enumerate(runs) for cell in run.cells()]
-    if not text.strip().isascii() or not text.strip().isdecimal():
-        return [each for name in text.split(",") for each in _named(name.strip(), there)]
-    finished = [each for each in there if _is_finished(runs[each[0]], each[1])]
-    count = int(text) if len(text.strip()) <= len(str(_MOST_DRAWN)) else _MOST_DRAWN
+    finished = [each for each in _cells(runs) if _is_finished(runs[each[0]], each[1])]
     if not 1 <= count <= len(finished):
-        raise UserError(
-            f"--retrain {text[:20]}: there are {len(finished)} finished cells to draw from"
-        )
+        raise UserError(f"--retrain {count}: choose from 1 to {len(finished)}, the finished cells")
     return sorted(random.Random(draw_seed).sample(finished, count))
 
 
-def retrain(
-    runs: Sequence[RunDirectory],
-    chosen: Sequence[tuple[int, Cell]],
-    trust: bool,
-    tell: Callable[[str], None],
+def named_cells(runs: Sequence[RunDirectory], text: str) -> list[Chosen]:
+    """Returns the cells of names with commas between, each in every run that has it.
+
+    Raises:
+        UserError: there is none of a name.
+    """
+    names: dict[str, list[Chosen]] = {}
+    for index, cell in _cells(runs):
+        for each in (f"{cell.algorithm}/{cell.task}/{cell.seed}", str(cell)):
+            names.setdefault(each, []).append((index, cell))
+    found: list[Chosen] = []
+    for name in (each.strip() for each in text.split(",")):
+        if name not in names:
+            raise unknown(
+                "cell to train again", name, (each for each in names if "/seed-" not in each)
+            )
+        found += names[name]
+    return found
+
+
+def train_again(
+    run: RunDirectory, chosen: Collection[Cell], trust: bool, tell: Callable[[str], None]
 ) -> Iterator[Retrained]:
     """Trains cells again, each in a scratch directory that is gone afterwards.
 
     Args:
-        runs: where they are.
-        chosen: as `draw_cells` returns them.
-        trust: whether files of methods and tasks that the runs keep may be executed.
+        run: where they are.
+        chosen: which of its cells.
+        trust: whether files of methods and tasks that it keeps may be executed.
         tell: is told what is trained.
     """
-    for index, run in enumerate(runs):
-        wanted = {cell for which, cell in chosen if which == index}
-        groups, damaged = groups_of(run)
-        for cell in sorted(wanted & damaged.keys()):
-            yield Retrained(str(cell), "", reason=damaged[cell])
-        for group in groups:
-            if named := sorted(wanted & {*group.members}):
-                tell(f"training {group.job} again, for {', '.join(map(str, named))}")
-                yield from _retrain_group(group, trust)
+    groups, damaged = groups_of(run) if chosen else ([], {})
+    for cell in sorted({*chosen} & damaged.keys()):
+        yield Retrained(str(cell), "", reason=damaged[cell])
+    for group in groups:
+        if named := sorted({*chosen} & {*group.members}):
+            tell(f"training {group.job} again, for {', '.join(map(str, named))}")
+            yield from _retrain_group(group, trust)
 
 
 def _retrain_group(group: Group, trust: bool) -> list[Retrained]:
@@ -135,15 +136,8 @@ def _compared(group: Group, again: RunDirectory, cell: Cell) -> Retrained:
     return Retrained(str(cell), digest, tuple(same), tuple(faults))
 
 
-def _named(name: str, there: Sequence[tuple[int, Cell]]) -> list[tuple[int, Cell]]:
-    """Returns the cells of a name in either form, in every run that has one."""
-    names: dict[str, list[tuple[int, Cell]]] = {}
-    for index, cell in there:
-        for each in (str(cell), f"{cell.algorithm}/{cell.task}/{cell.seed}"):
-            names.setdefault(each, []).append((index, cell))
-    if name not in names:
-        raise unknown("cell to train again", name, names)
-    return names[name]
+def _cells(runs: Sequence[RunDirectory]) -> list[Chosen]:
+    return [(index, cell) for index, run in enumerate(runs) for cell in run.cells()]
 
 
 def _is_finished(run: RunDirectory, cell: Cell) -> bool:

@@ -19,6 +19,10 @@ _MAX_BYTES = 64 << 20
 """Of the file: less than 1 kB for each cell."""
 
 
+NOT_KEPT = "no policy of them is kept"
+"""Of evaluations that a run stores, as of most: why they cannot be made again."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """An evaluation that was made again.
@@ -61,6 +65,8 @@ class Replayed:
         faults: what else does not agree.
         elsewhere: what of machine, versions and code is not what the cell ran on, so that last
             bits may differ; nothing if all bits must agree.
+        last: updates behind the newest stored evaluation, from which scores are made; None if
+            there is none.
     """
 
     cell: str
@@ -69,6 +75,7 @@ class Replayed:
     missing: tuple[Missing, ...] = ()
     faults: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    last: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
