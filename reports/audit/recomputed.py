@@ -56,7 +56,7 @@ def stamp_of(found: Recomputation, digests: Collection[str]) -> Stamp | None:
     left = len({*digests} - {each.digest for each in replayed}) if replayed else 0
     texts = [f"{check.name.capitalize()}: {check.text}." for check in checks]
     if left:
-        texts.append(f"Nothing was recomputed of {left} other runs.")
+        texts.append(f"Nothing was recomputed of {_runs(left, 'other ')}.")
     failed = any(check.verdict == "failed" for check in checks)
     return Stamp(failed, f"On {found.machine}: {' '.join(texts)}")
 
@@ -79,12 +79,17 @@ def _replayed_check(replayed: Sequence[Replayed]) -> Check:
     last = sum(each.last in {one.updates for one in each.evaluations} for each in runs)
     returns, equal = sum(one.returns for one in made), sum(one.equal for one in made)
     text = (
-        f"{len(made)} evaluations of {len(runs)} of {len(replayed)} runs, the last one, which is "
-        f"scored, of {last}; {count(equal)} of {count(returns)} returns equal bit for bit"
+        f"{len(made)} evaluations of {len(runs)} of {_runs(len(replayed))}, the scored last one of "
+        f"{last}; {count(equal)} of {count(returns)} returns equal bit for bit"
     )
     if equal < returns:
         text += f", the others within rounding ({_elsewhere(runs)})"
-    return Check(RECOMPUTED, "ok", text)
+    # What was not played again is told by another check, but a score that was not is no "ok".
+    return Check(RECOMPUTED, "ok" if last == len(replayed) else "warning", text)
+
+
+def _runs(number: int, which: str = "") -> str:
+    return f"{number} {which}run{'' if number == 1 else 's'}"
 
 
 def _is_faulty(replayed: Replayed) -> bool:
@@ -105,7 +110,7 @@ def _missing_check(replayed: Sequence[Replayed]) -> Check:
     if not reasons:
         return Check(NOT_RECOMPUTED, "ok", "every stored evaluation was made again")
     texts = [
-        f"{sum(counts)} evaluations of {len(counts)} runs, as {reason}"
+        f"{sum(counts)} evaluations of {_runs(len(counts))}, as {reason}"
         for reason, counts in reasons.items()
     ]
     usual = reasons.keys() == {NOT_KEPT}

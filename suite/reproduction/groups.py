@@ -78,6 +78,14 @@ class Group:
         return decoders
 
 
+def told(error: Exception, *places: Path) -> str:
+    """Returns an error's words without directories of this machine, as reports may show them."""
+    text = str(error)
+    for place in places:
+        text = text.replace(f"{place}/", "")
+    return text
+
+
 def groups_of(run: RunDirectory) -> tuple[list[Group], dict[Cell, str]]:
     """Returns the groups of a run directory, and what is wrong with cells that are in none."""
     found: dict[str, dict[Cell, RunRecord]] = {}
@@ -86,7 +94,7 @@ def groups_of(run: RunDirectory) -> tuple[list[Group], dict[Cell, str]]:
         try:
             record = run.files(cell).read_run()
         except UserError as error:
-            damaged[cell] = str(error)
+            damaged[cell] = told(error, run.path)
             continue
         if record is not None:
             found.setdefault(_key(record.configuration), {})[cell] = record

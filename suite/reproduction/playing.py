@@ -24,7 +24,7 @@ from suite.compute.build import build_program
 from suite.compute.compiled import Compiled
 from suite.compute.evaluation import describe_starts, start_states
 from suite.reproduction.comparing import Played, compare
-from suite.reproduction.groups import Group, groups_of
+from suite.reproduction.groups import Group, groups_of, told
 from suite.reproduction.machine import elsewhere
 from suite.reproduction.policies import Policies, PolicySource, built, differing
 from suite.reproduction.stored_results import StoredResults, read_results
@@ -54,7 +54,8 @@ def replay(run: RunDirectory, trust: bool, tell: Callable[[str], None]) -> Itera
                 trust_files(run, group.members)
             found = _Replay(group).outcomes()
         except (UserError, EnvError) as error:
-            found = [_unplayed(run, cell, str(error)) for cell in group.members]
+            reason = told(error, run.path)
+            found = [_unplayed(run, cell, reason) for cell in group.members]
         yield from found
 
 
@@ -63,7 +64,7 @@ def _unplayed(run: RunDirectory, cell: Cell, reason: str) -> Replayed:
     try:
         results = read_results(run, cell)
     except UserError as error:
-        return Replayed(str(cell), "", missing=(Missing(str(error), 0),))
+        return Replayed(str(cell), "", missing=(Missing(told(error, run.path), 0),))
     return Replayed(str(cell), results.digest, missing=(Missing(reason, len(results.evaluations)),))
 
 
@@ -95,7 +96,7 @@ class _Replay:
             try:
                 results[cell] = read_results(self._group.run, cell)
             except UserError as error:
-                self._source.faults[cell].append(str(error))
+                self._source.faults[cell].append(told(error, self._group.run.path))
         for policies in self._policies():
             self._play(policies, results)
         return [self._outcome(cell, results.get(cell)) for cell in self._group.members]
@@ -106,7 +107,7 @@ class _Replay:
         try:
             found[0] = self._source.untrained()
         except UserError as error:
-            self._reasons[0] = str(error)
+            self._reasons[0] = told(error, self._group.run.path)
         for stage in range(len(self._schedule.stages)):
             end = self._schedule.stage_end(Position(stage=stage))
             kept = self._source.of_stage(stage, end) if end else None

@@ -19,7 +19,7 @@ from suite.common.errors import UserError
 from suite.compute.build import acting_part
 from suite.compute.compiled import Compiled
 from suite.compute.program import SeedState
-from suite.reproduction.groups import Group
+from suite.reproduction.groups import Group, told
 from suite.storage import checkpoint
 from suite.storage.records import Cell
 from suite.training.job_files import load_newest
@@ -98,13 +98,14 @@ class PolicySource:
             try:
                 state, facts = checkpoint.load(path, policy_template(self._algorithm))
             except UserError as error:
-                self.faults[cell].append(str(error))
+                self.faults[cell].append(told(error, self._group.run.path))
                 continue
-            if facts.get("updates") == updates:
+            behind = facts.get("updates") if isinstance(facts, Mapping) else None
+            if behind == updates:
                 found[cell] = state
             else:
-                told = str(facts.get("updates"))[:20]
-                self.faults[cell].append(f"{path.name} is of {told} updates, not {updates}")
+                text = f"{path.name} is of {str(behind)[:20]} updates, not {updates}"
+                self.faults[cell].append(text)
         return Policies(updates, self._stack(found), tuple(found)) if found else None
 
     def newest(self, schedule: Schedule) -> Policies | None:
@@ -116,11 +117,13 @@ class PolicySource:
         try:
             state, facts, _ = load_newest(path, self._compiled.abstract_start(group.job.seeds))
             position = position_of(facts)
-        except (UserError, KeyError, TypeError) as error:
+            evaluated = _is_evaluated(position, schedule)
+        except (UserError, IndexError, KeyError, TypeError) as error:
+            reason = f"its job's checkpoint is of no use: {told(error, group.run.path)}"
             for cell in group.members:
-                self.faults[cell].append(f"its job's checkpoint is of no use: {error}")
+                self.faults[cell].append(reason)
             return None
-        if not _is_evaluated(position, schedule):
+        if not evaluated:
             return None
         return Policies(position.updates, self._act(state.algorithm), group.members)
 

@@ -15,7 +15,7 @@ from envs.api import EnvError
 from suite.common.errors import UserError, unknown
 from suite.methods.build_method import build_method
 from suite.planning.run_request import RunRequest
-from suite.reproduction.groups import Group, groups_of
+from suite.reproduction.groups import Group, groups_of, told
 from suite.reproduction.machine import elsewhere
 from suite.reproduction.policies import built
 from suite.reproduction.results_files import compare_archives, compare_files
@@ -94,7 +94,8 @@ def _retrain_group(group: Group, trust: bool) -> list[Retrained]:
             again = _train(group, Path(scratch))
             return [_compared(group, again, cell) for cell in group.members]
     except (UserError, EnvError) as error:
-        return [Retrained(str(cell), "", reason=str(error)) for cell in group.members]
+        reason = told(error, group.run.path, Path(tempfile.gettempdir()))
+        return [Retrained(str(cell), "", reason=reason) for cell in group.members]
 
 
 def _train(group: Group, scratch: Path) -> RunDirectory:
@@ -129,7 +130,7 @@ def _compared(group: Group, again: RunDirectory, cell: Cell) -> Retrained:
             faults += [f"{checkpoint.name} {difference}"] if difference else []
             same += [] if difference else [checkpoint.name]
     except UserError as error:
-        return Retrained(str(cell), "", reason=str(error))
+        return Retrained(str(cell), "", reason=told(error, group.run.path))
     if faults and why:
         text = f"{faults[0]}, which proves nothing as it was trained elsewhere: {', '.join(why)}"
         return Retrained(str(cell), digest, tuple(same), reason=text)

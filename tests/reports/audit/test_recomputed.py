@@ -10,7 +10,8 @@ import pytest
 from generate import generate_runs
 
 from reports.audit.recomputed import recomputation_checks, stamp_of
-from reports.writing.recomputed_runs import run_directories
+from reports.audit.verdict import Verdict, stamped
+from reports.writing.recomputed_runs import read_stamp, run_directories
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.storage.recomputation import (
     NOT_KEPT,
@@ -60,7 +61,7 @@ def test_the_words_of_the_checks(run: RunDirectory) -> None:
     found = replayed(run, equal=10)
     recomputed, missing = recomputation_checks(found)
     assert recomputed.text == (
-        "8 evaluations of 4 of 4 runs, the last one, which is scored, of 4; 104 of 128 returns "
+        "8 evaluations of 4 of 4 runs, the scored last one of 4; 104 of 128 returns "
         "equal bit for bit, the others within rounding (made with jax 0.9 (0.10 here))"
     )
     assert (missing.verdict, missing.text) == (
@@ -71,10 +72,10 @@ def test_the_words_of_the_checks(run: RunDirectory) -> None:
     )
     mixed = dataclasses.replace(found, replayed=(untrusted, *found.replayed[1:]))
     recomputed, missing = recomputation_checks(mixed)
-    assert "of 3 of 4 runs, the last one, which is scored, of 3;" in recomputed.text
-    assert missing.verdict == "warning"
+    assert "of 3 of 4 runs, the scored last one of 3;" in recomputed.text
+    assert (recomputed.verdict, missing.verdict) == ("warning", "warning")
     assert missing.text == (
-        "3 evaluations of 1 runs, as its file is not trusted; "
+        "3 evaluations of 1 run, as its file is not trusted; "
         f"3 evaluations of 3 runs, as {NOT_KEPT}"
     )
     trained = Recomputation("", (), (Retrained("a", "", ("run.json",)),), draw_seed=5)
@@ -92,8 +93,8 @@ def test_a_stamp_is_of_these_very_contents(run: RunDirectory) -> None:
     whole, part = stamp_of(found, digests), stamp_of(found, {found.replayed[0].digest, "other"})
     assert whole is not None and part is not None
     assert whole.text.startswith("On a machine: Recomputed: 8 evaluations of 4 of 4 runs")
-    assert "Nothing was recomputed of 1 other runs." in part.text
-    assert "1 of 1 runs" in part.text
+    assert "Nothing was recomputed of 1 other run." in part.text
+    assert "1 of 1 run," in part.text
     assert stamp_of(found, {"other"}) is None
 
 
@@ -117,11 +118,16 @@ def test_a_report_says_what_was_recomputed(
     assert checks["report's stamp"]["verdict"] == "warning"
     assert "--recompute would check" in checks["report's stamp"]["text"]
 
+
+def test_what_was_not_reproduced_is_the_verdict(run: RunDirectory, tmp_path: Path) -> None:
+    file = tmp_path / "recomputed.json"
     write_recomputation(file, replayed(run, equal=3, fault="sample: 13 of 16 returns differ"))
-    assert report(run, out, "--recomputed", str(file)) == 0
-    assert "Not reproduced. On a machine: Recomputed: CheetahRun/fpo/seed-000 after 20" in (
-        capsys.readouterr().out
-    )
+    comparable = Verdict("good", "Comparable.", "One protocol.")
+    found = stamped(comparable, read_stamp(file, [run.path]))
+    assert (found.level, found.word) == ("bad", "Not reproduced.")
+    assert found.text.startswith("On a machine: Recomputed: CheetahRun/fpo/seed-000 after 20 upd")
+    assert found.text.endswith(" One protocol.")
+    assert stamped(comparable, None) is comparable
 
 
 def test_a_directory_cannot_claim_its_own(

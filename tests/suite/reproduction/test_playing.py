@@ -119,7 +119,7 @@ def test_every_bit_comes_out_again(run: RunDirectory) -> None:
         assert each.missing == (Missing(NOT_KEPT, 2),)
     recomputed, missing = recomputation_checks(Recomputation("here", tuple(found.values())))
     assert (recomputed.verdict, missing.verdict) == ("ok", "not recorded")
-    assert "27 evaluations of 9 of 9 runs, the last one, which is scored, of 9" in recomputed.text
+    assert "27 evaluations of 9 of 9 runs, the scored last one of 9" in recomputed.text
     assert "1,728 of 1,728 returns equal bit for bit" in recomputed.text
     assert missing.text == f"18 evaluations of 9 runs, as {NOT_KEPT}"
 

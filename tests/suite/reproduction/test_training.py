@@ -146,7 +146,7 @@ def test_a_real_run_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run_command(command) == 0
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["recomputed"]["verdict"] == checks["retrained"]["verdict"] == "ok"
-    assert "of 10 of 10 runs, the last one, which is scored, of 10" in checks["recomputed"]["text"]
+    assert "of 10 of 10 runs, the scored last one of 10" in checks["recomputed"]["text"]
     assert "drawn by seed 1" in checks["retrained"]["text"]
 
     cell = Cell("gorl-fm", "CheetahRun", 1)
