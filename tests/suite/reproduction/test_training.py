@@ -137,16 +137,17 @@ def test_bad_options_on_the_command_line(
 
 @pytest.mark.slow
 def test_a_real_run_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The five methods of the smoke protocol, through the command line; then one bit flips."""
+    """The five methods and one with a warm-up, through the command line; then one bit flips."""
     path = tmp_path / "run"
     options = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke", "--out", str(path)]
-    assert run_command(["run", "--engine", "native", *options]) == 0
+    methods = "ppo,fpo,dppo,gorl-fm,gorl-diff,sac"
+    assert run_command(["run", "--algos", methods, "--engine", "native", *options]) == 0
     capsys.readouterr()
     command = ["audit", str(path), "--recompute", "--retrain", "2", "--draw-seed", "1", "--json"]
     assert run_command(command) == 0
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["recomputed"]["verdict"] == checks["retrained"]["verdict"] == "ok"
-    assert "of 10 of 10 runs, the scored last one of 10" in checks["recomputed"]["text"]
+    assert "of 12 of 12 runs, the scored last one of 12" in checks["recomputed"]["text"]
     assert "drawn by seed 1" in checks["retrained"]["text"]
 
     cell = Cell("gorl-fm", "CheetahRun", 1)
@@ -160,3 +161,30 @@ def test_a_real_run_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run_command(["audit", str(path), "--recompute", "--json"]) == 1
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
     assert f"{cell} after 4 updates: sample: 1 of " in checks["recomputed"]["text"]
+
+
+@pytest.mark.slow
+def test_decoders_of_another_run_are_found_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Arms of `stages` begin with decoders of the source run; elsewhere they cannot be had."""
+    path = tmp_path / "stages"
+    options = ["--algos", "gorl-fm", "--seeds", "1", "--protocol", "smoke", "--out", str(path)]
+    assert run_command(["ablate", "stages", "--engine", "native", *options]) == 0
+    arm = next(each for each in sorted(path.iterdir()) if (each / "CheetahRun").is_dir())
+    assert arm.name != "source"
+
+    def audited(*options: str) -> dict[str, str]:
+        capsys.readouterr()
+        run_command(["audit", *options, "--json"])
+        checks = json.loads(capsys.readouterr().out)["checks"]
+        return {each["name"]: f"{each['verdict']}: {each['text']}" for each in checks}
+
+    found = audited(str(arm), "--recompute", "--retrain", "1")
+    assert found["recomputed"].startswith("ok: 2 evaluations of 1 of 1 run,")
+    assert found["retrained"].startswith("ok: ")
+    moved = arm.rename(tmp_path / "moved")
+    found = audited(str(moved), "--recompute", "--retrain", "1")
+    assert "not recomputed" in found and found["recomputed"].startswith("ok: 1 evaluations of 1")
+    assert "its decoder came from the run source, which is not beside it" in found["not recomputed"]
+    assert "its decoder came from the run source" in found["retrained"]
