@@ -60,7 +60,7 @@ def _known(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(registry, "lookup", lambda name: registry.Entry(name, Staged, "small"))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """See `_known`."""
     _known(monkeypatch)
@@ -81,6 +81,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(trained: Path, tmp_path: Path) -> RunDirectory:
-    """A copy of the run."""
+def run(known: None, trained: Path, tmp_path: Path) -> RunDirectory:
+    """A copy of the run, whose methods and task are known while it is used."""
     return RunDirectory.open(Path(shutil.copytree(trained, tmp_path / "run")))
