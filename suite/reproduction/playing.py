@@ -120,6 +120,8 @@ class _Replay:
                 self._source.faults[cell].append(
                     f"its job's checkpoint holds another policy after {newest.updates} updates"
                 )
+            if len(newest.cells) > len(kept.cells):
+                found[newest.updates] = newest
         yield from found.values()
 
     def _play(self, policies: Policies, results: Mapping[Cell, StoredResults]) -> None:
