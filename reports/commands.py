@@ -6,6 +6,7 @@ that need it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
@@ -26,6 +27,7 @@ from suite.commands.printing import note, to_json
 from suite.common.errors import UserError
 
 if TYPE_CHECKING:
+    from reports.audit.check import Check
     from reports.judgement.margins import Judging
     from reports.writing.report_request import Part, ReportRequest, Subject
 
@@ -54,6 +56,16 @@ class Drawing(TypedDict):
     states: int
     samples: int
     seed: int
+    trust: bool
+
+
+class Making(TypedDict):
+    """What `suite audit` makes again: see `suite.reproduction.making.make_again`."""
+
+    recompute: bool
+    retrain: str | None
+    draw_seed: int | None
+    cache: bool
     trust: bool
 
 
@@ -132,15 +144,26 @@ reference_option = click.option(
 @choice_options
 @analysis_options
 @reference_option
+@click.option(
+    "--recomputed",
+    type=click.Path(path_type=Path),
+    help="What `suite audit --recompute --out` wrote: the report says what was recomputed.",
+)
 def report(
-    run_dirs: tuple[Path, ...], out: Path | None, parts: str, **scoring: Unpack[Scoring]
+    run_dirs: tuple[Path, ...],
+    out: Path | None,
+    parts: str,
+    recomputed: Path | None,
+    **scoring: Unpack[Scoring],
 ) -> None:
     """Write an HTML page, tables and figures of stored runs."""
     start_matplotlib()
+    from reports.writing.recomputed_runs import read_stamp
     from reports.writing.report_request import parse_parts
 
     chosen = parse_parts(parts)
-    request = make_request(run_dirs, scoring)
+    stamp = read_stamp(recomputed, run_dirs) if recomputed is not None else None
+    request = dataclasses.replace(make_request(run_dirs, scoring), stamp=stamp)
     click.echo(write_loaded_report(request, request.load(), out or run_dirs[0] / "report", chosen))
 
 
@@ -157,8 +180,33 @@ def report(
     callback=_joined,
     help="Published results that the report shows, if files of your own.",
 )
+@click.option(
+    "--recompute",
+    is_flag=True,
+    help="Evaluate every kept policy again, and compare the returns bit for bit.",
+)
+@click.option(
+    "--retrain",
+    metavar="COUNT|CELLS",
+    help="Train cells again: so many drawn at random, or ppo/CheetahRun/0,...",
+)
+@click.option(
+    "--draw-seed",
+    type=click.IntRange(*SEEDS),
+    help="Of the cells that --retrain draws. [default: a new one, which is printed]",
+)
+@out_option("File of what was recomputed, for `suite report --recomputed`.")
+@cache_option
+@trust_option
 @json_option
-def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_json: bool) -> int:
+def audit(
+    run_dirs: tuple[Path, ...],
+    report: Path | None,
+    reference: str,
+    as_json: bool,
+    out: Path | None,
+    **making: Unpack[Making],
+) -> int:
     """Check that a comparison was fair, and unchanged since.
 
     Ends with exit code 1 if it was not.
@@ -166,12 +214,18 @@ def audit(run_dirs: tuple[Path, ...], report: Path | None, reference: str, as_js
     from reports.audit.audit import audit_directories, render, to_plain
     from reports.audit.check import failed
 
+    again = making["recompute"] or making["retrain"] is not None
+    if out is not None and not again:
+        raise UserError("--out is for what --recompute or --retrain find; add one of them")
     checks = audit_directories(run_dirs)
+    if again:
+        checks = (*checks, *_made_again(run_dirs, making, out))
     if report is not None:
         start_matplotlib()
         from reports.writing.verify import verify_report
 
-        checks = (*checks, *verify_report(report, run_dirs, reference))
+        verified = verify_report(report, run_dirs, reference, recomputed=making["recompute"])
+        checks = (*checks, *verified)
     click.echo(to_json(to_plain(checks)) if as_json else render(checks))
     return EXIT_UNFAIR if failed(checks) else 0
 
@@ -259,6 +313,27 @@ def actions(
     else:
         click.echo(to_text(tables[0]))
     note(f"{len(files)} files in {directory}")
+
+
+def _made_again(run_dirs: Sequence[Path], making: Making, out: Path | None) -> tuple[Check, ...]:
+    """Makes stored numbers again, notes it in a file, and returns the checks of it."""
+    from reports.audit.recomputed import recomputation_checks
+    from reports.writing.recomputed_runs import run_directories
+    from suite.common import jax_settings
+    from suite.storage.recomputation import write_recomputation
+    from suite.storage.run_directory import RunDirectory
+
+    runs = [RunDirectory.open(path) for path in run_directories(run_dirs)]
+    jax_settings.prepare(making["cache"])
+    from suite.reproduction.making import make_again
+
+    found = make_again(
+        runs, making["recompute"], making["retrain"], making["draw_seed"], making["trust"], note
+    )
+    if out is not None:
+        write_recomputation(out, found)
+        note(f"what was recomputed is in {out}")
+    return recomputation_checks(found)
 
 
 def start_matplotlib() -> None:

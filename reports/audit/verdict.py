@@ -11,6 +11,7 @@ from reports.analysis.budgets import equal_budgets, ranks_unequal
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
 from reports.audit.all_checks import audit
 from reports.audit.check import failed
+from reports.audit.recomputed import Stamp
 from reports.audit.what_ran import UNFINISHED
 from reports.runs.results import FindingKind, Results
 
@@ -66,3 +67,12 @@ def judge(
         return Verdict("warn", "Comparable, with reservations.", text)
     text = f"{protocol}, equal budgets to the step, one engine, every run finished."
     return Verdict("good", "Comparable.", text)
+
+
+def stamped(verdict: Verdict, stamp: Stamp | None) -> Verdict:
+    """Returns a verdict that also tells what was made again of its numbers, if anything was."""
+    if stamp is None:
+        return verdict
+    if stamp.failed:
+        return Verdict("bad", "Not reproduced.", f"{stamp.text} {verdict.text}")
+    return dataclasses.replace(verdict, text=f"{verdict.text} {stamp.text}")

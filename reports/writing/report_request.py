@@ -13,7 +13,8 @@ from reports.analysis.bootstrap import REPETITIONS
 from reports.analysis.comparison import Analysis
 from reports.analysis.scores import DEFAULT_POLICY, ScorePolicy
 from reports.analysis.sentences import arms_headline, headline, scope
-from reports.audit.verdict import Verdict, judge
+from reports.audit.recomputed import Stamp
+from reports.audit.verdict import Verdict, judge, stamped
 from reports.judgement.margins import Judging
 from reports.judgement.verdicts import Judgement, judge_new
 from reports.judgement.wording import judgement_sentences
@@ -44,20 +45,23 @@ class Subject:
         analysis: of all runs together.
         arms: of the ablation that the runs are of, None for run directories.
         judgement: of the new methods, None where that was not asked for or there are none.
+        stamp: what was made again of the runs' numbers, None if nothing was.
     """
 
     analysis: Analysis
     arms: Arms | None = None
     judgement: Judgement | None = None
+    stamp: Stamp | None = None
 
     @functools.cached_property
     def verdict(self) -> Verdict:
         """Whether the runs may be compared."""
         results, policy = self.analysis.results, self.analysis.policy
         if self.arms is None:
-            return judge(results, policy=policy)
+            return stamped(judge(results, policy=policy), self.stamp)
         ablation = self.arms.ablation
-        return judge(results, scope(ablation), ablation.varied_protocol_fields, policy)
+        verdict = judge(results, scope(ablation), ablation.varied_protocol_fields, policy)
+        return stamped(verdict, self.stamp)
 
     @functools.cached_property
     def analyses(self) -> tuple[Analysis, ...]:
@@ -91,6 +95,7 @@ class ReportRequest:
         seed: of both.
         choice: of tasks and algorithms.
         judging: how new methods are judged, if they are.
+        stamp: what was made again of the runs' numbers, None if nothing was.
 
     Raises:
         UserError: mode, policy, repetitions or seed is none that report_options.py allows.
@@ -104,6 +109,7 @@ class ReportRequest:
     seed: int = 0
     choice: Choice = EVERYTHING
     judging: Judging | None = None
+    stamp: Stamp | None = None
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES)
@@ -130,12 +136,15 @@ class ReportRequest:
         analysis = Analysis(opened.results, self.mode, self.policy, self.repetitions, self.seed)
         if opened.ablation is None:
             judgement = judge_new(analysis, self.judging) if self.judging else None
-            return Subject(analysis, judgement=judgement)
-        return Subject(analysis, Arms(opened.ablation, opened.directory, analysis))
+            return Subject(analysis, judgement=judgement, stamp=self.stamp)
+        arms = Arms(opened.ablation, opened.directory, analysis)
+        return Subject(analysis, arms, stamp=self.stamp)
 
     def to_plain(self, parts: Sequence[Part]) -> dict[str, Any]:
         """Returns what was asked for as plain data, but for where the runs are."""
+        stamp = {} if self.stamp is None else {"stamp": dataclasses.asdict(self.stamp)}
         return {
+            **stamp,
             "mode": self.mode,
             "diverged": self.policy.diverged,
             "incomplete": self.policy.incomplete,

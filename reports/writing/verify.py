@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from reports.analysis.scores import ScorePolicy
 from reports.audit.check import Check
+from reports.audit.recomputed import Stamp
 from reports.audit.rliable_intervals import check_intervals
 from reports.judgement.margins import Judging
 from reports.references.cards import REFERENCES
@@ -34,9 +35,12 @@ from suite.common.reading import read_bounded
 from suite.storage.files import read_object
 
 NAME = "report"
+STAMP = "report's stamp"
 
 
-def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -> tuple[Check, ...]:
+def verify_report(
+    report: Path, run_dirs: Sequence[Path], reference: str = "", recomputed: bool = False
+) -> tuple[Check, ...]:
     """Makes a report again, compares every file of it, and computes its intervals another way.
 
     Args:
@@ -44,10 +48,12 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
         run_dirs: the run directories that it was made from, in the same order.
         reference: published results, if the report was made with files of one's own: all, or
             those files.
+        recomputed: whether numbers of the runs were made again beside.
 
     Returns:
-        A check that fails if a file differs, is missing, or is not one of a report's; and, where
-        the report can be made again, one of its intervals.
+        A check that fails if a file differs, is missing, or is not one of a report's; where the
+        report can be made again, one of its intervals; and a warning if it says that numbers were
+        made again, which were not now.
 
     Raises:
         UserError: there is no report, or it does not tell what was asked for.
@@ -68,7 +74,11 @@ def verify_report(report: Path, run_dirs: Sequence[Path], reference: str = "") -
         except UserError as error:
             return (Check(NAME, "failed", f"it cannot be made from these runs: {error}"),)
         same = _compare(report, Path(scratch))
-    return same, check_intervals(subject.analyses, subject.arms)
+    intervals = check_intervals(subject.analyses, subject.arms)
+    if request.stamp is None or recomputed:
+        return same, intervals
+    text = "its maker says that numbers were recomputed, which --recompute would check"
+    return same, intervals, Check(STAMP, "warning", text)
 
 
 def _read_request(path: Path) -> Mapping[str, Any]:
@@ -93,6 +103,7 @@ class _Asked:
     common_tasks: bool = False
     new: tuple[str, ...] | None = None
     margin: float = 0.0
+    stamp: Stamp | None = None
 
 
 def _request(
@@ -110,6 +121,7 @@ def _request(
         seed=asked.seed,
         choice=Choice(asked.tasks, asked.algorithms, asked.common_tasks),
         judging=None if asked.new is None else Judging(asked.new, asked.margin),
+        stamp=asked.stamp,
     )
     return request, [part for part in PARTS if part in asked.parts]
 

@@ -51,9 +51,9 @@ def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, 
         UserError: the cell was never started, or its checkpoint cannot be read or is not its own.
     """
     configuration = _configuration(run, cell)
-    algorithm, task = _stored_algorithm(run, cell, configuration)
+    algorithm, task = stored_algorithm(run, cell, configuration)
     job = Job(cell.algorithm, cell.task, configuration.seeds_together)
-    _check_size(run, cell, algorithm)
+    sized_template(run, cell, algorithm)
     template = Compiled(build_program(algorithm, task, run.protocol)).abstract_start(job.seeds)
     _check_memory(f"{run.path}/{cell}", template)
     path = run.checkpoint_path(job)
@@ -107,7 +107,7 @@ def kept_policy(
         UserError: the cell was never started, the policy was not kept, or its file is damaged.
     """
     configuration = _configuration(run, cell)
-    algorithm, task = _stored_algorithm(run, cell, configuration, engine)
+    algorithm, task = stored_algorithm(run, cell, configuration, engine)
     path = run.files(cell).policy_path(stage)
     if not path.is_file():
         kept = ", ".join(map(str, run.files(cell).kept_stages())) or "none"
@@ -115,8 +115,14 @@ def kept_policy(
             f"{run.path}/{cell} has no policy of the end of stage {stage} (there are: {kept}); "
             "it is written when the stage ends, and older versions wrote none"
         )
-    state, _ = checkpoint.load(path, _check_size(run, cell, algorithm))
+    state, _ = checkpoint.load(path, sized_template(run, cell, algorithm))
     return algorithm, task, state
+
+
+def policy_template(algorithm: Algorithm[Any]) -> PyTree:
+    """Returns the shapes and types of the policies that an algorithm's runs keep."""
+    keep = acting_part(algorithm)
+    return jax.eval_shape(lambda key: keep(algorithm.init(key)), jax.random.key(0))
 
 
 def evaluate_stored(
@@ -152,9 +158,21 @@ def _configuration(run: RunDirectory, cell: Cell) -> Configuration:
     return record.configuration
 
 
-def _stored_algorithm(
+def stored_algorithm(
     run: RunDirectory, cell: Cell, configuration: Configuration, engine: str = ""
 ) -> tuple[Algorithm[Any], Task]:
+    """Builds the algorithm of a stored cell, fitted to its task, and loads that.
+
+    Args:
+        run: where the cell is.
+        cell: whose.
+        configuration: of the cell.
+        engine: of the task; by default the one it was trained with.
+
+    Raises:
+        UserError: the method or the task is not known here, or the method has other fields.
+        EnvError: the engine is not to be had here.
+    """
     stored = configuration.hyperparameters
     values = {name: immutable(value) for name, value in stored.items()}
     _check_installed(run, cell, values)
@@ -163,14 +181,13 @@ def _stored_algorithm(
     return build_algorithm(configuration.algorithm, values, task, run.protocol), task
 
 
-def _check_size(run: RunDirectory, cell: Cell, algorithm: Algorithm[Any]) -> PyTree:
+def sized_template(run: RunDirectory, cell: Cell, algorithm: Algorithm[Any]) -> PyTree:
     """Returns the shapes of what a policy acts with, which a stranger's run.json decides.
 
     Raises:
         UserError: it would take more than any run's policy does.
     """
-    keep = acting_part(algorithm)
-    template = jax.eval_shape(lambda key: keep(algorithm.init(key)), jax.random.key(0))
+    template = policy_template(algorithm)
     size = checkpoint.size_of(template)
     if size > MAX_POLICY_BYTES:
         raise UserError(

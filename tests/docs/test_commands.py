@@ -41,6 +41,11 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
     "rewrites this page; tests/benchmarks/test_findings.py checks it": [
         "python -m benchmarks.findings"
     ],
+    "evaluates for minutes and trains for hours; tests/suite/reproduction does both": [
+        "suite audit results/controls-hopper/all --recompute --out recomputed.json",
+        "suite audit results/controls-hopper/all --retrain 1",
+        "suite report results/controls-hopper/all --recomputed recomputed.json",
+    ],
     "needs a run of one's own; the tutorial evaluates one": [
         "suite eval runs/mine --task CheetahRun --algo ppo --seed 0"
     ],

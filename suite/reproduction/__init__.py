@@ -1,0 +1,1 @@
+"""Stored numbers made again, by playing or by training."""
