@@ -10,7 +10,6 @@ import numpy as np
 from reports.consistency.evidence import DECODER_LEAVES, Contradicted, Evidence
 from suite.storage.manifests import Manifest
 
-
 _FITTED = 2
 """The first stage whose decoder is certainly fitted: one before it may be a warm-up, and the
 decoder of the first stage that learns is the identity."""
