@@ -10,6 +10,10 @@ import numpy as np
 from reports.consistency.evidence import DECODER_LEAVES, Contradicted, Evidence
 from suite.storage.manifests import Manifest
 
+_FITTED = 2
+"""The first stage whose decoder is certainly fitted: one before it may be a warm-up, and the
+decoder of the first stage that learns is the identity."""
+
 
 def strange_files(evidence: Evidence) -> Iterator[Contradicted]:
     """Yields which file beside the curve cannot be of the same run."""
@@ -105,6 +109,8 @@ def strange_decoder(evidence: Evidence) -> Iterator[Contradicted]:
         return
     found = _first_decoder(evidence)
     if found is None or found == (configuration.decoder is not None):
+        return
+    if configuration.decoder is not None and configuration.decoder.stage < _FITTED:
         return
     if found:
         text = "has a fitted decoder in its first stage, though run.json names no run that it is "

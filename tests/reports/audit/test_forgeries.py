@@ -336,7 +336,7 @@ def _(matrix: Matrix) -> None:
 )
 def _(matrix: Matrix) -> None:
     def name(cell: Forged) -> None:
-        source = {"run": "source", "cell": "x", "stage": 1, "digest": "0" * 64}
+        source = {"run": "source", "cell": "x", "stage": 2, "digest": "0" * 64}
         cell.configuration["decoder"] = source
 
     matrix.change("gorl-fm", 0, name)
