@@ -23,6 +23,7 @@ class CellReport(TypedDict):
             finite.
         divergences_kept: how many earlier runs of the cell diverged, after which it was started
             afresh.
+        worker: what trains it now calls itself; None where it has no name, or nothing does.
     """
 
     task: str
@@ -38,6 +39,7 @@ class CellReport(TypedDict):
     diverged_at: int | None
     diverged_leaf: str | None
     divergences_kept: int
+    worker: str | None
 
 
 def cell_reports(run: RunDirectory) -> list[CellReport]:
@@ -95,11 +97,14 @@ def _report(run: RunDirectory, cell: Cell) -> CellReport:
         "diverged_at": divergence.step if divergence is not None else None,
         "diverged_leaf": divergence.leaf if divergence is not None else None,
         "divergences_kept": run.divergences_kept(cell),
+        "worker": (run.owner_name(cell) or None) if state == "running" else None,
     }
 
 
 def _row(report: CellReport) -> tuple[str, ...]:
     state = report["state"]
+    if report["worker"]:
+        state += f" on {report['worker']}"
     if state == "diverged":
         state += f" at {formatting.count(report['diverged_at'] or 0)} in {report['diverged_leaf']}"
     if report["divergences_kept"]:

@@ -383,9 +383,9 @@ def test_what_another_process_tried_again_is_not_put_away(
     assert [run.divergences_kept(cell) for cell in job.cells] == [1, 1]
 
 
-def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch._Shift:
+def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch.Shift:
     request = make_request("ppo", "CheetahRun", "2", "smoke", "native", run.path, ())
-    return launch._Shift(RunContext(request, run, Progress(), worker), worker, retry)
+    return launch.Shift(RunContext(request, run, Progress(), worker), worker, retry)
 
 
 def test_a_seed_taken_by_another_group_is_no_riddle(

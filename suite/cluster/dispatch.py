@@ -1,0 +1,415 @@
+"""The loop of `suite run --on`: hands jobs to workers, and takes back what became of them.
+
+Each worker has one job at a time, which it leases in the shared run directory as any process does
+(suite/storage/leases.py): should this loop be wrong about who lives, the leases still keep two
+workers from one cell. A worker that is gone, or has shown no sign of life for as long as a lease
+lasts, loses its job to another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from distributed import Client
+
+from suite.cluster.opening import Pool
+from suite.cluster.orders import Setup
+from suite.cluster.places import Slot
+from suite.cluster.progress import Board
+from suite.cluster.sending import Remote, job_from, job_to_plain
+from suite.cluster.sharing import Failure, Sharing
+from suite.cluster.workers import (
+    end_trainer,
+    greet,
+    stop_trainer,
+    train,
+    versions,
+    wait_for_trainers,
+)
+from suite.common import interrupt
+from suite.common.errors import UserError
+from suite.planning.task_files import keep_task
+from suite.storage.leases import Held, Watch
+from suite.storage.records import Job
+from suite.training.context import RunContext
+from suite.training.launch import Outcome, Shift, dead_end
+
+_PAUSE = 0.1
+"""Seconds between two rounds of the loop."""
+
+_LOOKS = 12
+"""At a job of a process elsewhere, within the silence after which its owner counts as dead."""
+
+_START_SECONDS = 180.0
+"""That a worker may take to its first sign of life: it imports JAX from a disk far away."""
+
+_REST_SECONDS = 30.0
+"""After which a worker that was told to stop, and is still there, may train again."""
+
+_LONELY_SECONDS = 60.0
+"""Without any worker, after which that is said."""
+
+_MISSING = "has no gorl-suite with the extra [cluster] installed"
+
+
+@dataclasses.dataclass
+class _Task:
+    """A job that a worker has.
+
+    Attributes:
+        future: Dask's, of the result.
+        worker: its address.
+        beats: signs of life so far.
+        remote: how results come back from a worker without the run directory.
+    """
+
+    future: Any
+    worker: str
+    beats: int = 0
+    remote: Remote | None = None
+
+
+class Dispatcher:
+    """Has what is left trained by the workers of a pool.
+
+    Args:
+        context: what to train, where, and this process among those that share the directory.
+        shift: says what is left.
+        pool: the workers.
+        setup: what they are told.
+        wait: whether to wait for jobs that other processes train.
+    """
+
+    def __init__(
+        self, context: RunContext, shift: Shift, pool: Pool, setup: Setup, wait: bool
+    ) -> None:
+        assert context.worker is not None
+        self._run = context.run
+        self._request = context.request
+        self._worker = context.worker
+        self._shift = shift
+        self._pool = pool
+        self._client: Client = pool.client
+        self._setup = setup.to_plain()
+        self._seconds = setup.lease_seconds
+        self._wait = wait
+        self.sharing = Sharing(self._stored)
+        self.board = Board(self.sharing)
+        self._topic = f"suite-{context.worker.token}"
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._watch = Watch()
+        self._tasks: dict[Job, _Task] = {}
+        self._abandoned: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
+        self._greetings: dict[str, Any] = {}
+        self._shared: dict[str, bool] = {}
+        self._resting: dict[str, float] = {}
+        self._last_worker = time.monotonic()
+        self._told: set[str] = set()
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Jobs that were given up."""
+        return tuple(self.sharing.failures)
+
+    def work(self) -> Outcome:
+        """Trains until nothing is left for the workers, or the user asks to stop.
+
+        Raises:
+            UserError: the scheduler is gone, or the workers cannot train.
+        """
+        self._client.subscribe_topic(self._topic, lambda event: self._events.put(event[1]))
+        try:
+            self._look_up()
+            self.board.all_jobs = len(self.sharing.waiting)
+            while not self._is_over():
+                self._round()
+                time.sleep(_PAUSE)
+        finally:
+            self.board.close()
+            self._let_go()
+        held = () if interrupt.requested() else tuple(self.sharing.held)
+        return Outcome((), interrupted=interrupt.requested(), held=held)
+
+    def _is_over(self) -> bool:
+        sharing = self.sharing
+        if sharing.running:
+            return False
+        return interrupt.requested() or not (
+            sharing.waiting or (sharing.held and self._wait)
+        )  # fmt: skip
+
+    def _round(self) -> None:
+        self._take_events()
+        self._look_for_workers()
+        for job, task in list(self._tasks.items()):
+            if task.future.done():
+                self._end(job, task)
+            elif task.worker not in self._names:
+                self._lose(job, task)
+            elif self._is_silent(job, task):
+                self._abandon(job, task)
+        if interrupt.requested():
+            self._ask_to_stop()
+        else:
+            self._hand_out()
+        self.board.show()
+
+    def _look_up(self) -> None:
+        """Looks up what is left, and how long each job may take."""
+        left = set(self._shift.left())
+        planned = [each for each in self._request.plan(self._run).jobs if each.job in left]
+        timed = all(each.seconds is not None for each in planned)
+        self.board.seconds_known = timed
+        self.board.lengths = {
+            each.job: float((each.seconds or 0.0) if timed else each.env_steps) for each in planned
+        }
+        self.sharing.look_up(self.board.lengths)
+
+    def _stored(self, job: Job) -> int:
+        """Returns a number that changes with what is stored of a job."""
+        statuses = [self._run.files(cell).read_status() for cell in job.cells]
+        return sum(each.ledger.env_steps + each.ledger.eval_steps for each in statuses if each)
+
+    def _take_events(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                event = self._events.get_nowait()
+                job, address = job_from(event["job"]), event["worker"]
+                if event["kind"] == "said":
+                    self._say_once(f"{self._name(address)}: {event['text'][len('suite: ') :]}")
+                    continue
+                task = self._tasks.get(job)
+                if task is not None and task.worker == address:
+                    task.beats += 1
+                    self.board.take(job, self._name(address), event)
+
+    # Workers
+
+    def _look_for_workers(self) -> None:
+        try:
+            found = self._pool.workers()
+            self._pool.keep_up()
+        except (OSError, TimeoutError):
+            raise UserError(
+                "the Dask scheduler is gone; what was trained is stored, and the same command "
+                "goes on from there"
+            ) from None
+        now = time.monotonic()
+        if found or interrupt.requested():
+            self._last_worker = now
+        elif now - self._last_worker > _LONELY_SECONDS:
+            self._say_once(
+                f"no worker has come in for {_LONELY_SECONDS:.0f} s; if workers are on other "
+                "machines, the scheduler must listen on an address that they reach "
+                "(docs/clusters.md)"
+            )
+        for address in self._names.keys() - found.keys():
+            self._greetings.pop(address, None)
+            self._shared.pop(address, None)
+            self._abandoned.pop(address, None)
+        self._names = found
+        self.board.workers = len(found)
+        for address in found.keys() - self._greetings.keys():
+            self._greetings[address] = self._client.submit(
+                greet, self._setup["run_path"], self._probe, workers=[address], pure=False
+            )
+        for address, future in self._greetings.items():
+            if address not in self._shared and future.done():
+                self._welcome(address, future)
+
+    @property
+    def _probe(self) -> str:
+        return f".workers/{self._worker.token}.json"
+
+    def _welcome(self, address: str, future: Any) -> None:
+        """Takes in what a new worker says of itself."""
+        error = future.exception()
+        if isinstance(error, ImportError):
+            raise UserError(f"the worker {self._name(address)} {_MISSING} ({error})")
+        if error is not None:
+            self._greetings.pop(address)  # it is gone, or is asked again
+            return
+        greeting = future.result()
+        self._shared[address] = greeting["shared"]
+        if not greeting["shared"]:
+            self._say_once(
+                f"{self._name(address)} does not see {self._request.out}; its results are sent back"
+            )
+        mine, theirs = versions(), greeting["versions"]
+        differing = [f"{k} {theirs[k]} (here {mine[k]})" for k in mine if mine[k] != theirs[k]]
+        if differing:
+            self._say_once(
+                f"a worker has {', '.join(differing)}; last digits may differ between cells"
+            )
+
+    def _free(self) -> list[str]:
+        """Returns workers that could take a job; those that were just told to stop come last."""
+        now = time.monotonic()
+        taken = {task.worker for task in self._tasks.values()}
+        for address, future in list(self._abandoned.items()):
+            if future.done():
+                del self._abandoned[address]
+        free = [each for each in self._shared if each not in taken and each not in self._abandoned]
+        rested = [each for each in free if self._resting.get(each, 0.0) <= now]
+        return rested or ([] if taken else free)
+
+    # Jobs
+
+    def _hand_out(self) -> None:
+        for address in self._free():
+            now = time.monotonic()
+            due = [job for job, at in self.sharing.held.items() if at <= now and self._wait]
+            for job in [*self.sharing.waiting, *due]:
+                if self._start(job, address):
+                    break
+
+    def _start(self, job: Job, address: str) -> bool:
+        """Gives a job to a worker; says whether it could be had."""
+        known = job in self.sharing.held
+        slot = self._pool.slots.get(self._name(address), Slot(""))
+        remote = None
+        if not self._shared[address]:
+            try:
+                remote = Remote(self._run, job, self._worker)
+            except Held:
+                self._hold(job)
+                return False
+        order = {
+            "setup": self._setup,
+            "job": job_to_plain(job),
+            "wait": 1.5 * self._seconds if known else 0.0,
+            "topic": self._topic,
+            "cores": slot.cores,
+            "environment": dict(slot.environment),
+            "files": remote.files if remote else None,
+        }
+        future = self._client.submit(train, order, workers=[address], pure=False)
+        self._tasks[job] = _Task(future, address, remote=remote)
+        self.sharing.start(job, self._name(address))
+        return True
+
+    def _end(self, job: Job, task: _Task) -> None:
+        """Takes in how a job ended."""
+        if task.future.status == "finished":
+            result = dict(task.future.result())
+        elif task.future.status == "error":
+            error = task.future.exception()
+            if isinstance(error, ImportError):
+                raise UserError(f"the worker {self._name(task.worker)} {_MISSING} ({error})")
+            result = {"outcome": "crashed", "message": f"{type(error).__name__}: {error}"}
+        else:
+            self._lose(job, task)
+            return
+        del self._tasks[job]
+        if task.remote is not None:
+            task.remote.take_back(result.pop("files", None))
+            keep_task(self._run, job.task)
+        self._settle(job, task, result)
+        self._look_up()
+        self.board.stopped(job)
+
+    def _settle(self, job: Job, task: _Task, result: Mapping[str, Any]) -> None:
+        outcome, message = result["outcome"], str(result.get("message", ""))
+        name = self._name(task.worker)
+        if outcome == "done":
+            self._shift.finish(job)
+            self.sharing.stop(job)
+        elif outcome == "interrupted":
+            self.sharing.stop(job)
+            if not interrupt.requested():
+                self._resting[task.worker] = time.monotonic() + _REST_SECONDS
+                self.board.say(f"{name} was told to stop, and saved {job}; it goes on elsewhere")
+        elif outcome == "held":
+            self._hold(job)
+        elif outcome == "regrouped":
+            if self.sharing.regroup(job):
+                self.sharing.give_up(job, str(dead_end(self._run, job)), fault=False)
+        elif outcome == "lost":
+            self.sharing.stop(job)
+            self.board.say(f"{name}: {message}")
+        elif outcome == "refused":
+            self.sharing.give_up(job, message, fault=False)
+            self.board.say(f"{job} failed: {message}")
+        else:
+            fault = outcome == "crashed" or bool(result.get("fault"))
+            self._fail(job, f"{name}: {message}", fault, str(result.get("tail", "")))
+
+    def _fail(self, job: Job, message: str, fault: bool, tail: str = "") -> None:
+        tried = self.sharing.fail(job, message, fault)
+        given_up = any(failure.job == job for failure in self.sharing.failures)
+        what = "is given up" if given_up else f"goes on elsewhere (try {tried} was in vain)"
+        last = tail.strip().splitlines()[-1:] if fault else []
+        self.board.say("; ".join([f"{job} failed on {message}", *last, what]))
+
+    def _lose(self, job: Job, task: _Task) -> None:
+        """Takes a job back from a worker that is gone."""
+        task.future.cancel()
+        del self._tasks[job]
+        if task.remote is not None:
+            task.remote.take_back(None)
+        if interrupt.requested():
+            self.sharing.stop(job)
+        else:
+            self._fail(job, f"{self.sharing.running[job]}: the worker is gone", fault=True)
+        self._look_up()
+        self.board.stopped(job)
+
+    def _is_silent(self, job: Job, task: _Task) -> bool:
+        silence = self._watch.silence(
+            task.future.key, task.beats, max(self._seconds / 4, 10 * _PAUSE)
+        )
+        return silence > (1.25 * self._seconds if task.beats else _START_SECONDS)
+
+    def _abandon(self, job: Job, task: _Task) -> None:
+        """Takes a job from a worker that shows no sign of life; the lease tells it if it wakes."""
+        self._abandoned[task.worker] = task.future
+        del self._tasks[job]
+        if task.remote is not None:
+            task.remote.take_back(None)
+        self.sharing.stop(job)
+        if not interrupt.requested():
+            self._hold(job)
+            self.board.say(
+                f"{self._name(task.worker)} shows no sign of life; {job} goes on elsewhere"
+            )
+        self._look_up()
+        self.board.stopped(job)
+
+    def _hold(self, job: Job) -> None:
+        self.sharing.hold(job, time.monotonic() + self._seconds / _LOOKS)
+        if self._wait:
+            self._say_once(f"waiting for other processes to finish {job}")
+
+    # The end
+
+    def _ask_to_stop(self) -> None:
+        asked = [task.worker for task in self._tasks.values() if task.worker not in self._told]
+        if asked:
+            self._told.update(asked)
+            self._client.run(stop_trainer, workers=asked, wait=False)
+
+    def _let_go(self) -> None:
+        """Ends the trainers, those of jobs under way too, which save first."""
+        for task in self._tasks.values():
+            task.future.cancel()
+            if task.remote is not None:
+                task.remote.take_back(None)
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.unsubscribe_topic(self._topic)
+            if self._names:
+                self._client.run(end_trainer, wait=False)
+        wait_for_trainers()
+
+    def _say_once(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self.board.say(message)
+
+    def _name(self, address: str) -> str:
+        return self._names.get(address, address)
