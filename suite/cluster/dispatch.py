@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import queue
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distributed import Client
@@ -50,6 +51,9 @@ _START_SECONDS = 180.0
 
 _REST_SECONDS = 30.0
 """After which a worker that was told to stop, and is still there, may train again."""
+
+_CALL_SECONDS = 10.0
+"""That workers are waited for which only have to hear something."""
 
 _LONELY_SECONDS = 60.0
 """Without any worker, after which that is said."""
@@ -392,7 +396,7 @@ class Dispatcher:
         asked = [task.worker for task in self._tasks.values() if task.worker not in self._told]
         if asked:
             self._told.update(asked)
-            self._client.run(stop_trainer, workers=asked, wait=False)
+            self._call(stop_trainer, asked)
 
     def _let_go(self) -> None:
         """Ends the trainers, those of jobs under way too, which save first."""
@@ -402,9 +406,20 @@ class Dispatcher:
                 task.remote.take_back(None)
         with contextlib.suppress(OSError, TimeoutError):
             self._client.unsubscribe_topic(self._topic)
-            if self._names:
-                self._client.run(end_trainer, wait=False)
+        self._call(end_trainer, [each for each in self._names if each not in self._abandoned])
         wait_for_trainers()
+
+    def _call(self, function: Callable[..., Any], workers: list[str]) -> None:
+        """Has workers call a function; one of them may be suspended and never answer."""
+
+        def call() -> None:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._client.run(function, workers=workers, wait=False, on_error="ignore")
+
+        if workers:
+            thread = threading.Thread(target=call, daemon=True)
+            thread.start()
+            thread.join(_CALL_SECONDS)
 
     def _say_once(self, message: str) -> None:
         if message not in self._told:

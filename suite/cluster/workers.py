@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from dask.typing import Key
 from distributed import Worker, get_worker
 
 from suite.common.interrupt import SIGNALS
@@ -31,6 +32,9 @@ Tell = Callable[[Event], None]
 
 PACKAGES = ("gorl-suite", "jax", "jaxlib", "mujoco", "numpy")
 """Whose versions workers should share, or the last digits may differ between cells."""
+
+PROGRAM = ("-m", "suite.cluster.trainer")
+"""That Python runs for a trainer."""
 
 _LOOK_SECONDS = 1.0
 """Between two looks at whether anybody still wants the job."""
@@ -70,7 +74,7 @@ class Trainer:
         self._said = said
         merged = {**os.environ, **environment}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "suite.cluster.trainer"],
+            [sys.executable, *PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -216,19 +220,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def stop_trainer() -> None:
-    """Asks this worker's trainer to save and stop; called through `Client.run`."""
-    for trainer in _mine(get_worker().address):
+async def stop_trainer(dask_worker: Worker) -> None:
+    """Asks a worker's trainer to save and stop; called through `Client.run`."""
+    for trainer in _mine(dask_worker.address):
         trainer.stop()
 
 
-def end_trainer() -> None:
-    """Lets this worker's trainer end; called through `Client.run`."""
-    address = get_worker().address
-    for trainer in _mine(address):
+async def end_trainer(dask_worker: Worker) -> None:
+    """Lets a worker's trainer end; called through `Client.run`."""
+    for trainer in _mine(dask_worker.address):
         trainer.release()
     with _lock:
-        _scratch.pop(address, None)
+        _scratch.pop(dask_worker.address, None)
 
 
 def wait_for_trainers() -> None:
@@ -280,7 +283,7 @@ def _teller(worker: Worker, topic: str, job: object) -> Tell:
     return tell
 
 
-def _is_wanted(worker: Worker, key: str) -> bool:
+def _is_wanted(worker: Worker, key: Key) -> bool:
     """Returns whether the scheduler still wants a task; it does not once its client is gone."""
     task = worker.state.tasks.get(key)
     return task is not None and task.state == "executing"

@@ -114,7 +114,7 @@ class Shift:
         return Outcome((), interrupted=True)
 
     def left(self) -> list[Job]:
-        """Returns what is to be trained, by what is stored now; sets aside what is to be retried."""
+        """Returns what is to be trained by what is stored now; sets aside what is tried again."""
         run = self._context.run
         plan = self._request.plan(run)
         if self._set_aside(plan):

@@ -31,7 +31,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
-        ("tuning",),
+        ("tuning", "cluster"),
         ("training", "checks"),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),
