@@ -90,7 +90,8 @@ class Trainer:
     @property
     def alive(self) -> bool:
         """Whether the process can take another job."""
-        return self._process.poll() is None
+        assert self._process.stdin is not None
+        return self._process.poll() is None and not self._process.stdin.closed
 
     @property
     def pid(self) -> int:
@@ -109,6 +110,7 @@ class Trainer:
         Returns:
             The result: how it ended under `outcome`.
         """
+        self._said = tell
         self._send({"job": job, "wait": wait})
         looked = time.monotonic()
         while True:
