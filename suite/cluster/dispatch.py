@@ -23,7 +23,7 @@ from suite.cluster.orders import Setup
 from suite.cluster.places import Slot
 from suite.cluster.progress import Board
 from suite.cluster.sending import Remote, job_from, job_to_plain
-from suite.cluster.sharing import Failure, Sharing
+from suite.cluster.sharing import TRIES, Failure, Sharing
 from suite.cluster.workers import (
     end_trainer,
     greet,
@@ -342,14 +342,14 @@ class Dispatcher:
             self.board.say(f"{job} failed: {message}")
         else:
             fault = outcome == "crashed" or bool(result.get("fault"))
-            self._fail(job, f"{name}: {message}", fault, str(result.get("tail", "")))
+            self._fail(job, f"on {name}: {message}", fault, str(result.get("tail", "")))
 
     def _fail(self, job: Job, message: str, fault: bool, tail: str = "") -> None:
         tried = self.sharing.fail(job, message, fault)
         given_up = any(failure.job == job for failure in self.sharing.failures)
-        what = "is given up" if given_up else f"goes on elsewhere (try {tried} was in vain)"
+        what = "is given up" if given_up else f"goes on elsewhere (try {tried} of {TRIES})"
         last = tail.strip().splitlines()[-1:] if fault else []
-        self.board.say("; ".join([f"{job} failed on {message}", *last, what]))
+        self.board.say("; ".join([f"{job}: {message}", *last, what]))
 
     def _lose(self, job: Job, task: _Task) -> None:
         """Takes a job back from a worker that is gone."""
@@ -360,7 +360,7 @@ class Dispatcher:
         if interrupt.requested():
             self.sharing.stop(job)
         else:
-            self._fail(job, f"{self.sharing.running[job]}: the worker is gone", fault=True)
+            self._fail(job, f"the worker {self.sharing.running[job]} is gone", fault=True)
         self._look_up()
         self.board.stopped(job)
 

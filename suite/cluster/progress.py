@@ -117,7 +117,7 @@ class Board:
 
     def take(self, job: Job, worker: str, event: Mapping[str, object]) -> None:
         """Takes in an event of a job that is being trained."""
-        if job not in self._sharing.running:
+        if job not in self._sharing.running or event["kind"] not in ("note", "update"):
             return
         total = int(str(event.get("total", 0)))
         shown = self._shown.get(job)
