@@ -25,6 +25,7 @@ from suite.cluster.progress import Board
 from suite.cluster.sending import Remote, job_from, job_to_plain
 from suite.cluster.sharing import TRIES, Failure, Sharing
 from suite.cluster.workers import (
+    Event,
     end_trainer,
     greet,
     stop_trainer,
@@ -35,7 +36,7 @@ from suite.cluster.workers import (
 from suite.common import interrupt
 from suite.common.errors import UserError
 from suite.planning.task_files import keep_task
-from suite.storage.leases import Held, Watch
+from suite.storage.leases import Held, LeaseLost, Watch
 from suite.storage.records import Job
 from suite.training.context import RunContext
 from suite.training.launch import Outcome, Shift, dead_end
@@ -45,6 +46,9 @@ _PAUSE = 0.1
 
 _LOOKS = 12
 """At a job of a process elsewhere, within the silence after which its owner counts as dead."""
+
+_LOOK_UP_SECONDS = 5.0
+"""Between two looks at how far everything is, while there is something to hand out."""
 
 _START_SECONDS = 180.0
 """That a worker may take to its first sign of life: it imports JAX from a disk far away."""
@@ -87,10 +91,17 @@ class Dispatcher:
         pool: the workers.
         setup: what they are told.
         wait: whether to wait for jobs that other processes train.
+        train: what a worker does with an order.
     """
 
     def __init__(
-        self, context: RunContext, shift: Shift, pool: Pool, setup: Setup, wait: bool
+        self,
+        context: RunContext,
+        shift: Shift,
+        pool: Pool,
+        setup: Setup,
+        wait: bool,
+        train: Callable[[Event], Event] = train,
     ) -> None:
         assert context.worker is not None
         self._run = context.run
@@ -102,6 +113,7 @@ class Dispatcher:
         self._setup = setup.to_plain()
         self._seconds = setup.lease_seconds
         self._wait = wait
+        self._train = train
         self.sharing = Sharing(self._stored)
         self.board = Board(self.sharing)
         self._topic = f"suite-{context.worker.token}"
@@ -113,6 +125,8 @@ class Dispatcher:
         self._greetings: dict[str, Any] = {}
         self._shared: dict[str, bool] = {}
         self._resting: dict[str, float] = {}
+        self._stale = False
+        self._looked_up = 0.0
         self._last_worker = time.monotonic()
         self._told: set[str] = set()
 
@@ -142,7 +156,7 @@ class Dispatcher:
 
     def _is_over(self) -> bool:
         sharing = self.sharing
-        if sharing.running:
+        if sharing.running or (self._stale and not interrupt.requested()):
             return False
         return interrupt.requested() or not (
             sharing.waiting or (sharing.held and self._wait)
@@ -161,11 +175,18 @@ class Dispatcher:
         if interrupt.requested():
             self._ask_to_stop()
         else:
+            if self._stale and self._is_time_to_look_up():
+                self._look_up()
             self._hand_out()
         self.board.show()
 
+    def _is_time_to_look_up(self) -> bool:
+        """Returns whether what is stored is read again; with 150 jobs that takes a while."""
+        return not self.sharing.waiting or time.monotonic() - self._looked_up > _LOOK_UP_SECONDS
+
     def _look_up(self) -> None:
         """Looks up what is left, and how long each job may take."""
+        self._stale, self._looked_up = False, time.monotonic()
         left = set(self._shift.left())
         planned = [each for each in self._request.plan(self._run).jobs if each.job in left]
         timed = all(each.seconds is not None for each in planned)
@@ -293,7 +314,7 @@ class Dispatcher:
             "environment": dict(slot.environment),
             "files": remote.files if remote else None,
         }
-        future = self._client.submit(train, order, workers=[address], pure=False)
+        future = self._client.submit(self._train, order, workers=[address], pure=False)
         self._tasks[job] = _Task(future, address, remote=remote)
         self.sharing.start(job, self._name(address))
         return True
@@ -312,18 +333,28 @@ class Dispatcher:
             return
         del self._tasks[job]
         if task.remote is not None:
-            task.remote.take_back(result.pop("files", None))
-            keep_task(self._run, job.task)
+            result = self._take_back(job, task.remote, result)
         self._settle(job, task, result)
-        self._look_up()
+        self._stale = True
         self.board.stopped(job)
+
+    def _take_back(self, job: Job, remote: Remote, result: dict[str, Any]) -> dict[str, Any]:
+        """Stores what a worker sent; returns how the job ended by that."""
+        try:
+            remote.take_back(result.pop("files", None))
+            keep_task(self._run, job.task)
+        except LeaseLost as error:
+            return {"outcome": "lost", "message": str(error)}
+        except UserError as error:
+            return {"outcome": "failed", "message": str(error)}
+        return result
 
     def _settle(self, job: Job, task: _Task, result: Mapping[str, Any]) -> None:
         outcome, message = result["outcome"], str(result.get("message", ""))
         name = self._name(task.worker)
         if outcome == "done":
             self._shift.finish(job)
-            self.sharing.stop(job)
+            self.sharing.finish(job)
         elif outcome == "interrupted":
             self.sharing.stop(job)
             if not interrupt.requested():
@@ -361,7 +392,7 @@ class Dispatcher:
             self.sharing.stop(job)
         else:
             self._fail(job, f"the worker {self.sharing.running[job]} is gone", fault=True)
-        self._look_up()
+        self._stale = True
         self.board.stopped(job)
 
     def _is_silent(self, job: Job, task: _Task) -> bool:
@@ -382,7 +413,7 @@ class Dispatcher:
             self.board.say(
                 f"{self._name(task.worker)} shows no sign of life; {job} goes on elsewhere"
             )
-        self._look_up()
+        self._stale = True
         self.board.stopped(job)
 
     def _hold(self, job: Job) -> None:

@@ -13,6 +13,7 @@ import importlib
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +22,11 @@ from distributed import Client, Scheduler, Security
 from distributed import Worker as DaskWorker
 from distributed.deploy.spec import SpecCluster
 
-from suite.cluster.places import Place, Slot, Tls
+from suite.cluster.places import LOOPBACK, Place, Slot, Tls
 from suite.common.errors import UserError
 
 _CONNECT_SECONDS = 10
+_LOOK_SECONDS = 5.0
 _CLASSES: Mapping[str, tuple[str, str]] = {
     "slurm": ("SLURMCluster", "sbatch"),
     "pbs": ("PBSCluster", "qsub"),
@@ -33,6 +35,14 @@ _CLASSES: Mapping[str, tuple[str, str]] = {
     "htcondor": ("HTCondorCluster", "condor_submit"),
 }
 """Of dask-jobqueue, and the program by which each submits."""
+
+_NO_HTTP = f"{LOOPBACK}:0"
+"""Dask serves HTTP even without a dashboard: at no fixed port, to this machine, and nothing."""
+
+_SETTINGS: Mapping[str, object] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 
 _DEFAULT_CORES, _DEFAULT_MEMORY = 4, "16GB"
 """Of a submitted worker, where neither the place nor Dask's own settings say."""
@@ -53,6 +63,7 @@ class Pool:
     cluster: Any  # of Dask's classes, which have no types
     wanted: int
     slots: Mapping[str, Slot]
+    _look_at: float = 0.0
 
     def workers(self) -> dict[str, str]:
         """Returns the names of the workers that are there, by address."""
@@ -60,8 +71,10 @@ class Pool:
         return {address: str(facts["name"]) for address, facts in found.items()}
 
     def keep_up(self) -> None:
-        """Submits workers in place of those whose time was up."""
-        if self.cluster is not None and not self.slots:
+        """Submits workers in place of those whose time was up, if it is time to look."""
+        now = time.monotonic()
+        if self.cluster is not None and not self.slots and now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
             self.cluster.scale(self.wanted)
 
 
@@ -82,7 +95,7 @@ def opened(place: Place, wanted: int, slots: Sequence[Slot]) -> Iterator[Pool]:
     scratch = tempfile.mkdtemp(prefix="suite-dask-")
     try:
         with (
-            dask.config.set({"temporary-directory": scratch}),
+            dask.config.set({**_SETTINGS, "temporary-directory": scratch}),
             contextlib.ExitStack() as stack,
         ):
             cluster = _cluster(place, wanted, slots)
@@ -115,7 +128,7 @@ def _client(place: Place, cluster: Any) -> Client:
 
 
 def _local(slots: Sequence[Slot]) -> Any:
-    quiet = {"dashboard": False, "protocol": "inproc://"}
+    quiet = {"dashboard": False, "dashboard_address": _NO_HTTP, "protocol": "inproc://"}
     options = {**quiet, "nthreads": 1, "memory_limit": 0}
     return SpecCluster(
         scheduler={"cls": Scheduler, "options": quiet},
@@ -148,7 +161,12 @@ def queue_options(place: Place) -> dict[str, Any]:
         "processes": 1,
         "nanny": False,  # a trainer that crashes takes no worker with it
         "worker_extra_args": ["--no-dashboard"],
-        "scheduler_options": {"host": place.listen, "port": place.port, "dashboard": False},
+        "scheduler_options": {
+            "host": place.listen,
+            "port": place.port,
+            "dashboard": False,
+            "dashboard_address": _NO_HTTP,
+        },
         "job_script_prologue": list(place.setup),
         "job_extra_directives": [*_gpu_directives(place), *place.directives],
         "silence_logs": logging.CRITICAL,

@@ -75,6 +75,11 @@ class Sharing:
         """Notes that a job is with nobody any more."""
         self.running.pop(job, None)
 
+    def finish(self, job: Job) -> None:
+        """Notes that a job is done."""
+        self.stop(job)
+        self._left = [each for each in self._left if each != job]
+
     def hold(self, job: Job, until: float) -> None:
         """Leaves a job to a process elsewhere for a while."""
         self.stop(job)

@@ -154,4 +154,3 @@ def test_seeds_are_split_only_where_that_is_asked(play: Play, tmp_path: Path) ->
 
 def names_or_none(directory: Path) -> list[str]:
     return names(directory) if (directory / "log").exists() else []
-

@@ -26,7 +26,9 @@ def best(lengths: list[float], workers: int) -> float:
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 3))
-def test_longest_first_is_within_grahams_bound_of_the_best(lengths: list[int], workers: int) -> None:
+def test_longest_first_is_within_grahams_bound_of_the_best(
+    lengths: list[int], workers: int
+) -> None:
     values = [float(each) for each in lengths]
     least = best(values, workers)
     assert lower_bound(values, workers) <= least + 1e-9
@@ -41,7 +43,15 @@ def test_workers_that_are_busy_take_part_when_they_are_free() -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "workers", "together"),
-    [([5], 1, 5), ([5], 2, 4), ([5], 3, 2), ([5], 5, 1), ([5], 9, 1), ([5, 5], 2, 5), ([5, 5], 4, 4)],
+    [
+        ([5], 1, 5),
+        ([5], 2, 4),
+        ([5], 3, 2),
+        ([5], 5, 1),
+        ([5], 9, 1),
+        ([5, 5], 2, 5),
+        ([5, 5], 4, 4),
+    ],
 )
 def test_seeds_stay_together_as_far_as_workers_have_enough_to_do(
     seeds: list[int], workers: int, together: int
