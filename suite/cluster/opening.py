@@ -67,7 +67,8 @@ class Pool:
 
     def workers(self) -> dict[str, str]:
         """Returns the names of the workers that are there, by address."""
-        found = self.client.scheduler_info()["workers"]
+        # Not Client.scheduler_info: a refresh of its own may empty that at any moment.
+        found = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
         return {address: str(facts["name"]) for address, facts in found.items()}
 
     def keep_up(self) -> None:

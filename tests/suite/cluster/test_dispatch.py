@@ -69,7 +69,7 @@ def test_every_job_is_trained_once_by_no_more_processes_than_workers(
 def test_a_poisoned_job_is_named_after_three_tries_and_the_rest_goes_on(
     play: Play, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome, failures = play({"fpo": ["crash"]})
+    _, failures = play({"fpo": ["crash"]})
     assert names(tmp_path).count("fpo") == 3
     assert {"ppo", "dppo"} <= set(names(tmp_path))
     (failure,) = failures

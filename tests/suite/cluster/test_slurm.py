@@ -60,11 +60,11 @@ def test_a_matrix_goes_through_and_a_cancelled_job_is_finished_by_another(
     protocol = small_protocol(tmp_path)
     options = ["--algos", "ppo,gorl-fm", "--tasks", "CheetahRun,FingerSpin", "--seeds", "2"]
     options += ["--protocol", str(protocol), "--lease-seconds", "5"]
+    out = str(tmp_path / "run")
     place = tmp_path / "cluster.toml"
     place.write_text(PLACE.format(python=sys.executable, logs=tmp_path / "logs"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "suite.cli", "run", *options]
-        + ["--out", str(tmp_path / "run"), "--on", str(place)],
+        [sys.executable, "-m", "suite.cli", "run", *options, "--out", out, "--on", str(place)],
         stderr=subprocess.PIPE,
         text=True,
         env={**system.environment, "PYTHONPATH": str(ROOT)},
