@@ -1,1 +1,1 @@
-"""One matrix on many workers: `suite run --on`, on Dask (the extra `[cluster]`)."""
+"""One matrix on many workers, through Dask"""

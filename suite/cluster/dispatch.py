@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -22,15 +23,14 @@ from suite.cluster.opening import Pool
 from suite.cluster.orders import Setup
 from suite.cluster.places import Slot
 from suite.cluster.progress import Board
+from suite.cluster.roster import Roster, check_installed
 from suite.cluster.sending import Remote, job_from, job_to_plain
 from suite.cluster.sharing import TRIES, Failure, Sharing
 from suite.cluster.workers import (
     Event,
     end_trainer,
-    greet,
     stop_trainer,
     train,
-    versions,
     wait_for_trainers,
 )
 from suite.common import interrupt
@@ -40,6 +40,9 @@ from suite.storage.leases import Held, LeaseLost, Watch
 from suite.storage.records import Job
 from suite.training.context import RunContext
 from suite.training.launch import Outcome, Shift, dead_end
+
+PROBE = ".workers/{}.json"
+"""The sign of life of this process in the run directory: who sees it shares the directory."""
 
 _PAUSE = 0.1
 """Seconds between two rounds of the loop."""
@@ -53,16 +56,8 @@ _LOOK_UP_SECONDS = 5.0
 _START_SECONDS = 180.0
 """That a worker may take to its first sign of life: it imports JAX from a disk far away."""
 
-_REST_SECONDS = 30.0
-"""After which a worker that was told to stop, and is still there, may train again."""
-
 _CALL_SECONDS = 10.0
 """That workers are waited for which only have to hear something."""
-
-_LONELY_SECONDS = 60.0
-"""Without any worker, after which that is said."""
-
-_MISSING = "has no gorl-suite with the extra [cluster] installed"
 
 
 @dataclasses.dataclass
@@ -120,15 +115,12 @@ class Dispatcher:
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._watch = Watch()
         self._tasks: dict[Job, _Task] = {}
-        self._abandoned: dict[str, Any] = {}
-        self._names: dict[str, str] = {}
-        self._greetings: dict[str, Any] = {}
-        self._shared: dict[str, bool] = {}
-        self._resting: dict[str, float] = {}
+        probe = PROBE.format(context.worker.token)
+        self._roster = Roster(pool, Path(setup.run_path), probe, self._say_once)
         self._stale = False
         self._looked_up = 0.0
-        self._last_worker = time.monotonic()
         self._told: set[str] = set()
+        self._asked: set[str] = set()
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -164,11 +156,12 @@ class Dispatcher:
 
     def _round(self) -> None:
         self._take_events()
-        self._look_for_workers()
+        self._roster.look()
+        self.board.workers = len(self._roster.names)
         for job, task in list(self._tasks.items()):
             if task.future.done():
                 self._end(job, task)
-            elif task.worker not in self._names:
+            elif task.worker not in self._roster.names:
                 self._lose(job, task)
             elif self._is_silent(job, task):
                 self._abandon(job, task)
@@ -207,87 +200,18 @@ class Dispatcher:
                 event = self._events.get_nowait()
                 job, address = job_from(event["job"]), event["worker"]
                 if event["kind"] == "said":
-                    self._say_once(f"{self._name(address)}: {event['text'][len('suite: ') :]}")
+                    self._say_once(
+                        f"{self._roster.name(address)}: {event['text'][len('suite: ') :]}"
+                    )
                     continue
                 task = self._tasks.get(job)
                 if task is not None and task.worker == address:
                     task.beats += 1
-                    self.board.take(job, self._name(address), event)
-
-    # Workers
-
-    def _look_for_workers(self) -> None:
-        try:
-            found = self._pool.workers()
-            self._pool.keep_up()
-        except (OSError, TimeoutError):
-            raise UserError(
-                "the Dask scheduler is gone; what was trained is stored, and the same command "
-                "goes on from there"
-            ) from None
-        now = time.monotonic()
-        if found or interrupt.requested():
-            self._last_worker = now
-        elif now - self._last_worker > _LONELY_SECONDS:
-            self._say_once(
-                f"no worker has come in for {_LONELY_SECONDS:.0f} s; if workers are on other "
-                "machines, the scheduler must listen on an address that they reach "
-                "(docs/clusters.md)"
-            )
-        for address in self._names.keys() - found.keys():
-            self._greetings.pop(address, None)
-            self._shared.pop(address, None)
-            self._abandoned.pop(address, None)
-        self._names = found
-        self.board.workers = len(found)
-        for address in found.keys() - self._greetings.keys():
-            self._greetings[address] = self._client.submit(
-                greet, self._setup["run_path"], self._probe, workers=[address], pure=False
-            )
-        for address, future in self._greetings.items():
-            if address not in self._shared and future.done():
-                self._welcome(address, future)
-
-    @property
-    def _probe(self) -> str:
-        return f".workers/{self._worker.token}.json"
-
-    def _welcome(self, address: str, future: Any) -> None:
-        """Takes in what a new worker says of itself."""
-        error = future.exception()
-        if isinstance(error, ImportError):
-            raise UserError(f"the worker {self._name(address)} {_MISSING} ({error})")
-        if error is not None:
-            self._greetings.pop(address)  # it is gone, or is asked again
-            return
-        greeting = future.result()
-        self._shared[address] = greeting["shared"]
-        if not greeting["shared"]:
-            self._say_once(
-                f"{self._name(address)} does not see {self._request.out}; its results are sent back"
-            )
-        mine, theirs = versions(), greeting["versions"]
-        differing = [f"{k} {theirs[k]} (here {mine[k]})" for k in mine if mine[k] != theirs[k]]
-        if differing:
-            self._say_once(
-                f"a worker has {', '.join(differing)}; last digits may differ between cells"
-            )
-
-    def _free(self) -> list[str]:
-        """Returns workers that could take a job; those that were just told to stop come last."""
-        now = time.monotonic()
-        taken = {task.worker for task in self._tasks.values()}
-        for address, future in list(self._abandoned.items()):
-            if future.done():
-                del self._abandoned[address]
-        free = [each for each in self._shared if each not in taken and each not in self._abandoned]
-        rested = [each for each in free if self._resting.get(each, 0.0) <= now]
-        return rested or ([] if taken else free)
-
-    # Jobs
+                    self.board.take(job, self._roster.name(address), event)
 
     def _hand_out(self) -> None:
-        for address in self._free():
+        taken = {task.worker for task in self._tasks.values()}
+        for address in self._roster.free(taken):
             now = time.monotonic()
             due = [job for job, at in self.sharing.held.items() if at <= now and self._wait]
             for job in [*self.sharing.waiting, *due]:
@@ -297,9 +221,9 @@ class Dispatcher:
     def _start(self, job: Job, address: str) -> bool:
         """Gives a job to a worker; says whether it could be had."""
         known = job in self.sharing.held
-        slot = self._pool.slots.get(self._name(address), Slot(""))
+        slot = self._pool.slots.get(self._roster.name(address), Slot(""))
         remote = None
-        if not self._shared[address]:
+        if not self._roster.sees[address]:
             try:
                 remote = Remote(self._run, job, self._worker)
             except Held:
@@ -316,7 +240,7 @@ class Dispatcher:
         }
         future = self._client.submit(self._train, order, workers=[address], pure=False)
         self._tasks[job] = _Task(future, address, remote=remote)
-        self.sharing.start(job, self._name(address))
+        self.sharing.start(job, self._roster.name(address))
         return True
 
     def _end(self, job: Job, task: _Task) -> None:
@@ -325,8 +249,7 @@ class Dispatcher:
             result = dict(task.future.result())
         elif task.future.status == "error":
             error = task.future.exception()
-            if isinstance(error, ImportError):
-                raise UserError(f"the worker {self._name(task.worker)} {_MISSING} ({error})")
+            check_installed(self._roster.name(task.worker), error)
             result = {"outcome": "crashed", "message": f"{type(error).__name__}: {error}"}
         else:
             self._lose(job, task)
@@ -351,14 +274,14 @@ class Dispatcher:
 
     def _settle(self, job: Job, task: _Task, result: Mapping[str, Any]) -> None:
         outcome, message = result["outcome"], str(result.get("message", ""))
-        name = self._name(task.worker)
+        name = self._roster.name(task.worker)
         if outcome == "done":
             self._shift.finish(job)
             self.sharing.finish(job)
         elif outcome == "interrupted":
             self.sharing.stop(job)
             if not interrupt.requested():
-                self._resting[task.worker] = time.monotonic() + _REST_SECONDS
+                self._roster.rest(task.worker)
                 self.board.say(f"{name} was told to stop, and saved {job}; it goes on elsewhere")
         elif outcome == "held":
             self._hold(job)
@@ -403,7 +326,7 @@ class Dispatcher:
 
     def _abandon(self, job: Job, task: _Task) -> None:
         """Takes a job from a worker that shows no sign of life; the lease tells it if it wakes."""
-        self._abandoned[task.worker] = task.future
+        self._roster.abandon(task.worker, task.future)
         del self._tasks[job]
         if task.remote is not None:
             task.remote.take_back(None)
@@ -411,7 +334,7 @@ class Dispatcher:
         if not interrupt.requested():
             self._hold(job)
             self.board.say(
-                f"{self._name(task.worker)} shows no sign of life; {job} goes on elsewhere"
+                f"{self._roster.name(task.worker)} shows no sign of life; {job} goes on elsewhere"
             )
         self._stale = True
         self.board.stopped(job)
@@ -421,12 +344,10 @@ class Dispatcher:
         if self._wait:
             self._say_once(f"waiting for other processes to finish {job}")
 
-    # The end
-
     def _ask_to_stop(self) -> None:
-        asked = [task.worker for task in self._tasks.values() if task.worker not in self._told]
+        asked = [task.worker for task in self._tasks.values() if task.worker not in self._asked]
         if asked:
-            self._told.update(asked)
+            self._asked.update(asked)
             self._call(stop_trainer, asked)
 
     def _let_go(self) -> None:
@@ -437,7 +358,7 @@ class Dispatcher:
                 task.remote.take_back(None)
         with contextlib.suppress(OSError, TimeoutError):
             self._client.unsubscribe_topic(self._topic)
-        self._call(end_trainer, [each for each in self._names if each not in self._abandoned])
+        self._call(end_trainer, self._roster.answering())
         wait_for_trainers()
 
     def _call(self, function: Callable[..., Any], workers: list[str]) -> None:
@@ -456,6 +377,3 @@ class Dispatcher:
         if message not in self._told:
             self._told.add(message)
             self.board.say(message)
-
-    def _name(self, address: str) -> str:
-        return self._names.get(address, address)

@@ -68,6 +68,7 @@ class Pool:
     def workers(self) -> dict[str, str]:
         """Returns the names of the workers that are there, by address."""
         # Not Client.scheduler_info: a refresh of its own may empty that at any moment.
+        assert self.client.scheduler is not None
         found = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
         return {address: str(facts["name"]) for address, facts in found.items()}
 

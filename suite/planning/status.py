@@ -9,6 +9,7 @@ from typing import TypedDict
 from suite.common import formatting
 from suite.configuration.recipe import SOURCE
 from suite.storage.ablation_directory import read_ablation
+from suite.storage.leases import owner_name
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory, is_run
 
@@ -97,8 +98,12 @@ def _report(run: RunDirectory, cell: Cell) -> CellReport:
         "diverged_at": divergence.step if divergence is not None else None,
         "diverged_leaf": divergence.leaf if divergence is not None else None,
         "divergences_kept": run.divergences_kept(cell),
-        "worker": (run.owner_name(cell) or None) if state == "running" else None,
+        "worker": _owner(run, cell) if state == "running" else None,
     }
+
+
+def _owner(run: RunDirectory, cell: Cell) -> str | None:
+    return owner_name(run.path, run.cell_path(cell)) or None
 
 
 def _row(report: CellReport) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from suite.storage.files import (
     move,
     remove_leftovers,
 )
-from suite.storage.leases import Lease, Regrouped, Worker, is_owned, owner_name
+from suite.storage.leases import Lease, Regrouped, Worker, is_owned
 from suite.storage.origin import (
     MODEL,
     hyperparameter_differences,
@@ -198,10 +198,6 @@ class RunDirectory:
     def is_locked(self, cell: Cell) -> bool:
         """Returns whether some process is training the cell now, as far as this machine knows."""
         return is_owned(self.path, self.cell_path(cell))
-
-    def owner_name(self, cell: Cell) -> str:
-        """Returns what the process that trains a cell calls itself, "" where it has no name."""
-        return owner_name(self.path, self.cell_path(cell))
 
     def is_finished(self, job: Job) -> bool:
         """Returns whether every cell of a job is finished."""

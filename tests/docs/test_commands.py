@@ -34,10 +34,10 @@ PAGES += sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not i
 
 NOT_RUN: Mapping[str, Sequence[str]] = {
     "installs": [
+        "pip install -c constraints.txt -e '.[cluster]'",
         "python3 -m venv .venv",
         "source .venv/bin/activate",
         "pip install -c constraints.txt -e .",
-        "pip install -c constraints.txt -e '.[cluster]'",
     ],
     "starts services": [
         "dask scheduler --host 127.0.0.1 --no-dashboard",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ class _Skipped(pytest.File):
 
 
 def pytest_pycollect_makemodule(
-    module_path: object, parent: pytest.Collector
+    module_path: Path, parent: pytest.Collector
 ) -> pytest.Collector | None:
     """Puts a skipped file in the place of one that could not be imported."""
     if importlib.util.find_spec("distributed") is not None:

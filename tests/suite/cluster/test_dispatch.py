@@ -19,7 +19,7 @@ from suite.cluster.run_on import Shared, launch_on
 from suite.common import interrupt
 from suite.planning.run_request import RunRequest, make_request
 
-HELPER = Path(__file__).resolve().parents[2] / "helpers" / "standing_in.py"
+HELPER = Path(__file__).resolve().parents[2] / "helpers" / "clustered" / "standing_in.py"
 ALGORITHMS = "ppo,fpo,dppo"
 
 Play = Callable[..., Shared]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import Cluster, cluster, family, send
+from clustered.dask_processes import Cluster, cluster, family, send
 from killing import ROOT, assert_readable, finish, results, small_protocol, start, starts
 
 pytestmark = pytest.mark.slow

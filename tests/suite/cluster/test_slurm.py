@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import slurm
+from clustered import slurm
+from clustered.slurm import Slurm
 from killing import ROOT, assert_readable, finish, results, small_protocol, start, starts
-from slurm import Slurm
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from clusters import cluster
+from clustered.dask_processes import cluster
 from killing import ROOT, assert_readable, finish, results, small_protocol, start
 
-from suite.cluster.dispatch import Dispatcher
+from suite.cluster import dispatch
 from suite.cluster.places import Place
 from suite.cluster.run_on import launch_on
 from suite.planning.run_request import make_request
@@ -24,7 +24,7 @@ from suite.storage.run_directory import RunDirectory
 def test_a_worker_that_does_not_see_the_run_directory_sends_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Dispatcher, "_probe", "no-such-file")
+    monkeypatch.setattr(dispatch, "PROBE", "no-such-file")
     request = make_request(
         "ppo", "CheetahRun", "1", "smoke", "native", tmp_path / "run", ["ppo.actor_hidden=8,8"]
     )
@@ -76,7 +76,7 @@ def test_results_that_are_sent_are_the_bytes_of_one_process(
     found = {}
     for name, probe in (("shared", None), ("sent", "no-such-file")):
         if probe:
-            monkeypatch.setattr(Dispatcher, "_probe", probe)
+            monkeypatch.setattr(dispatch, "PROBE", probe)
         out = tmp_path / name
         request = make_request("ppo,gorl-fm", "CheetahRun", "2", "smoke", "native", out, ())
         assert not launch_on(request, Place("local", workers=2)).failures

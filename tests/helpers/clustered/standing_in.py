@@ -1,6 +1,6 @@
 """A trainer that trains nothing: it does what its script says, for tests of who gets which job.
 
-    python tests/helpers/standing_in.py SCRIPT.json LOG
+    python tests/helpers/clustered/standing_in.py SCRIPT.json LOG
 
 The script holds, by task/algorithm, a list of what happens at the first try, the second, and so
 on; the last goes on for ever: `done`, `crash`, `fault`, `refuse`, `wait` (until it is told to
