@@ -1,1 +1,1 @@
-"""One matrix on many workers, through Dask"""
+"""One matrix on many workers, through Dask."""
