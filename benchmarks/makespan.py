@@ -39,7 +39,7 @@ from suite.training.launch import Shift
 from suite.training.progress import Progress
 
 JOBS, WORKERS = 150, 32
-MEAN_SECONDS = 6.0
+MEAN_SECONDS = 10.0
 """Of a job here."""
 
 _asleep: dict[Job, float] = {}

@@ -38,6 +38,7 @@ from suite.common.errors import UserError
 from suite.planning.task_files import keep_task
 from suite.storage.leases import Held, LeaseLost, Watch
 from suite.storage.records import Job
+from suite.storage.run_directory import RunDirectory
 from suite.training.context import RunContext
 from suite.training.launch import Outcome, Shift, dead_end
 
@@ -109,7 +110,7 @@ class Dispatcher:
         self._seconds = setup.lease_seconds
         self._wait = wait
         self._train = train
-        self.sharing = Sharing(self._stored)
+        self.sharing = Sharing(lambda job: _stored(context.run, job))
         self.board = Board(self.sharing)
         self._topic = f"suite-{context.worker.token}"
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -189,11 +190,6 @@ class Dispatcher:
         }
         self.sharing.look_up(self.board.lengths)
 
-    def _stored(self, job: Job) -> int:
-        """Returns a number that changes with what is stored of a job."""
-        statuses = [self._run.files(cell).read_status() for cell in job.cells]
-        return sum(each.ledger.env_steps + each.ledger.eval_steps for each in statuses if each)
-
     def _take_events(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
@@ -256,21 +252,10 @@ class Dispatcher:
             return
         del self._tasks[job]
         if task.remote is not None:
-            result = self._take_back(job, task.remote, result)
+            result = _take_back(self._run, job, task.remote, result)
         self._settle(job, task, result)
         self._stale = True
         self.board.stopped(job)
-
-    def _take_back(self, job: Job, remote: Remote, result: dict[str, Any]) -> dict[str, Any]:
-        """Stores what a worker sent; returns how the job ended by that."""
-        try:
-            remote.take_back(result.pop("files", None))
-            keep_task(self._run, job.task)
-        except LeaseLost as error:
-            return {"outcome": "lost", "message": str(error)}
-        except UserError as error:
-            return {"outcome": "failed", "message": str(error)}
-        return result
 
     def _settle(self, job: Job, task: _Task, result: Mapping[str, Any]) -> None:
         outcome, message = result["outcome"], str(result.get("message", ""))
@@ -348,7 +333,7 @@ class Dispatcher:
         asked = [task.worker for task in self._tasks.values() if task.worker not in self._asked]
         if asked:
             self._asked.update(asked)
-            self._call(stop_trainer, asked)
+            _call(self._client, stop_trainer, asked)
 
     def _let_go(self) -> None:
         """Ends the trainers, those of jobs under way too, which save first."""
@@ -358,22 +343,43 @@ class Dispatcher:
                 task.remote.take_back(None)
         with contextlib.suppress(OSError, TimeoutError):
             self._client.unsubscribe_topic(self._topic)
-        self._call(end_trainer, self._roster.answering())
+        _call(self._client, end_trainer, self._roster.answering())
         wait_for_trainers()
-
-    def _call(self, function: Callable[..., Any], workers: list[str]) -> None:
-        """Has workers call a function; one of them may be suspended and never answer."""
-
-        def call() -> None:
-            with contextlib.suppress(OSError, TimeoutError):
-                self._client.run(function, workers=workers, wait=False, on_error="ignore")
-
-        if workers:
-            thread = threading.Thread(target=call, daemon=True)
-            thread.start()
-            thread.join(_CALL_SECONDS)
 
     def _say_once(self, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
             self.board.say(message)
+
+
+def _stored(run: RunDirectory, job: Job) -> int:
+    """Returns a number that changes with what is stored of a job."""
+    statuses = [run.files(cell).read_status() for cell in job.cells]
+    return sum(each.ledger.env_steps + each.ledger.eval_steps for each in statuses if each)
+
+
+def _take_back(
+    run: RunDirectory, job: Job, remote: Remote, result: dict[str, Any]
+) -> dict[str, Any]:
+    """Stores what a worker sent; returns how the job ended by that."""
+    try:
+        remote.take_back(result.pop("files", None))
+        keep_task(run, job.task)
+    except LeaseLost as error:
+        return {"outcome": "lost", "message": str(error)}
+    except UserError as error:
+        return {"outcome": "failed", "message": str(error)}
+    return result
+
+
+def _call(client: Client, function: Callable[..., Any], workers: list[str]) -> None:
+    """Has workers call a function; one of them may be suspended and never answer."""
+
+    def call() -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            client.run(function, workers=workers, wait=False, on_error="ignore")
+
+    if workers:
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(_CALL_SECONDS)
