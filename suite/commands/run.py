@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from suite.commands.exit_codes import EXIT_CODES, EXIT_HELD
+from suite.commands.exit_codes import EXIT_CODES, EXIT_FAULT, EXIT_HELD, EXIT_USER_ERROR
 from suite.commands.options import Selection, cache_option, json_option, selection_options
 from suite.commands.printing import note, say_how_it_ended, to_json, warning_lines
+from suite.common.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from suite.cluster.places import Place
+    from suite.cluster.sharing import Failure
     from suite.planning.run_request import RunRequest
+    from suite.training.launch import Outcome
+
+on_option = click.option(
+    "--on",
+    "where",
+    metavar="PLACE",
+    help="Workers: local, local:3, tcp://HOST:8786, slurm, or a TOML file (docs/clusters.md).",
+)
+split_option = click.option(
+    "--split-seeds",
+    is_flag=True,
+    help="Train seeds of a job apart where workers would idle; their last digits then differ.",
+)
 
 
 @click.command(epilog=EXIT_CODES)
@@ -36,26 +56,43 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0.5, max=86_400.0),
     help="Silence after which other processes take over what this one trains.",
 )
+@on_option
+@split_option
 def run(
     cache: bool,
     dry_run: bool,
     wait: bool,
     retry_diverged: bool,
     lease_seconds: float,
+    where: str | None,
+    split_seeds: bool,
     **selection: Unpack[Selection],
 ) -> int:
     """Train; what is finished is skipped, what was stopped goes on.
 
     Several processes, also of several machines, may run this on one directory: they divide
-    the jobs among themselves.
+    the jobs among themselves. With --on, one command has workers do so.
     """
+    place = _place(where, split_seeds)
     request = prepare(selection, cache)
     if dry_run:
-        return _print_plan(request, as_json=False)
+        return _print_plan(request, False, place, split_seeds)
+    if place is None:
+        from suite.training.launch import launch
 
-    from suite.training.launch import launch
+        return _say_outcome(launch(request, wait, retry_diverged, lease_seconds), request)
 
-    outcome = launch(request, wait, retry_diverged, lease_seconds)
+    from suite.cluster.run_on import launch_on
+
+    outcome, failures = launch_on(
+        request, place, wait, retry_diverged, lease_seconds, cache, split_seeds
+    )
+    if failures and not outcome.interrupted:
+        return _say_failures(failures)
+    return _say_outcome(outcome, request)
+
+
+def _say_outcome(outcome: Outcome, request: RunRequest) -> int:
     if outcome.held and not outcome.interrupted:
         jobs = "; ".join(map(str, outcome.held))
         note(f"left to other processes: {jobs}; everything else is done")
@@ -63,12 +100,45 @@ def run(
     return say_how_it_ended(outcome.interrupted, outcome.diverged, request.out)
 
 
+def _say_failures(failures: Sequence[Failure]) -> int:
+    """Names the jobs that were given up, and returns the exit code."""
+    for failure in failures:
+        note(f"given up: {failure.job}: {failure.message}")
+    note("everything else is done; the same command tries these again")
+    return EXIT_FAULT if any(failure.fault for failure in failures) else EXIT_USER_ERROR
+
+
 @click.command()
 @selection_options
+@on_option
+@split_option
 @json_option
-def plan(as_json: bool, **selection: Unpack[Selection]) -> int:
+def plan(
+    where: str | None, split_seeds: bool, as_json: bool, **selection: Unpack[Selection]
+) -> int:
     """Show what `suite run` would train, and how long it may take."""
-    return _print_plan(prepare(selection, cache=True), as_json)
+    place = _place(where, split_seeds)
+    return _print_plan(prepare(selection, cache=True), as_json, place, split_seeds)
+
+
+def _place(where: str | None, split_seeds: bool) -> Place | None:
+    """Returns what --on means, None without it; readies this process for having workers.
+
+    Raises:
+        UserError: it means nothing, or Dask is not installed.
+    """
+    if where is None:
+        if split_seeds:
+            raise UserError("--split-seeds goes with --on: it is about workers that would idle")
+        return None
+    if importlib.util.find_spec("distributed") is None:
+        raise UserError("--on needs Dask: pip install 'gorl-suite[cluster]'")
+    from suite.cluster.places import parse_place
+
+    place = parse_place(where)
+    # The memory of a GPU is for the workers; this process only asks JAX what there is.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return place
 
 
 def prepare(selection: Selection, cache: bool) -> RunRequest:
@@ -84,13 +154,18 @@ def prepare(selection: Selection, cache: bool) -> RunRequest:
     return request
 
 
-def _print_plan(request: RunRequest, as_json: bool) -> int:
+def _print_plan(request: RunRequest, as_json: bool, place: Place | None, split_seeds: bool) -> int:
     stored = request.open_run()
-    planned = request.plan(stored)
+    planned, extra, line = request.plan(stored), {}, []
+    if place is not None:
+        from suite.cluster.run_on import prospect
+
+        planned, found = prospect(request, place, stored, split_seeds)
+        extra, line = {"on": str(place), **found._asdict()}, [found.render(place)]
     if stored is not None:
         request.check_stored(stored, planned)
     if as_json:
-        click.echo(to_json(planned.to_dict()))
+        click.echo(to_json({**planned.to_dict(), **({"workers": extra} if extra else {})}))
     else:
-        click.echo("\n".join([planned.render(), *warning_lines(planned.shortage())]))
+        click.echo("\n".join([planned.render(), *line, *warning_lines(planned.shortage())]))
     return 0

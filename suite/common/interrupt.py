@@ -23,6 +23,12 @@ def requested() -> bool:
     return _requested
 
 
+def request() -> None:
+    """Asks the loop to save and stop, as the first signal does; from any thread."""
+    global _requested
+    _requested = True
+
+
 @contextlib.contextmanager
 def handling() -> Iterator[None]:
     """Turns the first interrupt into `requested()`, and restores the handlers at the end.

@@ -170,11 +170,12 @@ def make_plan(
     seeds: Sequence[int],
     engine: str,
     run: RunDirectory | None = None,
+    together: int | None = None,
 ) -> Plan:
     """Groups cells into jobs and reckons what each takes.
 
     Seeds that belong to a stored job stay with it, and bring its other seeds along, also where
-    only another seed's run.json tells so; the rest of the seeds forms one new job.
+    only another seed's run.json tells so; the rest of the seeds forms one new job, or several.
 
     Args:
         protocol: what all jobs share.
@@ -183,6 +184,7 @@ def make_plan(
         seeds: of every algorithm and task.
         engine: what steps the physics.
         run: where jobs may be stored already.
+        together: how many seeds a new job has at most; None for all.
     """
     statuses = _statuses(run)
     started = run.cells() if run else []
@@ -190,7 +192,7 @@ def make_plan(
         _planned(protocol, algorithms[job.algorithm], job, engine, statuses, run)
         for task in tasks
         for name in algorithms
-        for job in _jobs(name, task, seeds, run, started)
+        for job in _jobs(name, task, seeds, run, started, together)
     ]
     return Plan(protocol, engine, tuple(planned), tuple(started))
 
@@ -201,16 +203,25 @@ def _jobs(
     seeds: Sequence[int],
     run: RunDirectory | None,
     started: Sequence[Cell],
+    together: int | None,
 ) -> list[Job]:
     if run is None:
-        return [Job(algorithm, task, tuple(seeds))]
+        return _new_jobs(algorithm, task, seeds, together)
     siblings = [cell for cell in started if (cell.algorithm, cell.task) == (algorithm, task)]
     stored = {cell: job for cell in siblings if (job := run.stored_job(cell)) is not None}
     cells = [Cell(algorithm, task, seed) for seed in seeds]
     jobs = {cell: stored.get(cell) or _holder(stored.values(), cell, run) for cell in cells}
     old = dict.fromkeys(job for job in jobs.values() if job is not None)
-    new = tuple(cell.seed for cell, job in jobs.items() if job is None)
-    return [*old, *([Job(algorithm, task, new)] if new else [])]
+    new = [cell.seed for cell, job in jobs.items() if job is None]
+    return [*old, *_new_jobs(algorithm, task, new, together)]
+
+
+def _new_jobs(
+    algorithm: str, task: str, seeds: Sequence[int], together: int | None
+) -> list[Job]:  # fmt: skip
+    size = together or max(1, len(seeds))
+    starts = range(0, len(seeds), size)
+    return [Job(algorithm, task, tuple(seeds[start : start + size])) for start in starts]
 
 
 def _holder(jobs: Iterable[Job], cell: Cell, run: RunDirectory) -> Job | None:

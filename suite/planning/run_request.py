@@ -50,6 +50,7 @@ class RunRequest:
         algorithms: instances by name, for some environment (suite/methods/build_method.py).
         notice: what was chosen for the user and why, if anything was.
         decoders: where frozen decoders come from; None if algorithms make their own.
+        seeds_together: how many seeds a job that is not begun has at most; None for all.
     """
 
     protocol: Protocol
@@ -61,10 +62,19 @@ class RunRequest:
     algorithms: Mapping[str, Algorithm[Any]]
     notice: str | None = None
     decoders: Decoders | None = None
+    seeds_together: int | None = None
 
     def plan(self, run: RunDirectory | None) -> Plan:
         """Returns the jobs and what they take, given what `run` holds already."""
-        return make_plan(self.protocol, self.algorithms, self.tasks, self.seeds, self.engine, run)
+        return make_plan(
+            self.protocol,
+            self.algorithms,
+            self.tasks,
+            self.seeds,
+            self.engine,
+            run,
+            self.seeds_together,
+        )
 
     def open_run(self) -> RunDirectory | None:
         """Returns the run directory if it exists, checked; None otherwise."""

@@ -9,6 +9,7 @@ from typing import TypedDict
 from suite.common import formatting
 from suite.configuration.recipe import SOURCE
 from suite.storage.ablation_directory import read_ablation
+from suite.storage.leases import owner_name
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory, divergences_kept, is_run
 
@@ -23,6 +24,7 @@ class CellReport(TypedDict):
             finite.
         divergences_kept: how many earlier runs of the cell diverged, after which it was started
             afresh.
+        worker: what trains it now calls itself; None where it has no name, or nothing does.
     """
 
     task: str
@@ -38,6 +40,7 @@ class CellReport(TypedDict):
     diverged_at: int | None
     diverged_leaf: str | None
     divergences_kept: int
+    worker: str | None
 
 
 def cell_reports(run: RunDirectory) -> list[CellReport]:
@@ -96,11 +99,18 @@ def _report(run: RunDirectory, cell: Cell, earlier: int) -> CellReport:
         "diverged_at": divergence.step if divergence is not None else None,
         "diverged_leaf": divergence.leaf if divergence is not None else None,
         "divergences_kept": earlier,
+        "worker": _owner(run, cell) if state == "running" else None,
     }
+
+
+def _owner(run: RunDirectory, cell: Cell) -> str | None:
+    return owner_name(run.path, run.cell_path(cell)) or None
 
 
 def _row(report: CellReport) -> tuple[str, ...]:
     state = report["state"]
+    if report["worker"]:
+        state += f" on {report['worker']}"
     if state == "diverged":
         state += f" at {formatting.count(report['diverged_at'] or 0)} in {report['diverged_leaf']}"
     if report["divergences_kept"]:

@@ -48,6 +48,7 @@ _BEATS = 6
 _SHORTEST, _LONGEST = 0.5, 86_400.0
 """Bounds on the seconds that a process may ask for; a damaged sign may hold any number."""
 
+_LONGEST_NAME = 80
 _MUTEX_ATTEMPTS = 20
 _MUTEX_PAUSE = 0.02
 _KEPT_CLAIMS = 4
@@ -124,6 +125,7 @@ class Worker:
         run_path: the run directory.
         seconds: of silence after which others may take over what this process owns.
         clock: by which this process watches others.
+        name: what people call it, shown by `suite status` while it trains.
 
     Attributes:
         token: names the process in the records of the run directory.
@@ -135,9 +137,11 @@ class Worker:
         run_path: Path,
         seconds: float = DEFAULT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        name: str = "",
     ) -> None:
         self.token = secrets.token_hex(8)
         self.seconds = seconds
+        self._name = name
         self._run_path = run_path
         self._directory = run_path / ".workers"
         self._watch = Watch(clock)
@@ -186,6 +190,8 @@ class Worker:
         """
         self._counter += 1
         sign = {"counter": self._counter, "seconds": self.seconds, "machine": _machine()}
+        if self._name:
+            sign["name"] = self._name
         atomic_write(_sign_path(self._directory, self.token), json_bytes(sign))
 
     def acquire(self, cells: Sequence[Path]) -> Lease:
@@ -326,6 +332,14 @@ def is_owned(run_path: Path, cell: Path) -> bool:
         return True
     owner = _newest_claim(cell).owner
     return owner is not None and not _has_left(run_path / ".workers", owner)
+
+
+def owner_name(run_path: Path, cell: Path) -> str:
+    """Returns what the owner of a cell calls itself; "" if it has none, or none is known."""
+    owner = _newest_claim(cell).owner
+    sign = _read_sign(_sign_path(run_path / ".workers", owner)) if owner else None
+    name = sign.get("name") if sign else None
+    return name[:_LONGEST_NAME] if isinstance(name, str) and name.isprintable() else ""
 
 
 @contextlib.contextmanager

@@ -71,16 +71,16 @@ def launch(
     if until is None:
         print(plan.render(), file=sys.stderr)
     if not retry_diverged and not _jobs_left(run, plan, until):
-        return Outcome(_diverged(run, plan), interrupted=False)
+        return Outcome(diverged(run, plan), interrupted=False)
     request.check_methods(plan)
     with Worker(run.path, lease_seconds) as worker, interrupt.handling():
         context = RunContext(request, run, Progress(), worker, until=until)
-        retry = _to_retry(run, plan) if retry_diverged else {}
-        outcome = _Shift(context, worker, retry).work(wait)
-    return dataclasses.replace(outcome, diverged=_diverged(run, request.plan(run)))
+        retry = to_retry(run, plan) if retry_diverged else {}
+        outcome = Shift(context, worker, retry).work(wait)
+    return dataclasses.replace(outcome, diverged=diverged(run, request.plan(run)))
 
 
-class _Shift:
+class Shift:
     """What one process does until nothing is left for it.
 
     Args:
@@ -101,7 +101,7 @@ class _Shift:
     def work(self, wait: bool) -> Outcome:
         """Trains job after job; which are left is looked up again before each."""
         while not interrupt.requested():
-            left = self._left()
+            left = self.left()
             if not left:
                 return Outcome((), interrupted=False)
             result = self._train_first(left)
@@ -113,13 +113,18 @@ class _Shift:
                 self._wait_for(left)
         return Outcome((), interrupted=True)
 
-    def _left(self) -> list[Job]:
+    def left(self) -> list[Job]:
+        """Returns what is to be trained by what is stored now; sets aside what is tried again."""
         run = self._context.run
         plan = self._request.plan(run)
         if self._set_aside(plan):
             plan = self._request.plan(run)
         jobs = _jobs_left(run, plan, self._context.until)
         return [job for job in jobs if job not in self._tried]
+
+    def finish(self, job: Job) -> None:
+        """Notes that a job was trained, so that it is not begun again."""
+        self._tried.add(job)
 
     def _train_first(self, jobs: list[Job]) -> JobResult | None:
         """Trains the first job that is to be had, None where none is."""
@@ -131,7 +136,7 @@ class _Shift:
             except Regrouped:
                 # Another process was faster; the next plan knows, or something is wrong.
                 if job in self._regrouped:
-                    raise _dead_end(self._context.run, job) from None
+                    raise dead_end(self._context.run, job) from None
                 self._regrouped.add(job)
                 continue
             except LeaseLost as error:
@@ -188,7 +193,7 @@ def _jobs_left(run: RunDirectory, plan: Plan, until: int | None) -> list[Job]:
     return [job for job in jobs if until is None or not run.has_reached(job, until)]
 
 
-def _dead_end(run: RunDirectory, job: Job) -> UserError:
+def dead_end(run: RunDirectory, job: Job) -> UserError:
     """Says what to do about a job that older versions let another group take a seed of."""
     left = [str(run.cell_path(cell)) for cell in job.cells if run.stored_job(cell) == job]
     return UserError(
@@ -197,15 +202,16 @@ def _dead_end(run: RunDirectory, job: Job) -> UserError:
     )
 
 
-def _to_retry(run: RunDirectory, plan: Plan) -> dict[Cell, int]:
+def to_retry(run: RunDirectory, plan: Plan) -> dict[Cell, int]:
     """Returns the diverged cells, and how often each was started afresh before."""
     # Counted first: a cell that another process puts away meanwhile must look as if it had changed.
     found = divergences_kept(run)
     kept = {cell: found.get(cell, 0) for cell in _cells(plan)}
-    return {cell: kept[cell] for cell in _diverged(run, plan)}
+    return {cell: kept[cell] for cell in diverged(run, plan)}
 
 
-def _diverged(run: RunDirectory, plan: Plan) -> tuple[Cell, ...]:
+def diverged(run: RunDirectory, plan: Plan) -> tuple[Cell, ...]:
+    """Returns the cells of a plan whose numbers stopped being finite, in its order."""
     return tuple(cell for cell in _cells(plan) if _has_diverged(run, cell))
 
 

@@ -34,9 +34,23 @@ PAGES += sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not i
 
 NOT_RUN: Mapping[str, Sequence[str]] = {
     "installs": [
+        "pip install -c constraints.txt -e '.[cluster]'",
         "python3 -m venv .venv",
         "source .venv/bin/activate",
         "pip install -c constraints.txt -e .",
+    ],
+    "starts services": [
+        "dask scheduler --host 127.0.0.1 --no-dashboard",
+        "env CUDA_VISIBLE_DEVICES=0 dask worker tcp://127.0.0.1:8786 --nthreads 1 --no-nanny"
+        " --name worker-0",
+        "env CUDA_VISIBLE_DEVICES=1 dask worker tcp://127.0.0.1:8786 --nthreads 1 --no-nanny"
+        " --name worker-1",
+        "suite run --algos ppo,fpo --tasks CheetahRun --seeds 2 --protocol smoke --out runs/tcp"
+        " --on tcp://127.0.0.1:8786",
+    ],
+    "needs SLURM; a test runs it where there is one": [
+        "suite run --algos ppo,gorl-fm --tasks CheetahRun,FingerSpin --seeds 2"
+        " --protocol small.toml --out runs/slurm --on cluster.toml",
     ],
     "rewrites this page; tests/benchmarks/test_findings.py checks it": [
         "python -m benchmarks.findings"
@@ -72,7 +86,7 @@ STORED = "suite run --algos ppo,fpo --tasks CheetahRun --seeds 2 --protocol smok
 """Makes what stands for results/lite where runs of `smoke` are compared with it."""
 
 VENV = (".venv/bin/pip", ".venv/bin/pytest")
-OTHERS = ("python", "python3", "source", "cat", "pip", ".ci/run", *VENV)
+OTHERS = ("dask", "env", "python", "python3", "source", "cat", "pip", ".ci/run", *VENV)
 """Programs beside `suite` that pages may name."""
 
 FENCE = re.compile(

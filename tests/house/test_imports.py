@@ -31,7 +31,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
-        ("tuning", "reproduction"),
+        ("tuning", "cluster", "reproduction"),
         ("training", "checks"),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib.util
 import json
 import os
 import resource
@@ -261,8 +262,66 @@ def test_run_trains_reports_and_then_skips(suite: Suite, training: FakeTraining)
         "diverged_at": None,
         "diverged_leaf": None,
         "divergences_kept": 0,
+        "worker": None,
     }
     assert "6 cells: 6 done" in suite("status", "runs/smoke").out
+
+
+def test_status_says_who_trains_a_cell(
+    suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite("run", *SMOKE)
+    path = Path("runs/smoke/CheetahRun/ppo/seed-000")
+    status = json.loads((path / "status.json").read_text())
+    (path / "status.json").write_text(json.dumps({**status, "state": "running"}))
+    with Worker(Path("runs/smoke"), name="node-7") as worker:
+        lease = worker.acquire([path])
+        assert "running on node-7" in suite("status", "runs/smoke").out
+        lease.release()
+    with Worker(Path("runs/smoke"), name="\x1b[2J") as worker:
+        lease = worker.acquire([path])
+        assert "\x1b" not in suite("status", "runs/smoke").out
+        lease.release()
+    assert "stopped" in suite("status", "runs/smoke").out
+
+
+def test_on_needs_dask_and_says_so(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = suite("run", *SMOKE, "--split-seeds")
+    assert result.code == 2
+    assert "--split-seeds goes with --on" in result.err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result = suite("run", *SMOKE, "--on", "local")
+    assert result.code == 2
+    assert result.err == "suite: error: --on needs Dask: pip install 'gorl-suite[cluster]'\n"
+
+
+def test_a_plan_says_how_long_with_so_many_workers(suite: Suite) -> None:
+    pytest.importorskip("distributed")
+    result = suite("plan", *SMOKE, "--on", "local:2")
+    assert "on 2 workers (local): 30s, 30s at the least" in result.out
+    assert "0-1  new" in result.out
+    split = suite("plan", *SMOKE, "--on", "local:4", "--split-seeds", "--json")
+    found = json.loads(split.out)
+    assert [each["job"]["seeds"] for each in found["jobs"]] == [[0], [1], [0], [1]]
+    assert found["workers"]["workers"] == 4
+    assert 0 < found["workers"]["bound"] <= found["workers"]["seconds"]
+
+
+def test_jobs_that_were_given_up_end_the_command_otherwise(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    from suite.cluster import run_on
+    from suite.cluster.sharing import Failure
+
+    job = Job("ppo", "CheetahRun", (0, 1))
+    for fault, code in ((True, 70), (False, 2)):
+        failure = Failure(job, "ended by SIGSEGV", fault)
+        shared = run_on.Shared(launch.Outcome((), interrupted=False), (failure,))
+        monkeypatch.setattr(run_on, "launch_on", lambda *_, shared=shared: shared)
+        result = suite("run", *SMOKE, "--on", "local")
+        assert result.code == code
+        assert "given up: CheetahRun/ppo seeds 0-1: ended by SIGSEGV" in result.err
 
 
 def test_a_method_that_was_changed_since_is_named_before_it_goes_on(
@@ -383,9 +442,9 @@ def test_what_another_process_tried_again_is_not_put_away(
     assert [run.divergences_kept(cell) for cell in job.cells] == [1, 1]
 
 
-def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch._Shift:
+def putting_away(run: RunDirectory, worker: Worker, retry: dict[Cell, int]) -> launch.Shift:
     request = make_request("ppo", "CheetahRun", "2", "smoke", "native", run.path, ())
-    return launch._Shift(RunContext(request, run, Progress(), worker), worker, retry)
+    return launch.Shift(RunContext(request, run, Progress(), worker), worker, retry)
 
 
 def test_a_seed_taken_by_another_group_is_no_riddle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def plan(run: RunDirectory | None = None, seeds: tuple[int, ...] = (0, 1), **kin
     algorithms = kind.get("algorithms", {"ppo": ALGORITHMS["ppo"]})
     return make_plan(
         PROTOCOL, algorithms, kind.get("tasks", ["CheetahRun"]), seeds,
-        kind.get("engine", "native"), run,
+        kind.get("engine", "native"), run, kind.get("together"),
     )  # fmt: skip
 
 
@@ -106,6 +107,18 @@ def test_stored_seeds_keep_their_group_and_the_rest_forms_one_job(run: RunDirect
         ((5, 6), "partial"),
         ((3, 4), "new"),
     ]
+
+
+@pytest.mark.parametrize("begun", [(), *itertools.permutations(range(3), 2)])
+def test_groups_of_seeds_stay_as_they_are_whichever_begins_first(
+    run: RunDirectory, begun: tuple[int, ...]
+) -> None:
+    groups = [(0, 1), (2, 3), (4,)]
+    for index in begun:
+        store(run, groups[index], groups[index][0], HALF)
+        jobs = plan(run, seeds=(0, 1, 2, 3, 4), together=2).jobs
+        assert sorted(each.job.seeds for each in jobs) == groups
+    assert [each.job.seeds for each in plan(seeds=(0, 1, 2, 3, 4), together=2).jobs] == groups
 
 
 def test_a_seed_without_files_stays_in_the_job_that_names_it(run: RunDirectory) -> None:

@@ -1,0 +1,1 @@
+"""One matrix on many workers, through Dask."""
