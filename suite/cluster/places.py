@@ -24,6 +24,11 @@ _CORES_EACH = 4
 _MOST_WORKERS = 8
 """That are submitted to a queue unless the user says how many."""
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
+_for_trainers: dict[str, str | None] = {}
+"""Variables that trainers of this machine get beside this process's own; None takes one away."""
+
 _WITH_COUNT = re.compile(r"([a-z]+)(?::(\d{1,5}))?")
 _ADDRESS = re.compile(r"(tcp|tls)://[^\s/]+:\d{1,5}")
 
@@ -125,6 +130,13 @@ def parse_place(text: str) -> Place:
     return _checked(Place(kinds[found[1]], workers=int(found[2]) if found[2] else None), "--on")
 
 
+def leave_gpus_alone() -> None:
+    """Has JAX take no memory of GPUs in this process, which only asks it what there is."""
+    if _PREALLOCATE not in os.environ:
+        os.environ[_PREALLOCATE] = "false"
+        _for_trainers[_PREALLOCATE] = None  # which take what they would have without this
+
+
 def count_of(place: Place, jobs: int, slots: Sequence[Slot]) -> int:
     """Returns how many workers a place has, or is to be asked for."""
     if place.kind == "local":
@@ -144,13 +156,13 @@ def local_slots(place: Place, gpus: Sequence[str]) -> list[Slot]:
         count = place.workers or len(gpus)
         groups = _groups(cores, count, place.cores)
         return [
-            Slot(f"local-{index}", groups[index], {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]})
-            for index in range(count)
+            Slot(f"local-{i}", groups[i], {**_for_trainers, _VISIBLE: gpus[i % len(gpus)]})
+            for i in range(count)
         ]
     each = place.cores or min(_CORES_EACH, len(cores))
     count = place.workers or max(1, len(cores) // each)
     groups = _groups(cores, count, place.cores)
-    return [Slot(f"local-{index}", group) for index, group in enumerate(groups)]
+    return [Slot(f"local-{i}", group, _for_trainers) for i, group in enumerate(groups)]
 
 
 def visible_gpus(engine: str) -> list[str]:
@@ -160,7 +172,7 @@ def visible_gpus(engine: str) -> list[str]:
     import jax
 
     count = sum(device.platform == "gpu" for device in jax.local_devices())
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    chosen = os.environ.get(_VISIBLE, "")
     names = [name.strip() for name in chosen.split(",") if name.strip()]
     return (names or [str(index) for index in range(count)])[:count]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -133,11 +132,10 @@ def _place(where: str | None, split_seeds: bool) -> Place | None:
         return None
     if importlib.util.find_spec("distributed") is None:
         raise UserError("--on needs Dask: pip install 'gorl-suite[cluster]'")
-    from suite.cluster.places import parse_place
+    from suite.cluster.places import leave_gpus_alone, parse_place
 
     place = parse_place(where)
-    # The memory of a GPU is for the workers; this process only asks JAX what there is.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    leave_gpus_alone()
     return place
 
 

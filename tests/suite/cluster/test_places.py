@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -148,6 +149,21 @@ def test_the_devices_that_the_user_chose_are_the_ones_that_are_divided(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
     assert places.visible_gpus("warp") == ["2", "5"]
     assert places.visible_gpus("native") == []
+
+
+def test_this_process_takes_no_memory_of_gpus_and_trainers_do_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    monkeypatch.setattr(places, "_for_trainers", {})
+    monkeypatch.setenv(name, "true")  # the user's own choice stays
+    places.leave_gpus_alone()
+    assert local_slots(Place("local"), ["0"])[0].environment == {"CUDA_VISIBLE_DEVICES": "0"}
+    monkeypatch.delenv(name)
+    places.leave_gpus_alone()
+    assert os.environ[name] == "false"
+    assert local_slots(Place("local"), ["0"])[0].environment[name] is None
+    monkeypatch.delenv(name)
 
 
 def test_a_queue_is_asked_for_no_more_workers_than_there_are_jobs() -> None:
