@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.storage import digests
-from suite.storage.manifests import read_manifest
+from suite.storage.archives import read_manifest
 from suite.storage.origin import origin_faults
 from suite.storage.records import Cell, Configuration, Job
 from suite.storage.run_directory import RunDirectory

@@ -14,8 +14,8 @@ import numpy as np
 
 from reports.consistency.likeness import STATES, Marks
 from suite.configuration.protocol import Protocol
+from suite.storage.archives import Manifest
 from suite.storage.cell_files import CellFiles
-from suite.storage.manifests import Manifest
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 
 Contradiction = Literal[

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from reports.consistency.evidence import DECODER_LEAVES, Contradicted, Evidence
-from suite.storage.manifests import Manifest
+from suite.storage.archives import Manifest
 
 _FITTED = 2
 """The first stage whose decoder is certainly fitted: one before it may be a warm-up, and the

@@ -8,8 +8,8 @@ from reports.consistency.evidence import Contradicted, Evidence
 
 _FASTEST = {"native": 5e6, "cpu": 5e7, "other": 1e10}
 """Steps a second and CPU (of another device: in all) that are beyond every machine: MuJoCo takes
-over a microsecond for the smallest model (benchmarks/rollout.py), and a step in JAX costs more
-operations than a CPU makes in twenty nanoseconds."""
+over a microsecond for the smallest model (benchmarks/speed/rollout.py), and a step in JAX costs
+more operations than a CPU makes in twenty nanoseconds."""
 
 _SLACK = 1e-3
 """Seconds."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from algorithms import registry
 from envs.own_tasks import own_tasks
 from suite.common.convert import STORED, convert
+from suite.common.reading import MAX_SOURCE_BYTES, read_bounded
 from suite.common.user_file import UserFile
 from suite.configuration.hyperparameters import hyperparameters, protocol_settings
 from suite.configuration.protocol import Protocol
@@ -138,7 +139,13 @@ def _tasks(request: RunRequest) -> list[Code]:
     known = own_tasks()
     files = {name: known[name].file for name in request.tasks if name in known}
     return [
-        Code(name, "task", str(file.absolute()), name, file.read_text(encoding="utf-8"))
+        Code(
+            name,
+            "task",
+            str(file.absolute()),
+            name,
+            _source(file).decode(),
+        )
         for name, file in files.items()
         if file is not None
     ]
@@ -156,9 +163,13 @@ def _make_known(code: Code, scratch: Path) -> None:
 def _path_of(code: Code, scratch: Path) -> Path:
     """Returns where a user's file is here; it is put there if it is not, or is another."""
     path, content = Path(code.path), code.source.encode()
-    if path.is_file() and path.read_bytes() == content:
+    if path.is_file() and _source(path) == content:
         return path
     copy = scratch / code.name / path.name  # one folder each: files may share a name
     make_directory(copy.parent)
     atomic_write(copy, content)
     return copy
+
+
+def _source(path: Path) -> bytes:
+    return read_bounded(path, MAX_SOURCE_BYTES, links=True)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from suite.common.convert import TOML, Misfit, convert
 from suite.common.errors import UserError, unknown
+from suite.common.reading import MAX_TOML_BYTES, read_bounded
 
 Kind = Literal["local", "address", "slurm", "pbs", "lsf", "sge", "htcondor"]
 QUEUES: Sequence[Kind] = ("slurm", "pbs", "lsf", "sge", "htcondor")
@@ -195,10 +196,10 @@ def _own_cores() -> list[int]:
 
 def _from_file(path: Path) -> Place:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_bounded(path, MAX_TOML_BYTES, links=True).decode())
     except FileNotFoundError:
         raise UserError(f"--on {path}: no such file; check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no plain file, too large, not UTF-8, or no TOML
         raise UserError(f"{path}: {error}") from None
     if "address" in table:
         table.setdefault("kind", "address")

@@ -8,12 +8,14 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from suite.storage.archives import Archive, open_archive
+from suite.common.reading import parse_trusted_json, read_bounded
+from suite.storage.archives import MANIFEST, MAX_MANIFEST_VALUES, Archive, open_archive
 from suite.storage.cell_files import METHOD, CellFiles
-from suite.storage.files import json_bytes, parse_json, read_bounded
+from suite.storage.files import json_bytes
 from suite.storage.origin import completed
 from suite.storage.records import Status
 
@@ -85,17 +87,14 @@ def compare_archives(stored: Path, again: Path, times: bool = False) -> str:
         return f"is damaged ({str(error)[:80]})"
 
 
-_MANIFEST = "manifest"
-
-
 def _entries(one: Archive, other: Archive, times: bool) -> str:
     if {*one} != {*other}:
         return "holds other arrays"
-    for name in sorted({*one} - {_MANIFEST}):
+    for name in sorted({*one} - {MANIFEST}):
         if not _same(one[name], other[name]):
             return f"holds other numbers in {name}"
     ours, theirs = (
-        parse_json(parse_json(each[_MANIFEST].tobytes())["facts"].encode()) for each in (one, other)
+        _trusted(_trusted(each[MANIFEST].tobytes())["facts"].encode()) for each in (one, other)
     )
     fields = ("leaves",) if times else ("leaves", "meta")
     return "" if all(ours[each] == theirs[each] for each in fields) else "holds other facts"
@@ -164,3 +163,7 @@ def _arrays(stored: Sequence[object] | None, again: Sequence[object] | None) -> 
 def _same(one: object, other: object) -> bool:
     a, b = np.asarray(one), np.asarray(other)
     return (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()
+
+
+def _trusted(content: bytes) -> Any:
+    return parse_trusted_json(content, MAX_MANIFEST_VALUES)

@@ -2,18 +2,27 @@
 
 A compressed archive of a few kilobytes can claim to hold terabytes, and an array's header
 can claim any shape; both are checked before anything is allocated.
+
+A checkpoint or a kept policy is one too, with a manifest: who reads a stranger's directory wants
+to know what it says of itself before anything is made of it, without JAX and almost without
+arrays. `suite.storage.checkpoint` writes these and reads them whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import zipfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, BinaryIO, cast
+from pathlib import Path
+from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
+
+from suite.common.reading import opened, parse_trusted_json
 
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -24,6 +33,19 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+MANIFEST = "manifest"
+"""Of the archive, with the JSON text below."""
+
+MAX_MANIFEST_BYTES = 1 << 30
+"""Of that text: the return of every episode so far is in it, of all seeds."""
+
+MAX_MANIFEST_VALUES = 1 << 26
+"""Likewise."""
+
+_MAX_ARRAY_BYTES = 16 << 20
+"""Of an array that is asked for: statistics of observations and the like."""
 
 
 class Archive(Mapping[str, np.ndarray]):
@@ -142,3 +164,67 @@ class _Limited:
         if len(content) > self.limit:
             raise ValueError(f"its list of members is longer than {self.limit:,} bytes")
         return content
+
+
+class Manifest(NamedTuple):
+    """What a file says of itself.
+
+    Attributes:
+        meta: the facts that were saved with the arrays.
+        layout: 16 hex digits of the paths, types and shapes of all leaves.
+        digest: SHA-256 over facts and arrays, as its writer reckoned it.
+        arrays: those that were asked for and are there, by the path of their leaf.
+    """
+
+    meta: Mapping[str, Any]
+    layout: str
+    digest: str
+    arrays: Mapping[str, np.ndarray]
+
+
+def read_manifest(path: Path, wanted: Sequence[str] = ()) -> Manifest:
+    """Reads what a file says of itself.
+
+    Args:
+        path: of a checkpoint or a kept policy.
+        wanted: paths of leaves, as JAX writes them, whose arrays are read as well.
+
+    Raises:
+        ValueError: it is no such file, or damaged.
+        OSError: it cannot be read.
+    """
+    with opened(path) as file:
+        try:
+            with open_archive(file, compressed=False) as archive:
+                manifest = parse_trusted_json(
+                    _bounded(archive, MANIFEST, MAX_MANIFEST_BYTES).tobytes(), MAX_MANIFEST_VALUES
+                )
+                facts = parse_trusted_json(manifest["facts"].encode(), MAX_MANIFEST_VALUES)
+                leaves = [list(leaf) for leaf in facts["leaves"]]
+                zeros = frozenset(facts.get("zeros", ()))
+                arrays = {
+                    str(leaf[0]): _bounded(archive, entry(index), _MAX_ARRAY_BYTES)
+                    for index, leaf in enumerate(leaves)
+                    if leaf[0] in wanted and index not in zeros
+                }
+                layout = hashlib.sha256(json.dumps(leaves).encode()).hexdigest()[:16]
+                meta = facts["meta"]
+                if not isinstance(meta, dict):
+                    raise ValueError("its facts are no object")
+                return Manifest(meta, layout, str(manifest["sha256"]), arrays)
+        except OSError:
+            raise
+        except Exception as error:  # a flipped bit may fail anywhere in zipfile, zlib or NumPy
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise ValueError(reason) from None
+
+
+def _bounded(archive: Archive, name: str, max_bytes: int) -> np.ndarray:
+    if archive.size_of(name) > max_bytes:
+        raise ValueError(f"{name} takes more than {max_bytes:,} bytes")
+    return archive[name]
+
+
+def entry(index: int) -> str:
+    """Returns the name in the archive of one leaf's array."""
+    return f"leaf{index:06d}"

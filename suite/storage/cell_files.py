@@ -45,7 +45,7 @@ from suite.storage.records import Cell, CurveRow, RunRecord, Status
 if TYPE_CHECKING:
     import numpy as np
 
-    from suite.storage.manifests import Manifest
+    from suite.storage.archives import Manifest
 
 Record = TypeVar("Record", RunRecord, Status)
 
@@ -311,7 +311,7 @@ class CellFiles:
         Raises:
             UserError: the file is damaged.
         """
-        from suite.storage.manifests import read_manifest
+        from suite.storage.archives import read_manifest
 
         path = self.policy_path(stage)
         if not path.is_file():

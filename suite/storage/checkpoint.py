@@ -26,9 +26,15 @@ import numpy as np
 
 from suite.common.errors import UserError
 from suite.common.reading import opened, parse_trusted_json
-from suite.storage.archives import Archive, open_archive
+from suite.storage.archives import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MAX_MANIFEST_VALUES,
+    Archive,
+    entry,
+    open_archive,
+)
 from suite.storage.files import atomic_writer, keep_copy, make_directory
-from suite.storage.manifests import ENTRY, MAX_BYTES, MAX_VALUES, entry
 
 Tree = TypeVar("Tree")
 """A pytree of arrays, or of what tells their shapes and types."""
@@ -115,7 +121,7 @@ def save(
     digest = _digest(facts, kept.values())
     manifest = json.dumps({"format": FORMAT, "facts": facts, "sha256": digest})
     entries: dict[str, Any] = {entry(index): array for index, array in kept.items()}
-    entries[ENTRY] = np.frombuffer(manifest.encode(), np.uint8)
+    entries[MANIFEST] = np.frombuffer(manifest.encode(), np.uint8)
     make_directory(path.parent)
     previous = previous_path(path) if keep_previous else None
     with atomic_writer(path, previous=previous, announce=announce) as file:
@@ -267,7 +273,7 @@ def _as_damage(error: Exception) -> _Damaged:
 
 def _held(archive: Archive) -> int:
     """Returns the bytes of all arrays in a file."""
-    return sum(archive.size_of(name) for name in archive if name != ENTRY)
+    return sum(archive.size_of(name) for name in archive if name != MANIFEST)
 
 
 def _room(leaf: _Leaf) -> int:
@@ -277,9 +283,9 @@ def _room(leaf: _Leaf) -> int:
 
 
 def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
-    if archive.size_of(ENTRY) > MAX_BYTES:
-        raise ValueError(f"its facts take more than {MAX_BYTES:,} bytes")
-    manifest: dict[str, str] = parse_trusted_json(archive[ENTRY].tobytes(), MAX_VALUES)
+    if archive.size_of(MANIFEST) > MAX_MANIFEST_BYTES:
+        raise ValueError(f"its facts take more than {MAX_MANIFEST_BYTES:,} bytes")
+    manifest: dict[str, str] = parse_trusted_json(archive[MANIFEST].tobytes(), MAX_MANIFEST_VALUES)
     found = manifest.get("format", 1)
     if found not in _READABLE:
         raise UserError(
@@ -291,7 +297,7 @@ def _parse_manifest(path: Path, archive: Archive) -> dict[str, str]:
 
 
 def _parse_facts(facts: str) -> _Content:
-    parsed = parse_trusted_json(facts.encode(), MAX_VALUES)
+    parsed = parse_trusted_json(facts.encode(), MAX_MANIFEST_VALUES)
     leaves = [
         _Leaf(path, kind, dtype, tuple(shape)) for path, kind, dtype, shape in parsed["leaves"]
     ]

@@ -26,6 +26,9 @@ ELSEWHERE: Mapping[str, set[str]] = {
     "suite/common/terminal.py": {"open", "os.open"},  # the device that holds nothing
     "suite/methods/new_method.py": {"open", "read_text"},  # a new file; the template
     "suite/methods/sources.py": {"read_text"},  # modules that are installed or already loaded
+    "suite/cluster/sending.py": {"zipfile.ZipFile", "open"},  # of bytes in memory; their members
+    "suite/cluster/trainer.py": {"os.fdopen"},  # its own standard output
+    "suite/reproduction/results_files.py": {"read_bytes"},  # what it has just made itself
     "suite/storage/archives.py": {"zipfile.ZipFile", "open"},  # of an open file; its members
     "suite/storage/files.py": {"open", "os.open", "shutil.copyfile"},  # writes; a run's own file
     "suite/storage/leases.py": {"open", "read_text"},  # locks, to append; what the system tells
