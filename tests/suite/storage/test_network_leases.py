@@ -44,9 +44,9 @@ def mounted(source: Path, target: Path, options: str) -> Iterator[Path]:
     target.mkdir()
     here, there = socket.socketpair()
     with here, there:
-        server = subprocess.Popen([SERVER], stdin=there, stdout=there)
+        server = subprocess.Popen([str(SERVER)], stdin=there.fileno(), stdout=there.fileno())
         command = ["sshfs", "-f", f":{source}", str(target), "-o", f"passive{options}"]
-        client = subprocess.Popen(command, stdin=here, stdout=here)
+        client = subprocess.Popen(command, stdin=here.fileno(), stdout=here.fileno())
     try:
         until = time.monotonic() + 10
         while not os.path.ismount(target):
