@@ -26,6 +26,7 @@ from suite.training.job_files import load_newest
 from suite.training.schedule import Position, Schedule
 from suite.training.seed_record import position_of
 from suite.training.stored_policies import (
+    check_own,
     kept_policy,
     policy_template,
     sized_template,
@@ -123,6 +124,7 @@ class PolicySource:
         if not (path.is_file() or checkpoint.previous_path(path).is_file()):
             return None
         try:
+            check_own(path)
             state, facts, _ = load_newest(path, self._compiled.abstract_start(group.job.seeds))
             position = position_of(facts)
             evaluated = _is_evaluated(position, schedule)

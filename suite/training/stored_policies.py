@@ -57,14 +57,14 @@ def stored_policy(run: RunDirectory, cell: Cell) -> tuple[Algorithm[Any], Task, 
     template = Compiled(build_program(algorithm, task, run.protocol)).abstract_start(job.seeds)
     _check_memory(f"{run.path}/{cell}", template)
     path = run.checkpoint_path(job)
-    _check_own(path)
+    check_own(path)
     state, facts, source = load_newest(path, template)
     index = job.seeds.index(cell.seed)
     _check_origin(source, facts, index, configuration, run)
     return algorithm, task, jax.tree.map(lambda leaf: leaf[index], state.algorithm)
 
 
-def _check_own(path: Path) -> None:
+def check_own(path: Path) -> None:
     """Raises UserError if a job's newest checkpoint is not what was written.
 
     Training can go on from the one before; what that does is not what the newest one does.

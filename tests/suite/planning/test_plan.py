@@ -201,7 +201,7 @@ def test_json_and_table() -> None:
 def test_a_warm_up_and_a_buffer_are_told_where_there_are_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suite.planning.memory, "load_task", lambda *_: ClockTask())
+    monkeypatch.setattr(suite.planning.memory, "load_task", lambda *_, **__: ClockTask())
     noting = {"noting": Noting(ENV, PROTOCOL.pipeline(), capacity=2**18)}
     (planned,) = plan(algorithms=noting).jobs
     assert (planned.warmup_steps, planned.train_steps) == (2 * 2 * 80, 2 * 10 * 80)

@@ -56,7 +56,7 @@ def protocol() -> Protocol:
 def _known(patch: pytest.MonkeyPatch) -> None:
     """Makes the small methods and the task known to this process."""
     for module in (suite.training.job, suite.training.stored_policies):
-        patch.setattr(module, "load_task", lambda *_: ActionTask())
+        patch.setattr(module, "load_task", lambda *_, **__: ActionTask())
     patch.setattr(registry, "lookup", lambda name: registry.Entry(name, Staged, "small"))
 
 

@@ -282,7 +282,7 @@ def test_seeds_that_no_job_has(run: RunDirectory) -> None:
     found = replay(run)
     reasons = [found[str(cell(seed, "fpo"))].missing[0].reason for seed in (0, 1)]
     assert "is not among the seeds that it was trained with" in reasons[0]
-    assert "names 5000 seeds trained together" in reasons[1]
+    assert "5,000 seeds_together; at most 1,000" in reasons[1]
 
 
 def test_on_the_command_line(

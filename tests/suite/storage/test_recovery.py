@@ -79,7 +79,7 @@ def command(
     compiled: Callable[[Any], Compiled],
 ) -> Command:
     """Returns a function that runs `suite run` on a directory: exit code, standard error."""
-    monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.training.job, "load_task", lambda *_, **__: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
     monkeypatch.setattr(registry, "lookup", lambda _: entry)
     monkeypatch.setattr(suite.training.job, "Compiled", compiled)

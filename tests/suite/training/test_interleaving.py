@@ -57,7 +57,7 @@ def compiled() -> Callable[[Program], Compiled]:
 @pytest.fixture
 def prepare(monkeypatch: pytest.MonkeyPatch, compiled: Callable[[Program], Compiled]) -> Prepare:
     """Returns a function that sets up a job: 7 updates of 4 x 6 steps, in phase."""
-    monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ClockTask())
+    monkeypatch.setattr(suite.training.job, "load_task", lambda *_, **__: ClockTask())
     monkeypatch.setattr(suite.training.job, "Compiled", compiled)
     monkeypatch.setattr(suite.training.job, "provenance", dict)  # asks git
     monkeypatch.setattr(os, "fsync", lambda _: None)

@@ -66,7 +66,7 @@ def prepare(
     monkeypatch: pytest.MonkeyPatch, protocol: Protocol
 ) -> Callable[..., tuple[Job, RunContext]]:
     """Returns a function that sets up a job of the counting algorithm."""
-    monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.training.job, "load_task", lambda *_, **__: ActionTask())
     entry = registry.Entry("ppo", Counter, "counts")
     monkeypatch.setattr(registry, "lookup", lambda _: entry)
 
@@ -231,7 +231,7 @@ def test_a_signal_is_obeyed_within_one_update(
     assert status is not None and (status.updates, status.state) == (1, "running")
     assert status.ledger.train_steps == 24
     # What is looked at meanwhile is the newest, too.
-    monkeypatch.setattr(suite.training.stored_policies, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.training.stored_policies, "load_task", lambda *_, **__: ActionTask())
     assert int(suite.training.stored_policies.stored_policy(context.run, cell)[2].updates) == 1
     assert run_job(job, context) == JobResult()
     assert not list(tmp_path.rglob("*.part"))
@@ -274,7 +274,7 @@ def test_a_part_is_used_only_if_it_goes_on_from_the_checkpoint(
 def test_the_policy_of_every_stage_end_is_kept(
     tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite.training.stored_policies, "load_task", lambda *_: ActionTask())
+    monkeypatch.setattr(suite.training.stored_policies, "load_task", lambda *_, **__: ActionTask())
     job, context = prepare(tmp_path)
     run_job(job, context)
     cell = job.cells[1]

@@ -147,7 +147,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Prepare:
         eval_episodes=2,
         algorithms={},
     )
-    monkeypatch.setattr(suite.training.job, "load_task", lambda *_: ClockTask())
+    monkeypatch.setattr(suite.training.job, "load_task", lambda *_, **__: ClockTask())
     entry = registry.Entry("ppo", Scripted, "follows a script")
     monkeypatch.setattr(registry, "lookup", lambda _: entry)
 

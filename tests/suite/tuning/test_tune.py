@@ -114,7 +114,7 @@ def known_world() -> Iterator[None]:
     job = suite.training.job
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_installed", lambda: [("test", each, "") for each in kinds])
-        patch.setattr(job, "load_task", lambda *_: BoundedTask())
+        patch.setattr(job, "load_task", lambda *_, **__: BoundedTask())
         patch.setattr(
             job,
             "Compiled",
