@@ -187,7 +187,7 @@ def measure(
             HOSTILE.get(name, lambda _: None)(run)
         for command in commands:
             row = measured(READING[command](run, at), code)
-            yield name, command, {**row, "said": row["said"].replace(f"{at}/", "")}
+            yield name, command, {**row, "said": _neutral(row["said"], at)}
         if run != sound:
             shutil.rmtree(run)
 
@@ -246,6 +246,11 @@ def _where() -> dict[str, Any]:
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
     return {key: value for key, value in json.loads(said).items() if key != "command"}
+
+
+def _neutral(text: str, directory: Path) -> str:
+    """Returns what a command said without folders of this machine."""
+    return text.replace(f"{directory}/", "").replace(f"{tempfile.gettempdir()}/", ".../")
 
 
 def main() -> None:
