@@ -248,7 +248,7 @@ def _where() -> dict[str, Any]:
     return {key: value for key, value in json.loads(said).items() if key != "command"}
 
 
-def _neutral(text: str, directory: Path) -> str:
+def _neutral(text: str, directory: pathlib.Path) -> str:
     """Returns what a command said without folders of this machine."""
     return text.replace(f"{directory}/", "").replace(f"{tempfile.gettempdir()}/", ".../")
 
