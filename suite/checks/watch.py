@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import datetime
+import gc
 import io
 import os
 import site
@@ -218,8 +219,16 @@ def _text(value: Any, depth: int = 0) -> str:
 
 
 def watched(function: Callable[[], object]) -> Watcher:
-    """Calls a function under a watcher, and returns that."""
-    watcher = Watcher()
-    with watcher.watching():
-        function()
+    """Calls a function under a watcher, and returns that.
+
+    Without collecting garbage meanwhile, which would call what others have asked to be told of it.
+    """
+    watcher, collecting = Watcher(), gc.isenabled()
+    gc.disable()
+    try:
+        with watcher.watching():
+            function()
+    finally:
+        if collecting:
+            gc.enable()
     return watcher

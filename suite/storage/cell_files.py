@@ -58,6 +58,9 @@ must not run out of memory."""
 MAX_TABLE_VALUES = 2_000_000
 """Of a table; one of the longest curve has an eighth of that."""
 
+MAX_COLUMNS = 1_000
+"""Of a table; methods have some thirty metrics."""
+
 _STAGE = re.compile("[0-9]{1,9}")
 _MODES = typing.get_args(Mode)
 _MAY_BE_ANYTHING = ("mode", "return_mean", "return_std")
@@ -335,6 +338,8 @@ class CellFiles:
         content = self._content(path, MAX_CURVE_BYTES)
         if content.count(b",") > MAX_TABLE_VALUES:
             raise ValueError(f"more than {MAX_TABLE_VALUES:,} values, far more than any run writes")
+        if content.partition(b"\n")[0].count(b",") >= MAX_COLUMNS:
+            raise ValueError(f"more than {MAX_COLUMNS:,} columns, far more than any run writes")
         text = content.decode("utf-8-sig")
         return csv.DictReader(io.StringIO(text, newline=""), strict=True)
 

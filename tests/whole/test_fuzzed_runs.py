@@ -34,7 +34,7 @@ FEW = range(60)
 MANY = range(60, 1_100)
 FEW_REPORTS = range(2_000, 2_008)
 MANY_REPORTS = range(2_008, 2_100)
-FEW_TRAININGS = range(3_004, 3_006)
+FEW_TRAININGS = range(3_005, 3_007)
 MANY_TRAININGS = range(3_003, 3_040)
 
 RETURNS = ["env_steps", "mode", "return_mean"]

@@ -34,8 +34,16 @@ MOST = 64 << 20
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("hostile") / "run"
     generate_runs(path, ("ppo", "gorl-fm"), ("CheetahRun",), range(2), points=3)
-    for cell in cells(path):
-        checkpoint.save(cell / "policy-0.npz", {"kernel": jnp.ones((17, 32))}, {"env_steps": 1})
+    for cell in RunDirectory.open(path).cells():
+        files = RunDirectory.open(path).files(cell)
+        status = files.read_status()
+        assert status is not None
+        facts = {
+            "stage": 0,
+            "updates": status.updates,
+            "env_steps": status.ledger.env_steps,
+        }
+        checkpoint.save(files.policy_path(0), {"kernel": jnp.ones((17, 32))}, facts)
     for method in path.glob("*/*"):
         tree = {"kernel": jnp.ones((2, 17, 32)), "key": jax.random.key(0)}
         checkpoint.save(method / "job-000-001.ckpt", tree, {})
