@@ -111,7 +111,7 @@ def brax(task: str, native: bool = False) -> Speeds:
     from brax.training.agents.ppo import networks, train
     from mujoco_playground import registry, wrapper
 
-    from benchmarks.beside_brax import replicated
+    from benchmarks.calibration.beside_brax import replicated
 
     setattr(jax, "device_put_replicated", replicated)  # noqa: B010 - its type is another
     speeds: list[float] = []

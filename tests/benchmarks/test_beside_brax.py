@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.beside_brax import UPDATES, compare
+from benchmarks.calibration.beside_brax import UPDATES, compare
 
 
 def test_the_interval_is_that_of_welch_s_formula() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import reference_curves
-from benchmarks.reference_curves import BETWEEN, LAST, Points, recover
+from benchmarks.calibration import reference_curves
+from benchmarks.calibration.reference_curves import BETWEEN, LAST, Points, recover
 
 TRUE = np.random.default_rng(0).uniform(0, 1000, LAST + 1).astype(np.float32).astype(float)
 """Evaluations, in single precision as they were made."""

@@ -13,7 +13,7 @@ of 983,040 steps, 10 fresh starts an evaluation). So the end is at 88,473,600 st
 An evaluation is a mean in single precision, and what a wrong place of the evaluations gives is not:
 `recover` refuses it. Of SAC only the last evaluation is left, made by the first point after 0.
 
-    python -m benchmarks.reference_curves SOURCE OUT
+    python -m benchmarks.calibration.reference_curves SOURCE OUT
 
 OUT is reports/references/data/brax-playground-curves.csv.
 """

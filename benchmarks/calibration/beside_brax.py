@@ -5,7 +5,7 @@ environments; `ppo-brax` trains by the protocol `brax`, changed likewise, on the
 Both are evaluated with sampled actions after 10 and 20 updates, each by its own program. What is
 known after a seed is kept, and a seed that is there is not trained again.
 
-    python -m benchmarks.beside_brax --seeds 5 --out beside-brax.json
+    python -m benchmarks.calibration.beside_brax --seeds 5 --out beside-brax.json
 """
 
 from __future__ import annotations

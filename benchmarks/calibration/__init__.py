@@ -1,0 +1,1 @@
+"""Our programs beside the ones that published curves come from."""
