@@ -254,8 +254,8 @@ def main() -> None:
         for name in names:
             found[name] = faster(found.get(name, {}), measured(name, options.task))
             print(name, dict(found[name]), flush=True)
-    record = {"task": options.task, "speeds": found, "provenance": provenance()}
-    atomic_write(options.json, json_bytes(record))
+        record = {"task": options.task, "speeds": found, "provenance": provenance()}
+        atomic_write(options.json, json_bytes(record))
     print(f"\n{'':22}{'training/s':>12}{'ours':>9}{'rollout/s':>12}{'ours':>9}")
     for name in names:
         print(line(name, found[name], found["ours"]))
