@@ -129,7 +129,7 @@ def compare(record: Mapping[str, Mapping[str, Curve]]) -> list[dict[str, float]]
 def _program(task: Task) -> tuple[Program, Any]:
     changes = {"num_envs": ENVS, "bank_size": ENVS, "total_steps": UPDATES * STEPS}
     texts = [f"protocol.{name}={value}" for name, value in changes.items()]
-    request = make_request("ppo-brax", TASK, "0", "brax", "native", Path("none"), texts)
+    request = make_request("ppo-brax", TASK, "1", "brax", "native", Path("none"), texts)
     values = request.hyperparameters["ppo-brax"]
     algorithm = build_algorithm("ppo-brax", values, task, request.protocol)
     return build_program(algorithm, task, request.protocol), request.protocol
