@@ -35,7 +35,7 @@ Scores = Mapping[int, float]
 def train(size: int) -> None:
     """Trains every cell of one size, or goes on where it was stopped."""
     command = [sys.executable, "-m", "suite", "run", "--algos", ",".join(METHODS)]
-    command += ["--tasks", ",".join(TASKS), "--seeds", str(SEED), "--engine", "native"]
+    command += ["--tasks", ",".join(TASKS), "--seeds", f"{SEED}-{SEED}", "--engine", "native"]
     command += ["--protocol", str(RESULTS / f"envs-{size}.toml"), "--out", str(_path(size))]
     # Exit code 1: a seed diverged, which is a result too.
     if (code := subprocess.run(command, check=False).returncode) not in (0, 1):
