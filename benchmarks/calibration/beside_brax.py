@@ -42,10 +42,18 @@ def replicated(tree: Any, devices: Sequence[jax.Device]) -> Any:
     return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), tree)
 
 
-def brax_returns(seed: int) -> Returns:
-    """Trains Brax's PPO as Playground does, and returns what it says of its evaluations."""
+def train_brax(environment: Any, seed: int, envs: int, evaluations: int, **changes: Any) -> Returns:
+    """Trains Brax's PPO with Playground's settings, and returns what it says of its evaluations.
+
+    Args:
+        environment: as Brax wants one.
+        seed: of everything.
+        envs: environments; a minibatch shrinks with them.
+        evaluations: how many, the one before training included, which is returned too.
+        changes: arguments of Brax's `train` that are other than Playground's.
+    """
     from brax.training.agents.ppo import networks, train
-    from mujoco_playground import registry, wrapper
+    from mujoco_playground import wrapper
     from mujoco_playground.config import dm_control_suite_params
 
     setattr(jax, "device_put_replicated", replicated)  # noqa: B010 - its type is another
@@ -53,20 +61,29 @@ def brax_returns(seed: int) -> Returns:
     found: Returns = []
     arguments: Mapping[str, Any] = {
         **{name: value for name, value in config.items() if name != "network_factory"},
-        "num_envs": ENVS,
-        "batch_size": ENVS * UNROLLS // MINIBATCHES,
-        "num_timesteps": UPDATES[-1] * STEPS,
-        "num_evals": 1 + len(UPDATES),
+        "num_envs": envs,
+        "batch_size": envs * UNROLLS // MINIBATCHES,
+        "num_evals": evaluations,
+        **changes,
     }
-    assert config.num_resets_per_eval == UPDATES[0]
     train.train(
-        environment=registry.load(TASK, config_overrides={"impl": "jax"}),
+        environment=environment,
         wrap_env_fn=wrapper.wrap_for_brax_training,
         network_factory=functools.partial(networks.make_ppo_networks),
         seed=seed,
         progress_fn=lambda _, metrics: found.append(float(metrics["eval/episode_reward"])),
         **arguments,
     )
+    return found
+
+
+def brax_returns(seed: int) -> Returns:
+    """Trains Brax's PPO as Playground does, on MJX."""
+    from mujoco_playground import registry
+
+    environment = registry.load(TASK, config_overrides={"impl": "jax"})
+    changes = {"num_resets_per_eval": UPDATES[0], "num_timesteps": UPDATES[-1] * STEPS}
+    found = train_brax(environment, seed, ENVS, 1 + len(UPDATES), **changes)
     return found[1:]  # the first one is before training
 
 

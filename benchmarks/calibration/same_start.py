@@ -15,7 +15,6 @@ What is known after a seed is kept, and a seed that is there is not trained agai
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 from scipy import stats
 
 from algorithms.parts.networks import Params
-from benchmarks.calibration.beside_brax import MINIBATCHES, TASK, UNROLL, UNROLLS, replicated
+from benchmarks.calibration.beside_brax import TASK, UNROLL, UNROLLS, train_brax
 from benchmarks.speed.peers import Environment
 from envs.api import Task
 from envs.engines.choice import load_task
@@ -58,31 +57,12 @@ def networks(task: Task) -> Any:
 
 def brax_curve(task: Task, seed: int) -> Curve:
     """Trains Brax's PPO."""
-    from brax.training.agents.ppo import networks, train
-    from mujoco_playground import wrapper
-    from mujoco_playground.config import dm_control_suite_params
-
-    setattr(jax, "device_put_replicated", replicated)  # noqa: B010 - its type is another
-    settings = dm_control_suite_params.brax_ppo_config(TASK)
-    found: Curve = []
-    arguments: Mapping[str, Any] = {
-        **{name: value for name, value in settings.items() if name != "network_factory"},
-        "num_envs": ENVS,
-        "batch_size": ENVS * UNROLLS // MINIBATCHES,
+    changes = {
         "num_timesteps": UPDATES * STEPS,
-        "num_evals": 1 + UPDATES,
         "num_resets_per_eval": 1,
         "num_eval_envs": EPISODES,
     }
-    train.train(
-        environment=Environment(task),
-        wrap_env_fn=wrapper.wrap_for_brax_training,
-        network_factory=functools.partial(networks.make_ppo_networks),
-        seed=seed,
-        progress_fn=lambda _, metrics: found.append(float(metrics["eval/episode_reward"])),
-        **arguments,
-    )
-    return found
+    return train_brax(Environment(task), seed, ENVS, 1 + UPDATES, **changes)
 
 
 def our_curves(task: Task, seeds: Sequence[int], theirs: bool) -> dict[int, Curve]:

@@ -31,12 +31,11 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from mujoco.batch import Batch  # noqa: E402
 
-from algorithms.api import MODES  # noqa: E402
 from envs.engines.choice import load_task  # noqa: E402
 from envs.engines.cpus import available_cpus  # noqa: E402
 from envs.engines.native import NativeTask, prepare_model  # noqa: E402
 from suite.compute.build import build_algorithm, build_program  # noqa: E402
-from suite.compute.evaluation import run_episodes, start_states  # noqa: E402
+from suite.compute.evaluation import start_states  # noqa: E402
 from suite.compute.program import Program, SeedState  # noqa: E402
 from suite.planning.run_request import make_request  # noqa: E402
 
@@ -68,7 +67,7 @@ class Pieces:
         update, _ = timed(jax.vmap(self._learn), repeats, self.state, rolled[1], self.keys)
         whole, _ = timed(jax.vmap(self.program._update), repeats, self.state)
         evaluation, episodes = timed(
-            jax.vmap(self._evaluate, in_axes=(0, None)), 1, self.state, self._starts
+            jax.vmap(self.program.evaluate, in_axes=(0, None)), 1, self.state, self._starts
         )
         taken = int(np.sum(episodes.steps))
         flops = matrix_flops(jax.vmap(self._learn), self.state, rolled[1], self.keys) / steps
@@ -118,10 +117,6 @@ class Pieces:
 
     def _learn(self, state: SeedState, rollout: Any, key: jax.Array) -> Any:
         return self.algorithm.update(state.algorithm, rollout, key)
-
-    def _evaluate(self, state: SeedState, starts: Any) -> Any:
-        key = jax.random.key(2)
-        return run_episodes(self.algorithm, self.task, state.algorithm, starts, key, MODES)
 
     def _shares(
         self, whole: float, evaluation: float, physics: float, rollout: Timing, update: Timing
