@@ -19,9 +19,6 @@ from suite.storage.origin import completed
 from suite.storage.records import Cell, Configuration, Job, RunRecord
 from suite.storage.run_directory import RunDirectory
 
-_MOST_SEEDS = 1000
-"""That are computed together: what a stranger's run.json claims must not use up the memory."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Group:
@@ -53,7 +50,7 @@ class Group:
     def check(self) -> None:
         """Raises UserError if no run can have written this."""
         seeds = self.job.seeds
-        if len(seeds) > _MOST_SEEDS or len({*seeds}) != len(seeds):
+        if len({*seeds}) != len(seeds):
             raise UserError(f"run.json names {len(seeds)} seeds trained together")
         if strangers := [str(cell) for cell in self.members if cell.seed not in seeds]:
             raise UserError(f"{strangers[0]} is not among the seeds that it was trained with")
