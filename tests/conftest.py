@@ -27,6 +27,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_directory()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["SUITE_ON"] = "here"  # what a test replaces must be replaced where training happens
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

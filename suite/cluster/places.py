@@ -8,19 +8,26 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from suite.common.convert import TOML, Misfit, convert
 from suite.common.errors import UserError, unknown
 from suite.common.reading import MAX_TOML_BYTES, read_bounded
+
+if TYPE_CHECKING:
+    from suite.planning.plan import Plan
 
 Kind = Literal["local", "address", "slurm", "pbs", "lsf", "sge", "htcondor"]
 QUEUES: Sequence[Kind] = ("slurm", "pbs", "lsf", "sge", "htcondor")
 """Systems with a queue, to which workers are submitted through dask-jobqueue."""
 
 LOOPBACK = "127.0.0.1"
-_CORES_EACH = 4
-"""Of a worker of a machine without GPUs: programs of this size gain little from more."""
+_CORES_EACH: Mapping[str, int] = {"native": 1, "jax": 4, "warp": 4}
+"""Of a worker of a machine without GPUs. With `native`, two processes of one core train 1.3 to 1.6
+times as fast as one of two (docs/scaling.md); programs of `jax` gain little from more than four."""
+
+_WORTH_SECONDS = 120.0
+"""Of training, below which starting workers costs more than they gain."""
 
 _MOST_WORKERS = 8
 """That are submitted to a queue unless the user says how many."""
@@ -145,12 +152,21 @@ def count_of(place: Place, jobs: int, slots: Sequence[Slot]) -> int:
     return place.workers or max(1, min(jobs, _MOST_WORKERS))
 
 
-def local_slots(place: Place, gpus: Sequence[str]) -> list[Slot]:
+def own_cores(engine: str, plan: Plan) -> Place | None:
+    """Returns this machine if a worker on each of its cores pays, None otherwise."""
+    left = sum(planned.state != "done" for planned in plan.jobs)
+    if engine != "native" or left < 2 or len(_own_cores()) < 2:
+        return None
+    return Place("local") if (plan.seconds or 0.0) >= _WORTH_SECONDS else None
+
+
+def local_slots(place: Place, gpus: Sequence[str], engine: str) -> list[Slot]:
     """Divides this machine among workers: a GPU each, or a group of its cores.
 
     Args:
         place: says how many, if the user did.
         gpus: as `CUDA_VISIBLE_DEVICES` names them; empty if none are used.
+        engine: what steps the physics.
     """
     cores = _own_cores()
     if gpus:
@@ -160,7 +176,7 @@ def local_slots(place: Place, gpus: Sequence[str]) -> list[Slot]:
             Slot(f"local-{i}", groups[i], {**_for_trainers, _VISIBLE: gpus[i % len(gpus)]})
             for i in range(count)
         ]
-    each = place.cores or min(_CORES_EACH, len(cores))
+    each = place.cores or min(_CORES_EACH[engine], len(cores))
     count = place.workers or max(1, len(cores) // each)
     groups = _groups(cores, count, place.cores)
     return [Slot(f"local-{i}", group, _for_trainers) for i, group in enumerate(groups)]

@@ -137,6 +137,4 @@ class Roster:
 def check_installed(worker: str, error: BaseException | None) -> None:
     """Raises UserError if a worker failed because it cannot import this package."""
     if isinstance(error, ImportError):
-        raise UserError(
-            f"the worker {worker} has no gorl-suite with the extra [cluster] installed ({error})"
-        )
+        raise UserError(f"the worker {worker} has no gorl-suite installed ({error})")

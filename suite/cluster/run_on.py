@@ -101,7 +101,9 @@ def launch_on(
 
 def slots_of(place: Place, request: RunRequest) -> list[Slot]:
     """Returns what the workers of this machine may use; none of it if the place is elsewhere."""
-    return local_slots(place, visible_gpus(request.engine)) if place.kind == "local" else []
+    if place.kind != "local":
+        return []
+    return local_slots(place, visible_gpus(request.engine), request.engine)
 
 
 def split(request: RunRequest, run: RunDirectory | None, workers: int) -> RunRequest:

@@ -28,6 +28,7 @@ class Selection(TypedDict):
     engine: str
     out: Path | None
     changes: tuple[str, ...]
+    seeds_together: int | None
 
 
 def together(*options: Decorator) -> Decorator:
@@ -79,6 +80,12 @@ selection_options = together(
     set_option(
         "Change a hyper-parameter; * for every algorithm, protocol.FIELD for one of the"
         " protocol's. Repeatable."
+    ),
+    click.option(
+        "--seeds-together",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Seeds of a job at most. [default: 1 with the native engine, otherwise all]",
     ),
 )
 """What to run."""

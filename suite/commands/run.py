@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -20,11 +19,18 @@ if TYPE_CHECKING:
     from suite.planning.run_request import RunRequest
     from suite.training.launch import Outcome
 
+AUTO, HERE = "auto", "here"
+
 on_option = click.option(
     "--on",
     "where",
     metavar="PLACE",
-    help="Workers: local, local:3, tcp://HOST:8786, slurm, or a TOML file (docs/clusters.md).",
+    default=AUTO,
+    envvar="SUITE_ON",
+    show_envvar=True,
+    show_default=True,
+    help="Workers: local, local:3, tcp://HOST:8786, slurm, or a TOML file (docs/clusters.md); "
+    "here: this process alone; auto: local where a core each pays, otherwise here.",
 )
 split_option = click.option(
     "--split-seeds",
@@ -63,7 +69,7 @@ def run(
     wait: bool,
     retry_diverged: bool,
     lease_seconds: float,
-    where: str | None,
+    where: str,
     split_seeds: bool,
     **selection: Unpack[Selection],
 ) -> int:
@@ -72,8 +78,7 @@ def run(
     Several processes, also of several machines, may run this on one directory: they divide
     the jobs among themselves. With --on, one command has workers do so.
     """
-    place = _place(where, split_seeds)
-    request = prepare(selection, cache)
+    request, place = _prepare_for(where, split_seeds, selection, cache)
     if dry_run:
         return _print_plan(request, False, place, split_seeds)
     if place is None:
@@ -112,31 +117,32 @@ def _say_failures(failures: Sequence[Failure]) -> int:
 @on_option
 @split_option
 @json_option
-def plan(
-    where: str | None, split_seeds: bool, as_json: bool, **selection: Unpack[Selection]
-) -> int:
+def plan(where: str, split_seeds: bool, as_json: bool, **selection: Unpack[Selection]) -> int:
     """Show what `suite run` would train, and how long it may take."""
-    place = _place(where, split_seeds)
-    return _print_plan(prepare(selection, cache=True), as_json, place, split_seeds)
+    request, place = _prepare_for(where, split_seeds, selection, cache=True)
+    return _print_plan(request, as_json, place, split_seeds)
 
 
-def _place(where: str | None, split_seeds: bool) -> Place | None:
-    """Returns what --on means, None without it; readies this process for having workers.
+def _prepare_for(
+    where: str, split_seeds: bool, selection: Selection, cache: bool
+) -> tuple[RunRequest, Place | None]:
+    """Returns what to train and what --on means, None for this process alone.
 
     Raises:
-        UserError: it means nothing, or Dask is not installed.
+        UserError: something is wrong with either.
     """
-    if where is None:
-        if split_seeds:
-            raise UserError("--split-seeds goes with --on: it is about workers that would idle")
-        return None
-    if importlib.util.find_spec("distributed") is None:
-        raise UserError("--on needs Dask: pip install 'gorl-suite[cluster]'")
-    from suite.cluster.places import leave_gpus_alone, parse_place
+    from suite.cluster.places import leave_gpus_alone, own_cores, parse_place
 
-    place = parse_place(where)
-    leave_gpus_alone()
-    return place
+    if where not in (AUTO, HERE):
+        place = parse_place(where)
+        leave_gpus_alone()
+        return prepare(selection, cache), place
+    if split_seeds:
+        raise UserError("--split-seeds goes with --on: it is about workers that would idle")
+    request = prepare(selection, cache)
+    if where == HERE:
+        return request, None
+    return request, own_cores(request.engine, request.plan(request.open_run()))
 
 
 def prepare(selection: Selection, cache: bool) -> RunRequest:

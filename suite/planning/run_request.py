@@ -144,6 +144,7 @@ def make_request(
     engine: str,
     out: Path | None,
     changes: Sequence[str],
+    seeds_together: int | None = None,
 ) -> RunRequest:
     """Checks what the user typed.
 
@@ -155,6 +156,8 @@ def make_request(
         engine: as in `envs.engines.choice.resolve_engine`.
         out: the run directory, `runs/PROTOCOL` by default.
         changes: as in `parse_setting`, or of the protocol as in `protocol_changes.changed`.
+        seeds_together: how many seeds a new job has at most; by default one with the engine
+            `native`, since a core gains nothing from more, and all of them otherwise.
 
     Raises:
         UserError: something is unknown, ill-typed or impossible.
@@ -170,6 +173,7 @@ def make_request(
     selected = select_tasks(tasks)  # before the names: a protocol may have a discount for a file's
     _check_names(chosen)
     values = _hyperparameters(names, chosen, of_algorithms)
+    engine = resolve_engine(engine)
     return RunRequest(
         protocol=chosen,
         out=out or Path("runs") / chosen.name,
@@ -177,8 +181,9 @@ def make_request(
         seeds=parse_seeds(seeds),
         hyperparameters=values,
         algorithms={name: build_method(name, values[name], chosen) for name in values},
-        engine=resolve_engine(engine),
+        engine=engine,
         notice=notice,
+        seeds_together=seeds_together or (1 if engine == "native" else None),
     )
 
 

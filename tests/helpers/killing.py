@@ -38,7 +38,18 @@ def arguments(protocol: Path, algorithms: str, out: Path) -> list[str]:
     """Returns the arguments that train two seeds on one task."""
     options = {"--protocol": protocol, "--algos": algorithms, "--out": out}
     listed = [str(each) for option in options.items() for each in option]
-    return ["run", *listed, "--tasks", "CheetahRun", "--seeds", "2", "--lease-seconds", "30"]
+    return [
+        "run",
+        *listed,
+        "--tasks",
+        "CheetahRun",
+        "--seeds",
+        "2",
+        "--seeds-together",
+        "2",
+        "--lease-seconds",
+        "30",
+    ]
 
 
 def start(command: Sequence[str], moment: Moment | None = None) -> subprocess.Popen[str]:

@@ -49,7 +49,18 @@ class Audited(NamedTuple):
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a real `suite run` leaves, of two methods and two seeds."""
     path = tmp_path_factory.mktemp("clean") / "run"
-    arguments = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke", "--out", str(path)]
+    arguments = [
+        "--tasks",
+        "CheetahRun",
+        "--seeds",
+        "2",
+        "--seeds-together",
+        "2",
+        "--protocol",
+        "smoke",
+        "--out",
+        str(path),
+    ]
     assert run_command(["run", "--algos", ",".join(ALGORITHMS), *arguments]) == 0
     return path
 
@@ -395,7 +406,7 @@ def flip(path: Path, place: float) -> None:
 
 
 EVALUATE = ["--task", "CheetahRun", "--algo", "fpo", "--seed", "1", "--episodes", "2"]
-AGAIN = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke"]
+AGAIN = ["--tasks", "CheetahRun", "--seeds", "2", "--seeds-together", "2", "--protocol", "smoke"]
 
 
 @pytest.mark.parametrize("place", [0.001, 0.5, 0.99])

@@ -28,7 +28,7 @@ Play = Callable[..., Shared]
 @pytest.fixture
 def request_(tmp_path: Path) -> RunRequest:
     out = tmp_path / "run"
-    return make_request(ALGORITHMS, "CheetahRun", "2", "smoke", "native", out, ())
+    return make_request(ALGORITHMS, "CheetahRun", "2", "smoke", "native", out, (), 2)
 
 
 @pytest.fixture

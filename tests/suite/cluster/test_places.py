@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ from suite.cluster import opening, places
 from suite.cluster.opening import opened, queue_options
 from suite.cluster.places import Place, Tls, count_of, local_slots, parse_place
 from suite.common.errors import UserError
+from suite.planning.run_request import make_request
 
 SLURM = """
 kind = "slurm"
@@ -109,30 +112,60 @@ def test_gpus_of_queues_without_one_way_to_ask_for_them() -> None:
 
 
 def test_each_worker_gets_a_gpu_of_its_own() -> None:
-    slots = local_slots(Place("local"), ["0", "1", "MIG-7"])
+    slots = local_slots(Place("local"), ["0", "1", "MIG-7"], "jax")
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "1", "MIG-7"]
     assert [slot.name for slot in slots] == ["local-0", "local-1", "local-2"]
     assert count_of(Place("local"), 99, slots) == 3
 
 
 @pytest.mark.parametrize(
-    ("cores", "place", "groups"),
+    ("cores", "engine", "place", "groups"),
     [
-        (8, Place("local"), [(0, 1, 2, 3), (4, 5, 6, 7)]),
-        (2, Place("local"), [(0, 1)]),
-        (8, Place("local", cores=2), [(0, 1), (2, 3), (4, 5), (6, 7)]),
-        (8, Place("local", workers=3), [(0, 1), (2, 3), (4, 5)]),
-        (2, Place("local", workers=3), [(0,), (1,), (0,)]),
+        (8, "jax", Place("local"), [(0, 1, 2, 3), (4, 5, 6, 7)]),
+        (2, "jax", Place("local"), [(0, 1)]),
+        (3, "native", Place("local"), [(0,), (1,), (2,)]),
+        (8, "native", Place("local", cores=2), [(0, 1), (2, 3), (4, 5), (6, 7)]),
+        (8, "native", Place("local", workers=3), [(0, 1), (2, 3), (4, 5)]),
+        (2, "native", Place("local", workers=3), [(0,), (1,), (0,)]),
     ],
 )
 def test_cores_are_divided(
     monkeypatch: pytest.MonkeyPatch,
     cores: int,
+    engine: str,
     place: Place,
     groups: list[tuple[int, ...]],
 ) -> None:
     monkeypatch.setattr(places, "_own_cores", lambda: list(range(cores)))
-    assert [slot.cores for slot in local_slots(place, [])] == groups
+    assert [slot.cores for slot in local_slots(place, [], engine)] == groups
+
+
+@pytest.mark.parametrize(
+    ("engine", "cores", "states", "seconds", "pays"),
+    [
+        ("native", 2, ("new", "partial"), 1000.0, True),
+        ("jax", 2, ("new", "new"), 1000.0, False),
+        ("native", 1, ("new", "new"), 1000.0, False),
+        ("native", 2, ("new", "done"), 1000.0, False),
+        ("native", 2, ("new", "new"), 60.0, False),
+    ],
+)
+def test_a_worker_on_each_core_where_that_pays(
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    cores: int,
+    states: Sequence[str],
+    seconds: float,
+    pays: bool,
+) -> None:
+    monkeypatch.setattr(places, "_own_cores", lambda: list(range(cores)))
+    plan = make_request("ppo", "CheetahRun", "2", "smoke", "native", None, ()).plan(None)
+    jobs = [
+        dataclasses.replace(planned, state=state, seconds=seconds / len(states))
+        for planned, state in zip(plan.jobs, states, strict=True)
+    ]
+    place = places.own_cores(engine, dataclasses.replace(plan, jobs=tuple(jobs)))
+    assert place == (Place("local") if pays else None)
 
 
 def test_the_devices_that_the_user_chose_are_the_ones_that_are_divided(
@@ -158,11 +191,11 @@ def test_this_process_takes_no_memory_of_gpus_and_trainers_do_as_ever(
     monkeypatch.setattr(places, "_for_trainers", {})
     monkeypatch.setenv(name, "true")  # the user's own choice stays
     places.leave_gpus_alone()
-    assert local_slots(Place("local"), ["0"])[0].environment == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert local_slots(Place("local"), ["0"], "jax")[0].environment == {"CUDA_VISIBLE_DEVICES": "0"}
     monkeypatch.delenv(name)
     places.leave_gpus_alone()
     assert os.environ[name] == "false"
-    assert local_slots(Place("local"), ["0"])[0].environment[name] is None
+    assert local_slots(Place("local"), ["0"], "jax")[0].environment[name] is None
     monkeypatch.delenv(name)
 
 
@@ -173,7 +206,7 @@ def test_a_queue_is_asked_for_no_more_workers_than_there_are_jobs() -> None:
 
 
 def test_nothing_listens_to_other_machines() -> None:
-    slots = local_slots(Place("local", workers=2), [])
+    slots = local_slots(Place("local", workers=2), [], "native")
     with opened(Place("local"), 2, slots) as pool:
         assert set(pool.workers().values()) == {"local-0", "local-1"}
         found = psutil.Process().net_connections("inet")

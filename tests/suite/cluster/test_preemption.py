@@ -27,7 +27,7 @@ def arguments(protocol: Path, out: Path) -> list[str]:
     options = {"--protocol": protocol, "--out": out, "--lease-seconds": LEASE_SECONDS}
     listed = [str(each) for option in options.items() for each in option]
     return ["run", "--algos", "ppo,gorl-fm", "--tasks", "CheetahRun,FingerSpin", *listed,
-            "--seeds", "2"]  # fmt: skip
+            "--seeds", "2", "--seeds-together", "2"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

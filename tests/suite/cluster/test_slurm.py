@@ -58,7 +58,16 @@ def test_a_matrix_goes_through_and_a_cancelled_job_is_finished_by_another(
     system: Slurm, tmp_path: Path
 ) -> None:
     protocol = small_protocol(tmp_path)
-    options = ["--algos", "ppo,gorl-fm", "--tasks", "CheetahRun,FingerSpin", "--seeds", "2"]
+    options = [
+        "--algos",
+        "ppo,gorl-fm",
+        "--tasks",
+        "CheetahRun,FingerSpin",
+        "--seeds",
+        "2",
+        "--seeds-together",
+        "2",
+    ]
     options += ["--protocol", str(protocol), "--lease-seconds", "5"]
     out = str(tmp_path / "run")
     place = tmp_path / "cluster.toml"

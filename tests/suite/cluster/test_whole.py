@@ -40,7 +40,16 @@ def test_a_worker_that_does_not_see_the_run_directory_sends_its_results(
     assert "1/1 jobs done" in told
 
 
-MATRIX = ["--algos", "all", "--tasks", "CheetahRun,FingerSpin", "--seeds", "2"]
+MATRIX = [
+    "--algos",
+    "all",
+    "--tasks",
+    "CheetahRun,FingerSpin",
+    "--seeds",
+    "2",
+    "--seeds-together",
+    "2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +97,8 @@ def test_results_that_are_sent_are_the_bytes_of_one_process(
 def test_a_signal_to_the_command_has_every_worker_save(tmp_path: Path) -> None:
     protocol = small_protocol(tmp_path)
     out = tmp_path / "run"
-    command = ["run", "--algos", "ppo,fpo", "--tasks", "CheetahRun", "--seeds", "2", "--protocol",
-               str(protocol), "--out", str(out)]  # fmt: skip
+    command = ["run", "--algos", "ppo,fpo", "--tasks", "CheetahRun", "--seeds", "2",
+               "--seeds-together", "2", "--protocol", str(protocol), "--out", str(out)]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "suite.cli", *command, "--on", "local:2"],
         stderr=subprocess.PIPE,

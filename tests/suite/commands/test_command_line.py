@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import importlib.util
 import json
 import os
 import resource
@@ -28,6 +27,7 @@ from algorithms.names import ALL
 from envs.tasks import resolve_tasks
 from suite import cli
 from suite.catalog.listings import LISTINGS
+from suite.cluster import places
 from suite.commands.look import list_
 from suite.common import jax_settings
 from suite.common.errors import UserError
@@ -43,7 +43,9 @@ from suite.training import launch, stored_policies
 from suite.training.context import JobResult, RunContext
 from suite.training.progress import Progress
 
-SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--algos", "ppo,gorl-fm", "--seeds", "2")
+TWO = ("--seeds-together", "2")
+SMOKE = (*TWO, "--protocol", "smoke", "--tasks", "CheetahRun", "--algos", "ppo,gorl-fm",
+         "--seeds", "2")  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -217,8 +219,11 @@ def test_plan_lists_the_whole_comparison(suite: Suite) -> None:
     result = suite("plan", "--protocol", "fair", "--json")
     jobs = json.loads(result.out)["jobs"]
     pairs = [(name, task) for name in ALL for task in resolve_tasks("dmc6")]
-    assert sorted((each["job"]["algorithm"], each["job"]["task"]) for each in jobs) == sorted(pairs)
-    assert {job["env_steps"] for job in jobs} == {5 * 183 * 2048 * 480}
+    cells = [
+        (each["job"]["algorithm"], each["job"]["task"], *each["job"]["seeds"]) for each in jobs
+    ]
+    assert sorted(cells) == sorted((*pair, seed) for pair in pairs for seed in range(5))
+    assert {job["env_steps"] for job in jobs} == {183 * 2048 * 480}
     assert result.err == ""
 
 
@@ -285,18 +290,27 @@ def test_status_says_who_trains_a_cell(
     assert "stopped" in suite("status", "runs/smoke").out
 
 
-def test_on_needs_dask_and_says_so(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_are_split_only_between_workers(suite: Suite) -> None:
     result = suite("run", *SMOKE, "--split-seeds")
     assert result.code == 2
     assert "--split-seeds goes with --on" in result.err
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    result = suite("run", *SMOKE, "--on", "local")
-    assert result.code == 2
-    assert result.err == "suite: error: --on needs Dask: pip install 'gorl-suite[cluster]'\n"
+
+
+def test_a_core_trains_a_seed_where_nothing_else_is_said(
+    suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_own_cores", lambda: [0, 1])
+    monkeypatch.delenv("SUITE_ON")
+    found = json.loads(suite("plan", *SMOKE[2:], "--json").out)
+    assert [each["job"]["seeds"] for each in found["jobs"]] == [[0], [1], [0], [1]]
+    assert found["workers"]["on"] == "local"
+    assert found["workers"]["workers"] == 2
+    assert "workers" not in json.loads(suite("plan", *SMOKE[2:], "--on", "here", "--json").out)
+    few = json.loads(suite("plan", *SMOKE, "--json").out)  # two jobs, a minute by a rough guess
+    assert "workers" not in few
 
 
 def test_a_plan_says_how_long_with_so_many_workers(suite: Suite) -> None:
-    pytest.importorskip("distributed")
     result = suite("plan", *SMOKE, "--on", "local:2")
     assert "on 2 workers (local): 30s, 30s at the least" in result.out
     assert "0-1  new" in result.out
@@ -310,7 +324,6 @@ def test_a_plan_says_how_long_with_so_many_workers(suite: Suite) -> None:
 def test_jobs_that_were_given_up_end_the_command_otherwise(
     suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("distributed")
     from suite.cluster import run_on
     from suite.cluster.sharing import Failure
 
@@ -529,7 +542,7 @@ def test_what_another_process_lets_go_of_is_taken_up(
 def test_an_arm_that_another_process_trains_is_waited_for_last(
     suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    ablate = ("ablate", "normalizer", *SMOKE, "--algos", "ppo", "--out", "out")
+    ablate = ("ablate", "normalizer", *SMOKE[2:], "--algos", "ppo", "--seeds", "1", "--out", "out")
     seen: list[str] = []
 
     def train(job: Job, context: RunContext) -> JobResult:
@@ -541,7 +554,7 @@ def test_an_arm_that_another_process_trains_is_waited_for_last(
 
     monkeypatch.setattr(launch, "run_job", train)
     with Worker(tmp_path / "out" / "cumulative-after") as other:
-        cell = tmp_path / "out" / "cumulative-after" / "CheetahRun" / "ppo" / "seed-001"
+        cell = tmp_path / "out" / "cumulative-after" / "CheetahRun" / "ppo" / "seed-000"
         theirs = other.acquire([cell])
         guard = threading.Timer(60.0, theirs.release)  # or a wrong order would wait for ever
         guard.start()

@@ -268,7 +268,7 @@ def test_the_example_is_trained_reported_and_audited_without_its_file(tmp_path: 
         return done.stdout + done.stderr
 
     what = ("--tasks", "./my_env.py:PendulumTarget", "--protocol", "smoke", "--out", "runs")
-    suite("run", "--algos", "ppo", "--seeds", "2", *what)
+    suite("run", "--algos", "ppo", "--seeds", "2", "--seeds-together", "2", *what)
     path.unlink()
     assert "PendulumTarget" in suite("status", "runs")
     assert "audit passed" in suite("audit", "runs")
@@ -277,5 +277,5 @@ def test_the_example_is_trained_reported_and_audited_without_its_file(tmp_path: 
     assert "--trust" in suite("eval", "runs", *asked, code=2)
     write(tmp_path, ("0.1", "0.2"))
     assert "is another version of it" in suite(
-        "run", "--algos", "ppo", "--seeds", "2", *what, code=2
+        "run", "--algos", "ppo", "--seeds", "2", "--seeds-together", "2", *what, code=2
     )

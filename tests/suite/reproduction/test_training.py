@@ -139,7 +139,18 @@ def test_bad_options_on_the_command_line(
 def test_a_real_run_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The five methods and one with a warm-up, through the command line; then one bit flips."""
     path = tmp_path / "run"
-    options = ["--tasks", "CheetahRun", "--seeds", "2", "--protocol", "smoke", "--out", str(path)]
+    options = [
+        "--tasks",
+        "CheetahRun",
+        "--seeds",
+        "2",
+        "--seeds-together",
+        "2",
+        "--protocol",
+        "smoke",
+        "--out",
+        str(path),
+    ]
     methods = "ppo,fpo,dppo,gorl-fm,gorl-diff,sac"
     assert run_command(["run", "--algos", methods, "--engine", "native", *options]) == 0
     capsys.readouterr()

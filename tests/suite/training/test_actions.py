@@ -138,7 +138,18 @@ def test_a_method_whose_installed_version_has_other_fields(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     path = tmp_path_factory.mktemp("actions") / "run"
-    chosen = ("--algos", "ppo,gorl-fm", "--tasks", TASK, "--seeds", "2", "--protocol", "smoke")
+    chosen = (
+        "--algos",
+        "ppo,gorl-fm",
+        "--tasks",
+        TASK,
+        "--seeds",
+        "2",
+        "--seeds-together",
+        "2",
+        "--protocol",
+        "smoke",
+    )
     assert cli.run_command(["run", *chosen, "--out", str(path)]) == 0
     return RunDirectory.open(path)
 
