@@ -172,9 +172,16 @@ def rebuilt(page: str, leave: frozenset[str] = frozenset()) -> str:
     def table(match: re.Match[str]) -> str:
         if match["name"] in leave:
             return match[0]
-        return f"{match[1]}{to_markdown(TABLES[match['name']]()).strip()}\n{match[3]}"
+        return f"{match[1]}{folded(TABLES[match['name']]())}\n{match[3]}"
 
     return _BLOCK.sub(table, page)
+
+
+def folded(table: Table) -> str:
+    """Returns a Markdown table that opens under its title, so that the page leads with answers."""
+    heading, _, rest = to_markdown(table).strip().partition("\n")
+    title = f"<details><summary>{heading.removeprefix('### ')}</summary>"
+    return f"{title}\n{rest}\n\n</details>"
 
 
 def write_figure() -> None:

@@ -1,10 +1,11 @@
 """How fast training is, piece by piece, and how near to what this machine could do at most.
 
-For each method and task, in a process of its own: environment steps a second end to end, of the
-rollout, the update and the evaluation alone, of the physics alone, and the share of the roof
-(see pieces.py here); where a run's time goes; what compiling takes. With --scaling also one
-method and task against the number of threads and processes, of seeds in a job, of environments and
-against the width of the critic, with the peak memory. One table last, and a record.
+For each method and task, five seeds in a process on all CPUs, and a seed in a process on each as
+`suite run` has it: environment steps a second end to end, of the rollout, the update and the
+evaluation alone, of the physics alone, and the share of the roof (see pieces.py here); where a
+run's time goes; what compiling takes. With --scaling also one method and task on one CPU, and
+against the number of seeds in a job, of environments and the width of the critic, with the peak
+memory. One table last, and a record.
 
     python -m benchmarks.speed.training --methods ppo,fpo --tasks CheetahRun,WalkerWalk --scaling
 
@@ -76,18 +77,12 @@ def measured(arguments: Sequence[str], cpus: Sequence[Sequence[int]]) -> list[Ro
     return [{**json.loads(text.splitlines()[-1]), "load_after": load} for text in outputs]
 
 
-def processes(method: str, task: str) -> dict[str, Row]:
-    """Returns a job on one CPU, on all of them, and as many jobs as CPUs, one on each."""
-    everything = sorted(os.sched_getaffinity(0))
-    each = [[cpu] for cpu in everything]
-    one, together = measured((method, task), each[:1])[0], measured((method, task), [everything])[0]
-    apart = measured((method, task), each)
-    total = {**apart[0], "whole": sum(row["whole"] for row in apart)}
-    return {
-        "1 process, 1 CPU": one,
-        f"1 process, {len(each)} CPUs": together,
-        f"{len(each)} processes, 1 CPU each": total,
-    }
+def one_each(arguments: Sequence[str]) -> Row:
+    """Returns what as many processes as CPUs do together, one on each, of one seed."""
+    rows = measured((*arguments, "--seeds=1"), [[cpu] for cpu in sorted(os.sched_getaffinity(0))])
+    summed = ("whole", "rollout", "update", "evaluation", "physics", "roof", "peak_memory_mb")
+    total = {**rows[0], **{name: sum(row[name] for row in rows) for name in summed}}
+    return {**total, "share_of_roof": total["whole"] / total["roof"]}
 
 
 def line(name: str, row: Mapping[str, Any]) -> str:
@@ -159,11 +154,16 @@ def main() -> None:
     if options.scaling:
         first = (methods[0], tasks[0])
         jobs |= {f"{' '.join(first)}, {size}": job for size, job in sizes(*first).items()}
+        one_cpu = "1 CPU, 1 seed"
+        if one_cpu not in record.rows:
+            row = measured((*first, *common, "--seeds=1"), [everything[0][:1]])[0]
+            record.add({one_cpu: row})
     for name, job in jobs.items():
         if name not in record.rows:
             record.add({name: measured((*job, *common), everything)[0]})
-    if options.scaling and "1 process, 1 CPU" not in record.rows:
-        record.add(processes(methods[0], tasks[0]))
+        apart = f"{name}, a seed on each CPU"
+        if len(job) == 2 and apart not in record.rows:
+            record.add({apart: one_each((*job, *common))})
     print("\n".join(["", heading(), *(line(name, row) for name, row in record.rows.items())]))
 
 

@@ -61,3 +61,10 @@ def describe_os_error(error: OSError) -> str:
     """Returns one line that says which file failed, why, and what to do."""
     advice = _OS_ADVICE.get(error.errno or 0, error.strerror or str(error))
     return f"{error.filename}: {advice}" if error.filename else advice
+
+
+def damage(error: Exception) -> str:
+    """Returns what is wrong with stored data, from the error by which reading them ended."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return str(error) if isinstance(error, ValueError) else "something in it is of another kind"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from suite.common.convert import JSON, convert
-from suite.common.errors import UserError
+from suite.common.errors import UserError, damage
 from suite.configuration.hyperparameters import EVERY_ALGORITHM
 from suite.configuration.protocol import Protocol
 from suite.configuration.protocol_changes import changed
@@ -174,7 +174,7 @@ class Ablation:
                 reference=str(data.get("reference", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{source} is damaged ({error!r}); restore it") from None
+            raise UserError(f"{source} is damaged ({damage(error)}); restore it") from None
 
 
 def is_ablation(directory: Path) -> bool:

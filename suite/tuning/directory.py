@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suite.common.errors import UserError
+from suite.common.errors import UserError, damage
 from suite.storage.files import (
     exclusive_write,
     json_bytes,
@@ -136,7 +136,7 @@ def read_method(directory: Path, name: str) -> Method:
         ranges = {str(field): str(text) for field, text in data["ranges"].items()}
         candidates = [{str(f): _value(v) for f, v in each.items()} for each in data["candidates"]]
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}); restore it") from None
+        raise UserError(f"{path} is damaged ({damage(error)}); restore it") from None
     if not candidates:
         raise UserError(f"{path} is damaged (no candidates); restore it")
     return Method(name, ranges, tuple(candidates))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from suite.common.convert import JSON, Misfit, convert
-from suite.common.errors import UserError
+from suite.common.errors import UserError, damage
 from suite.configuration.protocol import Protocol
 
 TUNER = 1
@@ -136,7 +136,7 @@ class Effort:
             protocol = Protocol.from_dict(fields.pop("protocol"), source)
             numbers = convert(_Numbers, fields, JSON)
         except (AttributeError, KeyError, TypeError, Misfit) as error:
-            raise UserError(f"{source} is damaged ({error!r}); restore it") from None
+            raise UserError(f"{source} is damaged ({damage(error)}); restore it") from None
         try:
             return cls(protocol=protocol, **numbers.__dict__)
         except UserError as error:

@@ -17,7 +17,7 @@ def test_the_page_is_what_its_runs_make_of_it() -> None:
 @pytest.mark.parametrize("name", findings.TABLES)
 def test_every_table_is_on_the_page(name: str) -> None:
     page = findings.PAGE.read_text(encoding="utf-8")
-    assert f"<!-- table {name} -->\n### " in page
+    assert f"<!-- table {name} -->\n<details><summary>" in page
 
 
 def test_help_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
