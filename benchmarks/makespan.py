@@ -85,7 +85,7 @@ def sleep_through(lengths: Mapping[Job, float], known: bool) -> float:
         out = pathlib.Path(directory) / "run"
         request = make_request("ppo", "CheetahRun", "1", "smoke", "native", out, ())
         run = RunDirectory.create(out, request.protocol)
-        slots = local_slots(place, [])
+        slots = local_slots(place, [], "native")
         with Worker(run.path) as worker, opened(place, WORKERS, slots) as pool:
             context = RunContext(request, run, Progress(), worker)
             setup = setup_of(request, worker.seconds, cache=False)

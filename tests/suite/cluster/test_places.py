@@ -15,6 +15,7 @@ from suite.cluster import opening, places
 from suite.cluster.opening import opened, queue_options
 from suite.cluster.places import Place, Tls, count_of, local_slots, parse_place
 from suite.common.errors import UserError
+from suite.planning.plan import JobState
 from suite.planning.run_request import make_request
 
 SLURM = """
@@ -154,7 +155,7 @@ def test_a_worker_on_each_core_where_that_pays(
     monkeypatch: pytest.MonkeyPatch,
     engine: str,
     cores: int,
-    states: Sequence[str],
+    states: Sequence[JobState],
     seconds: float,
     pays: bool,
 ) -> None:
