@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from algorithms.api import MODES, Algorithm
 from suite.common import formatting
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.configuration.protocol import Protocol
-from suite.configuration.selection import format_seeds
 from suite.planning.memory import episode_steps, replay_bytes
+from suite.planning.plan_table import lines
+from suite.planning.planned_job import JobState, PlannedJob, PlannedStage
 from suite.storage.records import Cell, Job, Status
 from suite.storage.run_directory import RunDirectory
 
@@ -26,71 +26,13 @@ ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
     "FishSwim": 15_000,
     "WalkerWalk": 15_000,
 }
-"""Environment steps per second of the native engine on 2 cores (benchmarks/speed/rollout.py)."""
+"""Environment steps per second of a process with `native` (benchmarks/speed/rollout.py)."""
 
 _ROUGH_OTHER_TASK = 20_000
-_ROUGH_LEARNING_SECONDS = 2e-5
-"""Of one epoch per transition, from PPO with the lite protocol on 2 cores (FINDINGS)."""
+_ROUGH_LEARNING_SECONDS = 5e-6
+"""Of one epoch per transition, of FPO with `lite` on one core; PPO takes half of that
+(benchmarks/speed/training.py). Larger networks take longer."""
 _ROUGH_COMPILE_SECONDS = 30.0
-
-JobState = Literal["new", "partial", "done"]
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedStage:
-    """One stage of one seed.
-
-    Attributes:
-        updates: of the budget.
-        train_steps: environment steps that policies are updated from.
-        decoder_data_steps: further steps at its end, only to fit a decoder on.
-        warmup_steps: steps of a warm-up.
-    """
-
-    updates: int
-    train_steps: int
-    decoder_data_steps: int
-    warmup_steps: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedJob:
-    """One job of a plan; steps are totals over its seeds, seconds are what is left.
-
-    Attributes:
-        job: algorithm, task and seeds.
-        state: `done` if every seed is finished, `new` if none was started.
-        train_steps: steps that policies are updated from.
-        decoder_data_steps: steps taken only to fit decoders on.
-        eval_steps: steps of evaluation episodes.
-        evaluations: points of the learning curve.
-        seconds: estimate of the time it still takes, None where nothing is known.
-        rough: whether the estimate rests on rough figures instead of measured ones.
-        stages: of each seed.
-        warmup_steps: steps of a warm-up.
-        replay_bytes: memory that replay buffers take; 0 where there are none.
-    """
-
-    job: Job
-    state: JobState
-    train_steps: int
-    decoder_data_steps: int
-    eval_steps: int
-    evaluations: int
-    seconds: float | None
-    rough: bool
-    stages: tuple[PlannedStage, ...]
-    warmup_steps: int = 0
-    replay_bytes: int = 0
-
-    @property
-    def env_steps(self) -> int:
-        """Steps that count against the budget."""
-        return self.train_steps + self.warmup_steps + self.decoder_data_steps
-
-    def to_dict(self) -> dict[str, object]:
-        """Returns plain data for JSON."""
-        return {**dataclasses.asdict(self), "env_steps": self.env_steps}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +93,7 @@ class Plan:
 
     def render(self) -> str:
         """Returns a table for people."""
-        table = formatting.table(*_lines(self.jobs))
+        table = formatting.table(*lines(self.jobs))
         cells = sum(len(planned.job.seeds) for planned in self.jobs)
         rough = any(planned.rough and planned.seconds for planned in self.jobs)
         remark = " (a rough guess until something has run here)" if rough else ""
@@ -325,46 +267,3 @@ def _measured_speed(job: Job, statuses: Mapping[Cell, Status]) -> float | None:
         if (cell.algorithm, cell.task) == (job.algorithm, job.task) and status.wall_seconds > 0
     ]
     return len(job.seeds) * sum(speeds) / len(speeds) if speeds else None
-
-
-_HEADER = (
-    "task",
-    "algorithm",
-    "seeds",
-    "state",
-    "updates",
-    "steps",
-    "warm-up",
-    "decoder data",
-    "eval steps",
-    "points",
-    "replay MiB",
-    "time",
-)
-_RARE = ("warm-up", "replay MiB")
-"""Columns that are left out where no job has any."""
-
-
-def _lines(jobs: Sequence[PlannedJob]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Returns the header and a row for each job."""
-    columns = list(zip(_HEADER, *map(_row, jobs), strict=True))
-    shown = [each for each in columns if each[0] not in _RARE or set(each[1:]) - {"0"}]
-    header, *rows = zip(*shown, strict=True)
-    return header, rows
-
-
-def _row(planned: PlannedJob) -> tuple[str, ...]:
-    return (
-        planned.job.task,
-        planned.job.algorithm,
-        format_seeds(planned.job.seeds),
-        planned.state,
-        "+".join(str(stage.updates) for stage in planned.stages),
-        formatting.count(planned.env_steps),
-        formatting.count(planned.warmup_steps),
-        formatting.count(planned.decoder_data_steps),
-        formatting.count(planned.eval_steps),
-        str(planned.evaluations),
-        formatting.count(math.ceil(planned.replay_bytes / 2**20)),
-        formatting.duration(planned.seconds),
-    )

@@ -15,7 +15,7 @@ from suite.cluster import opening, places
 from suite.cluster.opening import opened, queue_options
 from suite.cluster.places import Place, Tls, count_of, local_slots, parse_place
 from suite.common.errors import UserError
-from suite.planning.plan import JobState
+from suite.planning.planned_job import JobState
 from suite.planning.run_request import make_request
 
 SLURM = """

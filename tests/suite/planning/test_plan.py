@@ -220,3 +220,17 @@ def test_a_broken_method_is_no_matter_of_the_plan() -> None:
         "Broken", [], bases=(Noting,), frozen=True, namespace={"init": lambda self, key: 1 / 0}
     )
     assert plan(algorithms={"broken": broken(ENV, PROTOCOL.pipeline())}).jobs[0].replay_bytes == 0
+
+
+def test_seeds_that_train_apart_share_a_line(run: RunDirectory) -> None:
+    store(run, (0,), 0, DONE)
+    planned = plan(run, seeds=(0, 1, 2), algorithms=ALGORITHMS, together=1)
+    rows = [line.split()[:5] for line in planned.render().splitlines()[2:]]
+    assert rows[:3] == [
+        ["CheetahRun", "ppo", "0", "done", "12"],
+        ["CheetahRun", "ppo", "1-2", "new", "12"],
+        ["CheetahRun", "staged", "0-2", "new", "4+6"],
+    ]
+    assert "6 jobs, 6 cells" in planned.render()
+    new = next(line for line in planned.render().splitlines() if " 1-2 " in line)
+    assert new.split()[5] == "1,920"

@@ -26,7 +26,8 @@ from suite.configuration.recipe import (
     load_recipe,
     make_arms,
 )
-from suite.planning.plan import Plan, PlannedJob
+from suite.planning.plan import Plan
+from suite.planning.planned_job import PlannedJob
 from suite.storage.ablation_directory import Ablation, read_ablation
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
