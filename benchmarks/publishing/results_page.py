@@ -264,9 +264,8 @@ def _folded(table: Table) -> str:
 
 _HEAD = f"""# What `lite` says
 
-*Written by `python -m benchmarks.publishing.results_page` from [{DIRECTORY}](../{DIRECTORY}), every
-number and every claim; a test holds the page to that. How the words are meant:
-[statistics](statistics.md).*
+*Written by `python -m benchmarks.publishing.results_page` from `{DIRECTORY}`, every number and
+every claim; a test holds the page to that. How the words are meant: [statistics](statistics.md).*
 
 At equal steps and equal tuning, does a generative policy beat a Gaussian here, and where?
 """

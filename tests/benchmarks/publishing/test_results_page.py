@@ -209,7 +209,7 @@ def test_a_cross_marks_a_seed_that_diverged(tmp_path: Path) -> None:
     write_cell(run, job.cells[1], job, points=POINTS, state="diverged", evaluations=2)
     figure = results_page.overview(analysed(run.path)).draw()
     crosses = [
-        (axes.get_title(), *map(float, line.get_xydata()[0]))
+        (axes.get_title(), *map(float, np.asarray(line.get_xydata())[0]))
         for axes in figure.axes
         for line in axes.lines
         if line.get_marker() == "x"
