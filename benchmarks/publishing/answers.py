@@ -109,17 +109,18 @@ _BRACKETS = (
 
 
 def answer(question: Question) -> list[str]:
-    """Returns the answer in paragraphs of Markdown, its verdict first."""
+    """Returns the answer in paragraphs of Markdown, its verdict first, then what it rests on."""
     judgement = question.judgement
     if not judgement.pairs:
         lacking = "no generative and no Gaussian method have runs on the same tasks yet"
         return [f"**It cannot be told yet**: {lacking}."]
     groups = _groups(judgement.pairs)
-    evidence = [_evidence(judgement, outcome, pairs) for outcome, pairs in groups.items()]
+    evidence = [f"- {_evidence(judgement, *group)}" for group in groups.items()]
     terms = [_steps(judgement.analysis.results), _tuning(judgement.analysis)]
     return [
         f"**{_verdict(judgement)}** {_terms_of_test(judgement)}",
-        " ".join([*evidence, _BRACKETS]),
+        *evidence,
+        _BRACKETS,
         " ".join(_where(question.on_tasks)),
         " ".join(terms),
     ]
@@ -145,7 +146,10 @@ def _verdict(judgement: Judgement) -> str:
         return f"Yes: {named(winners)} score{_s(winners)} higher than {named(rivals)}."
     if partly:
         over = list(dict.fromkeys(stored for new in partly for stored in beaten[new]))
-        return f"In part: {named(partly)} score{_s(partly)} higher than {named(over)} alone."
+        return (
+            f"In part: {named(partly)} score{_s(partly)} higher than {named(over)}, but none "
+            "higher than every Gaussian policy here."
+        )
     if all(pair.outcome == "undecidable" for pair in pairs):
         return "It cannot be told from so few runs, whatever they scored."
     if any(pair.is_open for pair in pairs):
@@ -206,9 +210,9 @@ def _where(on_tasks: Sequence[OnTask]) -> Iterator[str]:
     if not any(each.reachable for each in on_tasks):
         most = max(n for each in on_tasks for pair in each.judged.sizes for n in pair)
         yield (
-            f"On which tasks cannot be told: of {most} seeds no difference could be claimed after "
-            f"correction for {compared}, whatever the scores; {seeds_to_tell(1, count)} seeds of "
-            "each could show the largest there can be."
+            f"On a single task {most} seeds can show no difference after correction for "
+            f"{compared}, whatever the scores; {seeds_to_tell(1, count)} seeds of each method could "
+            "show the largest there can be."
         )
         return
     higher = [each for each in on_tasks if each.is_higher]

@@ -148,7 +148,10 @@ def _judged(table: Table) -> Table:
 
 def _paragraphs(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
-        yield textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        indent = "  " if text.startswith("- ") else ""
+        yield textwrap.fill(
+            text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
         yield ""
 
 

@@ -20,6 +20,7 @@ from benchmarks.publishing.results_page import page, request, whole_part
 from benchmarks.publishing.results_picture import PICTURE, picture
 from benchmarks.publishing.results_tables import SEEDS, cells_table, returns_table
 from reports.analysis.comparison import Analysis
+from reports.judgement.deciding import seeds_to_decide
 from reports.runs.choice import EVERYTHING
 from reports.runs.loading import load_results
 from suite.storage.records import Job
@@ -82,7 +83,7 @@ def test_a_difference_that_is_there_is_claimed_with_its_direction(whole: Path) -
     question, text = asked(whole)
     assert text.startswith("**Yes: GoRL(FM) and GoRL(Diff) score higher than PPO.**")
     higher, lower = (
-        text.partition(f"Shown to be {word}: ")[2].partition("). ")[0]
+        text.partition(f"Shown to be {word}: ")[2].partition("\n")[0]
         for word in ("higher", "lower")
     )
     assert re.findall(r"(\S+) against PPO", higher) == ["GoRL(FM)", "GoRL(Diff)"]
@@ -90,8 +91,10 @@ def test_a_difference_that_is_there_is_claimed_with_its_direction(whole: Path) -
     # By hand: 24 comparisons, of which the smallest p of 5 against 5 is 2 in 252.
     assert len(question.on_tasks) == 24
     assert all(min(1.0, 24 * each.judged.p_different) >= 0.05 for each in question.on_tasks)
-    assert "On which tasks cannot be told: of 5 seeds" in text
-    assert "7 seeds of each" in text  # 2 / C(14, 7) * 24 = 0.014, and 2 / C(12, 6) * 24 = 0.052
+    assert "On a single task 5 seeds can show no difference" in text
+    assert (
+        "7 seeds of each method" in text
+    )  # 2 / C(14, 7) * 24 = 0.014, and 2 / C(12, 6) * 24 = 0.052
 
 
 def test_single_tasks_are_claimed_where_there_are_seeds_enough(tmp_path: Path) -> None:
@@ -122,6 +125,32 @@ def test_methods_that_are_alike_are_not_called_better(
     _, text = asked(path)
     assert text.startswith("**No: no generative policy scores higher than PPO.**")
     assert "Shown to be less than 0.05 apart: GoRL(FM) against PPO" in text
+
+
+def test_what_is_open_says_how_many_seeds_would_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(dict_of_levels(), "gorl-fm", generate.LEVELS["ppo"] + 0.005)
+    path = tmp_path / "run"
+    generate_runs(path, ("ppo", "fpo", "gorl-fm"), TASKS[:2], range(4), POINTS)
+    question, text = asked(path)
+    pair = next(each for each in question.judgement.pairs if each.new == "gorl-fm")
+    scores = [question.judgement.analysis.scores.by_task(each) for each in ("gorl-fm", "ppo")]
+    seeds = seeds_to_decide(scores[0], scores[1], 0.05, comparisons=2)
+    assert pair.outcome == "undecided"
+    assert text.startswith("**Not shown: no generative policy is shown to score higher than PPO.**")
+    assert f"GoRL(FM) against PPO ({pair.difference}, seeds: {seeds:g})" in text
+    assert "Shown to be lower: FPO against PPO" in text
+
+
+def test_better_than_one_gaussian_is_not_better_than_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(dict_of_levels(), "ppo-brax", 0.9)
+    path = tmp_path / "run"
+    generate_runs(path, ("ppo", "ppo-brax", "gorl-fm"), TASKS[:2], range(5), POINTS)
+    _, text = asked(path)
+    assert text.startswith("**In part: GoRL(FM) scores higher than PPO, but none higher")
 
 
 def dict_of_levels() -> dict[str, float]:
