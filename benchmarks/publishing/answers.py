@@ -211,8 +211,8 @@ def _where(on_tasks: Sequence[OnTask]) -> Iterator[str]:
         most = max(n for each in on_tasks for pair in each.judged.sizes for n in pair)
         yield (
             f"On a single task {most} seeds can show no difference after correction for "
-            f"{compared}, whatever the scores; {seeds_to_tell(1, count)} seeds of each method could "
-            "show the largest there can be."
+            f"{compared}, whatever the scores; {seeds_to_tell(1, count)} seeds of each method "
+            "could show the largest there can be."
         )
         return
     higher = [each for each in on_tasks if each.is_higher]
