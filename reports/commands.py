@@ -232,7 +232,9 @@ def audit(
 
 @click.command()
 @run_dirs_argument
-@out_option("A .csv or .parquet file, or a tracker's directory. [default: CSV on standard output]")
+@out_option(
+    "A .csv, .csv.gz or .parquet file, or a tracker's directory. [default: CSV on standard output]"
+)
 @click.option(
     "--to",
     "tracker",

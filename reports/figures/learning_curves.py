@@ -105,6 +105,30 @@ def seed_curves(analysis: Analysis, references: Sequence[Reference] = ()) -> Fig
     )
 
 
+def overview(analysis: Analysis) -> Figure:
+    """The mean return of each algorithm, and a cross where a run of it stopped."""
+
+    def draw_task(axes: Axes, task: str) -> None:
+        for algorithm, style in styles_of(analysis.results).items():
+            band = analysis.estimates.learning_curve(algorithm, task)
+            if band is not None:
+                draw_band(axes, band, style)
+            mode = analysis.scores.mode_of(algorithm)
+            for run in analysis.results.runs_of(algorithm, task):
+                if run.state in ("diverged", "running") and mode in run.modes:
+                    x, returns = run_curve(run, mode)
+                    axes.plot(x[-1], returns[-1], "x", color=style.colour, mew=1.2)
+
+    caption = (
+        f"Mean return over seeds ({mode_text(analysis)}) against environment steps. A cross marks "
+        "the last evaluation of a seed that diverged or is not finished. "
+        f"{run_counts(analysis)} {band_text(analysis)}"
+    )
+    return Figure(
+        "overview", "Overview", caption, lambda: _task_panels(analysis.results, draw_task)
+    )
+
+
 def one_axis(results: Results) -> bool:
     """Whether returns on all tasks lie between the same known bounds."""
     bounds = {results.bounds(task) for task in results.tasks}

@@ -1,0 +1,1 @@
+"""What is made of the stored runs for others: tables of data, pages, pictures."""

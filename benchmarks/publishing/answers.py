@@ -1,0 +1,267 @@
+"""Whether generative policies beat Gaussian ones: asked of stored runs, and answered in words.
+
+Nothing is computed here that `suite compare` does not compute: each generative method is judged
+against each Gaussian one (reports/judgement), over all tasks and on each by itself. A sentence
+claims what the corrected test shows, and says of the rest what it would take.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from reports.analysis import bootstrap, claims
+from reports.analysis.budgets import equal_budgets
+from reports.analysis.comparison import Analysis
+from reports.judgement.deciding import POWER
+from reports.judgement.verdicts import Judged, Judgement, Outcome
+from reports.judgement.wording import p_words, seeds_words
+from reports.runs.names import Label, display_name, named
+from reports.runs.results import Results
+from reports.writing.report_options import MARGIN
+from suite.common.claim_floor import LEVEL, seeds_to_tell
+
+GAUSSIAN = ("ppo", "ppo-brax")
+GENERATIVE = ("fpo", "dppo", "gorl-fm", "gorl-diff")
+"""Methods that the question is about; controls take one of these apart and are no answer."""
+
+_IN_WORDS: Mapping[Outcome, str] = {
+    "better": "higher",
+    "worse": "lower",
+    "equivalent": f"less than {MARGIN:g} apart",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class OnTask:
+    """A generative method against a Gaussian one on one task.
+
+    Attributes:
+        task: its name.
+        judged: what the runs on it say; its corrected p-values know of no other task.
+        p_holm: that they differ, corrected for all methods and tasks together.
+        reachable: whether so many runs could show it, whatever their scores.
+    """
+
+    task: str
+    judged: Judged
+    p_holm: float
+    reachable: bool
+
+    @property
+    def is_higher(self) -> bool:
+        """Whether the generative one is shown to score higher."""
+        return self.p_holm < LEVEL and self.judged.difference.value > 0
+
+    @property
+    def is_lower(self) -> bool:
+        """Whether the Gaussian one is."""
+        return self.p_holm < LEVEL and self.judged.difference.value < 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Question:
+    """What was asked, and what the runs say.
+
+    Attributes:
+        judgement: over all tasks of the aggregates.
+        on_tasks: on each task by itself, by task.
+    """
+
+    judgement: Judgement
+    on_tasks: tuple[OnTask, ...]
+
+
+def ask(analysis: Analysis) -> Question:
+    """Judges the generative methods of an analysis, with its random numbers and rules."""
+    methods = GAUSSIAN + GENERATIVE
+    together = _restricted(analysis, methods, analysis.results.tasks)
+    found = [
+        (task, pair)
+        for task in together.results.tasks
+        for pair in _judgement(_restricted(together, methods, (task,))).pairs
+    ]
+    adjusted = bootstrap.holm([pair.p_different for _, pair in found])
+    within = claims.reachable([pair.sizes for _, pair in found], analysis.repetitions)
+    on_tasks = [
+        OnTask(task, pair, p, reachable)
+        for (task, pair), p, reachable in zip(found, adjusted, within, strict=True)
+    ]
+    return Question(_judgement(together), tuple(on_tasks))
+
+
+def _restricted(analysis: Analysis, methods: Sequence[str], tasks: Sequence[str]) -> Analysis:
+    results = analysis.results
+    runs = [run for run in results.runs if run.algorithm in methods and run.task in tasks]
+    return dataclasses.replace(analysis, results=dataclasses.replace(results, runs=tuple(runs)))
+
+
+def _judgement(analysis: Analysis) -> Judgement:
+    generative = tuple(each for each in analysis.results.algorithms if each in GENERATIVE)
+    return Judgement(analysis, generative, MARGIN)
+
+
+_BRACKETS = (
+    "In brackets: the mean score of the first less that of the second with its 95% interval; a "
+    "score is 0 at the least and 1 at the greatest return that there can be."
+)
+
+
+def answer(question: Question) -> list[str]:
+    """Returns the answer in paragraphs of Markdown, its verdict first, then what it rests on."""
+    judgement = question.judgement
+    if not judgement.pairs:
+        lacking = "no generative and no Gaussian method have runs on the same tasks yet"
+        return [f"**It cannot be told yet**: {lacking}."]
+    groups = _groups(judgement.pairs)
+    evidence = [f"- {_evidence(judgement, *group)}" for group in groups.items()]
+    terms = [_steps(judgement.analysis.results), _tuning(judgement.analysis)]
+    return [
+        f"**{_verdict(judgement)}** {_terms_of_test(judgement)}",
+        *evidence,
+        _BRACKETS,
+        " ".join(_where(question.on_tasks)),
+        " ".join(terms),
+    ]
+
+
+def _groups(pairs: Sequence[Judged]) -> dict[Outcome, list[Judged]]:
+    order: tuple[Outcome, ...] = ("better", "worse", "equivalent", "undecided", "undecidable")
+    found = {outcome: [pair for pair in pairs if pair.outcome == outcome] for outcome in order}
+    return {outcome: group for outcome, group in found.items() if group}
+
+
+def _verdict(judgement: Judgement) -> str:
+    """Returns the answer to the question in one sentence, as far as it is shown."""
+    pairs = judgement.pairs
+    rivals = list(dict.fromkeys(pair.stored for pair in pairs))
+    beaten = {
+        new: [pair.stored for pair in pairs if pair.new == new and pair.outcome == "better"]
+        for new in dict.fromkeys(pair.new for pair in pairs)
+    }
+    winners = [new for new, over in beaten.items() if len(over) == len(rivals)]
+    partly = [new for new, over in beaten.items() if 0 < len(over) < len(rivals)]
+    if winners:
+        return f"Yes: {named(winners)} score{_s(winners)} higher than {named(rivals)}."
+    if partly:
+        over = list(dict.fromkeys(stored for new in partly for stored in beaten[new]))
+        return (
+            f"In part: {named(partly)} score{_s(partly)} higher than {named(over)}, but none "
+            "higher than every Gaussian policy here."
+        )
+    if all(pair.outcome == "undecidable" for pair in pairs):
+        return "It cannot be told from so few runs, whatever they scored."
+    if any(pair.is_open for pair in pairs):
+        return f"Not shown: no generative policy is shown to score higher than {named(rivals)}."
+    return f"No: no generative policy scores higher than {named(rivals)}."
+
+
+def _s(names: Sequence[Label]) -> str:
+    return "s" * (len(names) == 1)
+
+
+def _terms_of_test(judgement: Judgement) -> str:
+    analysis, count = judgement.analysis, len(judgement.pairs)
+    runs = sorted({n for pair in judgement.pairs for sizes in pair.sizes for n in sizes})
+    seeds = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    tasks = ", ".join(analysis.tasks)
+    return (
+        f"That is by the mean score over {tasks}, {seeds} seed{'s' * (runs[-1] != 1)} of each "
+        f"method on each task, and permutation tests at {LEVEL:g}, Holm-corrected for {count} "
+        f"comparison{'s' * (count != 1)}. {analysis.policy.describe()}"
+    )
+
+
+def _evidence(judgement: Judgement, outcome: Outcome, pairs: Sequence[Judged]) -> str:
+    """Returns a sentence on the comparisons that came out alike."""
+    if outcome == "undecidable":
+        lacking = judgement.shortage
+        needs = f", which would need {lacking.remedy}" if lacking else ""
+        told = "; ".join(map(_with, pairs))
+        return f"Out of reach of any test{needs}: {told}."
+    if outcome == "undecided":
+        told = "; ".join(
+            _with(pair, f"seeds: {seeds_words(judgement.seeds(pair))}") for pair in pairs
+        )
+        return (
+            f"Not told by so many seeds: {told}. (Seeds: of each method on each task, to show a "
+            f"difference, or that it is below {MARGIN:g}, with probability {POWER:g} if the true "
+            "one is the observed one.)"
+        )
+    ps = [p.p_equivalent_holm if outcome == "equivalent" else p.p_different_holm for p in pairs]
+    told = "; ".join(_with(pair, p_words(p)) for pair, p in zip(pairs, ps, strict=True))
+    return f"Shown to be {_IN_WORDS[outcome]}: {told}."
+
+
+def _with(pair: Judged, *more: str) -> str:
+    """Returns `GoRL(FM) against PPO (0.200 [0.186, 0.213], p < 0.0001)`."""
+    return f"{_pair(pair)} ({', '.join([str(pair.difference), *more])})"
+
+
+def _pair(pair: Judged) -> str:
+    return f"{display_name(pair.new)} against {display_name(pair.stored)}"
+
+
+def _where(on_tasks: Sequence[OnTask]) -> Iterator[str]:
+    """Yields sentences on single tasks."""
+    count = len(on_tasks)
+    compared = f"{count} comparisons of a method on a task" if count > 1 else "1 comparison"
+    if not any(each.reachable for each in on_tasks):
+        most = max(n for each in on_tasks for pair in each.judged.sizes for n in pair)
+        yield (
+            f"On a single task {most} seeds can show no difference after correction for "
+            f"{compared}, whatever the scores; {seeds_to_tell(1, count)} seeds of each method "
+            "could show the largest there can be."
+        )
+        return
+    higher = [each for each in on_tasks if each.is_higher]
+    lower = [each for each in on_tasks if each.is_lower]
+    yield f"On single tasks, Holm-corrected for {compared}:"
+    yield f"higher {_listed(higher)};" if higher else "nowhere shown to be higher;"
+    yield f"lower {_listed(lower)};" if lower else "nowhere shown to be lower;"
+    rest = count - len(higher) - len(lower)
+    yield f"of the other {rest} nothing is claimed." if rest else "and no other is left."
+
+
+def _listed(found: Sequence[OnTask]) -> str:
+    """Returns `on FishSwim GoRL(FM) against PPO (0.2 [0.1, 0.3], p = 0.001)` and so on."""
+    return ", ".join(f"on {each.task} {_with(each.judged, p_words(each.p_holm))}" for each in found)
+
+
+def _steps(results: Results) -> str:
+    return f"Steps: {results.budget:,} each, equal to the step: {equal_budgets(results)}."
+
+
+def _tuning(analysis: Analysis) -> str:
+    """Returns what the protocol tells of the searches behind the settings that were compared."""
+    results = analysis.results
+    methods = [label.method for label in results.algorithms]
+    told = {name: dict(results.protocol.tuning.get(name, {})) for name in methods}
+    silent = [Label(name) for name, found in told.items() if not found]
+    if silent:
+        return (
+            f"Tuning: the protocol tells of no search behind the settings of {named(silent)}, so "
+            "that it was equal cannot be read off it."
+        )
+    efforts = {
+        name: {k: v for k, v in each.items() if k != "digest"} for name, each in told.items()
+    }
+    first = next(iter(efforts.values()))
+    if any(each != first for each in efforts.values()):
+        listed = "; ".join(
+            f"{display_name(name)} {_effort(each)}" for name, each in efforts.items()
+        )
+        return f"Tuning was not of equal effort: {listed}."
+    compared = set(str(first.get("tasks", "")).split(",")) & set(results.tasks)
+    warning = f" {', '.join(sorted(compared))} is compared here too." if compared else ""
+    return f"Tuning, the same for each method: {_effort(first)}.{warning}"
+
+
+def _effort(found: Mapping[str, int | str]) -> str:
+    counts = [f"{found[name]:,} {name}" for name in ("configurations", "seeds") if name in found]
+    total = found.get("total_steps")
+    if total is None:
+        total = math.prod(int(found.get(name, 1)) for name in ("configurations", "seeds", "steps"))
+    tasks = str(found.get("tasks", "tasks that it does not name")).replace(",", ", ")
+    return f"{' with '.join(counts)}, {int(total):,} steps in all, on {tasks}"
