@@ -39,6 +39,8 @@ ADVICE = (
 Draw = Callable[[np.ndarray], np.ndarray]
 """Takes a row [K] of `state_row`, returns a picture [size, size, 3] of uint8."""
 
+PROGRAM = Path(__file__).with_name("drawing_process.py")
+
 _READY = b"ready\n"
 _REASON_BYTES = 4000
 
@@ -152,14 +154,13 @@ class _Drawer:
 
 @contextlib.contextmanager
 def _started(task: PlaygroundTask, size: int, library: str) -> Iterator[_Drawer]:
-    """Starts the program beside this file; raises _Failed if it cannot draw."""
+    """Starts `PROGRAM`; raises _Failed if it cannot draw."""
     environment = {**os.environ, "MUJOCO_GL": library}
     # MuJoCo sets it by the library, and refuses one that is set otherwise.
     environment.pop("PYOPENGL_PLATFORM", None)
-    program = Path(__file__).with_name("drawing_process.py")
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(program)],  # -P: nothing is imported from its own folder
+            [sys.executable, "-P", str(PROGRAM)],  # -P: nothing is imported from its own folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

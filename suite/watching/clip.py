@@ -203,7 +203,7 @@ def _missing(cells: Sequence[Cell], seed: int | None) -> str:
     """Says that none of a method's cells has a policy."""
     seeds = [cell.seed for cell in cells]
     which = cells[0].algorithm if seed is None else f"{cells[0].algorithm} with seed {seed}"
-    trained = f"trained with {format_seeds(seeds)}"
+    trained = f"trained with seed {format_seeds(seeds)}"
     return f"no stored policy of {which} on {cells[0].task} ({trained})"
 
 

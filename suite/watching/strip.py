@@ -28,7 +28,7 @@ _TEXT, _LINE, _GAP = 13, 18, 4
 _LABEL = 2 * _LINE + _GAP
 _TITLE = _LINE + _GAP
 _PAPER, _INK = "#ffffff", "#1a1a1a"
-_QUALITY, _EFFORT = 60, 3
+_QUALITY, _EFFORT = 50, 3
 """Of WebP's lossy compression: 0 to 100, and 0 to 6 of which each takes longer."""
 
 
@@ -51,7 +51,7 @@ class Strip:
         self._rows = math.ceil(panels / COLUMNS)
         self._columns = math.ceil(panels / self._rows)
         fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        self._plain = ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), _TEXT)
+        self.font = ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), _TEXT)
         self._bold = ImageFont.truetype(str(fonts / "DejaVuSans-Bold.ttf"), _TEXT)
 
     @property
@@ -81,11 +81,11 @@ class Strip:
         """
         frame = Image.new("RGB", self.size, _PAPER)
         pen = ImageDraw.Draw(frame)
-        self._write(pen, (_GAP, 2), title, self._plain, self.size[0])
+        self._write(pen, (_GAP, 2), title, self.font, self.size[0] - 2 * _GAP)
         for panel, (picture, lines) in enumerate(zip(pictures, labels, strict=True)):
             left, top = self.corner(panel)
             frame.paste(Image.fromarray(picture), (left, top))
-            for above, text, font in zip((2, 1), lines, (self._bold, self._plain), strict=True):
+            for above, text, font in zip((2, 1), lines, (self._bold, self.font), strict=True):
                 self._write(pen, (left, top - above * _LINE), text, font, PANEL)
         return frame
 
