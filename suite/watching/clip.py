@@ -113,17 +113,20 @@ def make_clip(
     actors = [policy.load(run, engine=AUTO) for policy in chosen]
     pictured = drawable(actors[0][1])
     times, steps = frame_steps(pictured.episode_length, step_seconds(pictured), seconds)
+    # Minutes are not spent on what cannot be drawn or written.
     with open_drawing(pictured, PANEL) as draw:
+        make_directory(out.parent)
         played = _play_all(run, actors, mode)
         strip = Strip(len(chosen))
-        frames = []
-        for time, step in zip(times, steps, strict=True):
-            title = f"{task}, {mode}, {time:.2f} s"
-            pictures = [draw(each.rows[step]) for each in played]
-            labels = [_label(*pair, step) for pair in zip(chosen, played, strict=True)]
-            frames.append(strip.frame(title, pictures, labels))
+        frames = [
+            strip.frame(
+                f"{task}, {mode}, {time:.2f} s",
+                [draw(each.rows[step]) for each in played],
+                [_label(*pair, step) for pair in zip(chosen, played, strict=True)],
+            )
+            for time, step in zip(times, steps, strict=True)
+        ]
     content = encode(frames)
-    make_directory(out.parent)
     atomic_write(out, content)
     panels = [_panel(run, *pair, steps[-1]) for pair in zip(chosen, played, strict=True)]
     return Clip(out, len(content), len(frames), tuple(panels), notes)
@@ -158,7 +161,7 @@ def _play_all(
 def _choose(
     run: RunDirectory, task: str, algorithms: str | None, seed: int | None
 ) -> tuple[list[StoredPolicy], tuple[str, ...]]:
-    """Returns the newest policy of each method, in the order of the registry or as asked for.
+    """Returns the newest policy of each method, in the order of the registry.
 
     Raises:
         UserError: there is none, or none of a method that was asked for.
@@ -179,11 +182,7 @@ def _choose(
             raise UserError(f"{run.path} has {missing}")
         notes.append(f"{missing}: left out")
     if not chosen:
-        raise UserError(
-            f"{run.path} has no stored policy of {task}"
-            + ("" if seed is None else f" with seed {seed}")
-            + "; policies lie beside the curves where they were trained, not in copies of results"
-        )
+        raise _nothing(run, task, cells, seed)
     if len(chosen) > MAX_PANELS:
         raise UserError(
             f"{len(chosen)} methods are too many to watch; choose up to {MAX_PANELS} with --algos"
@@ -197,6 +196,17 @@ def _newest(run: RunDirectory, cells: Sequence[Cell], seed: int | None) -> Store
         if seed in (None, cell.seed) and (stored := stored_policies(run, cell)):
             return stored[-1]
     return None
+
+
+def _nothing(run: RunDirectory, task: str, cells: Sequence[Cell], seed: int | None) -> UserError:
+    known = {cell.seed for cell in cells}
+    if seed is not None and seed not in known:
+        known_seeds = format_seeds(sorted(known))
+        return UserError(f"{run.path} has no seed {seed} of {task}; it has {known_seeds}")
+    return UserError(
+        f"{run.path} has no stored policy of {task}{'' if seed is None else f' with seed {seed}'}; "
+        "policies lie beside the curves where they were trained, not in copies of results"
+    )
 
 
 def _missing(cells: Sequence[Cell], seed: int | None) -> str:
