@@ -61,6 +61,7 @@ THEMES: Mapping[str, Mapping[str, str]] = {
         "power": "reports.judging:power",
         "export": "reports.commands:export",
         "eval": "suite.commands.policies:evaluate",
+        "watch": "suite.commands.policies:watch",
         "actions": "reports.commands:actions",
     },
     "Add a method of your own": {

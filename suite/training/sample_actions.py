@@ -40,7 +40,7 @@ MIN_SAMPLES, MAX_SAMPLES = 100, 100_000
 
 
 @dataclasses.dataclass(frozen=True)
-class _Stored:
+class StoredPolicy:
     """A policy on the disk; `stage` is None for the newest of a checkpoint."""
 
     cell: Cell
@@ -105,10 +105,10 @@ def sample_actions(
     """
     if not MIN_SAMPLES <= samples <= MAX_SAMPLES:
         raise UserError(f"--samples {samples}: choose from {MIN_SAMPLES} to {MAX_SAMPLES}")
-    cells = _select(run, task, algorithms, seeds)
+    cells = select_cells(run, task, algorithms, seeds)
     if trust:
         trust_files(run, cells)
-    stored = {cell: _stored_policies(run, cell) for cell in cells}
+    stored = {cell: stored_policies(run, cell) for cell in cells}
     notes = [f"{cell} has no stored policy." for cell in cells if not stored[cell]]
     if len(notes) == len(cells):
         raise UserError(
@@ -132,7 +132,7 @@ def sample_actions(
 
 
 def _choose_states(
-    run: RunDirectory, newest: Mapping[Cell, _Stored], count: int, seed: int
+    run: RunDirectory, newest: Mapping[Cell, StoredPolicy], count: int, seed: int
 ) -> tuple[SampledState, ...]:
     """Draws the states, as `sample_actions` says, from the runs of the given policies."""
     episodes = min(KEPT_EPISODES, run.protocol.eval_episodes)
@@ -172,7 +172,7 @@ def _kept(run: RunDirectory, cell: Cell, episodes: int) -> _Seen | None:
     return _Seen(steps, obs, replayed=False)
 
 
-def _replay(run: RunDirectory, policy: _Stored, episodes: int) -> _Seen:
+def _replay(run: RunDirectory, policy: StoredPolicy, episodes: int) -> _Seen:
     """Plays the first noise-free evaluation episodes again."""
     algorithm, task, state = policy.load(run)
     protocol = run.protocol
@@ -185,7 +185,7 @@ def _replay(run: RunDirectory, policy: _Stored, episodes: int) -> _Seen:
 
 
 def _draw(
-    run: RunDirectory, policy: _Stored, obs: jax.Array, samples: int, seed: int
+    run: RunDirectory, policy: StoredPolicy, obs: jax.Array, samples: int, seed: int
 ) -> PolicyActions:
     """Draws one policy's actions in the states obs [K, O]."""
     # A run on a GPU may be looked at without one: whatever engine there is will do to act.
@@ -221,7 +221,7 @@ def _sample(
     return jax.lax.map(in_one_state, (obs, keys))
 
 
-def _select(
+def select_cells(
     run: RunDirectory, task: str, algorithms: str | None, seeds: str | None
 ) -> tuple[Cell, ...]:
     """Returns the started cells that the user means."""
@@ -245,15 +245,15 @@ def _select(
     return tuple(there)
 
 
-def _stored_policies(run: RunDirectory, cell: Cell) -> tuple[_Stored, ...]:
+def stored_policies(run: RunDirectory, cell: Cell) -> tuple[StoredPolicy, ...]:
     """Returns a cell's policies, oldest first: those of its stages, or else the newest."""
-    kept = tuple(_Stored(cell, stage) for stage in run.files(cell).kept_stages())
+    kept = tuple(StoredPolicy(cell, stage) for stage in run.files(cell).kept_stages())
     if kept:
         return kept
     job = run.stored_job(cell)
     path = run.checkpoint_path(job) if job else None
     there = path is not None and (path.exists() or checkpoint.previous_path(path).exists())
-    return (_Stored(cell, None),) if there else ()
+    return (StoredPolicy(cell, None),) if there else ()
 
 
 def _names(cells: Sequence[Cell]) -> str:

@@ -60,6 +60,9 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         "suite audit results/controls-hopper/all --retrain 1",
         "suite report results/controls-hopper/all --recomputed recomputed.json",
     ],
+    "needs EGL or OSMesa; tests/suite/watching/test_clip.py films a run where there is one": [
+        "suite watch results/controls/all --task CheetahRun --algos ppo,gorl-fm --out clip.webp"
+    ],
     "needs a run of one's own; the tutorial evaluates one": [
         "suite eval runs/mine --task CheetahRun --algo ppo --seed 0"
     ],

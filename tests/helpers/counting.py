@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import mujoco
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage
 from envs.api import Task, TaskState
+from envs.engines.playground import PlaygroundTask, RowLayout
 from suite.configuration.protocol import Protocol
 from suite.planning.run_request import RunRequest
 from suite.storage.records import Job
@@ -39,6 +41,47 @@ class ActionTask(Task):
         clock = (state.physics + 0.1) % 1.0
         reward = (action[0] + 1.0) / 2.0
         return TaskState(clock, jnp.stack([clock, 1.0]), reward, jnp.zeros(()))
+
+
+class Slider(PlaygroundTask):
+    """A box that its action slides to the right by 0 to 0.1 a step, and rewards as `ActionTask`.
+
+    A picture of `size` pixels shows x from -1.2 to 1.2, the box of red is 0.2 wide, and all else is
+    black. The episode is over where x is 0.8 or more; a reward is NaN where the action is.
+    """
+
+    MODEL = """
+    <mujoco>
+      <option timestep="0.05"/>
+      <worldbody>
+        <camera pos="0 -3 0" xyaxes="1 0 0 0 0 1" projection="orthographic" fovy="2.4"/>
+        <body>
+          <joint type="slide" axis="1 0 0"/>
+          <geom type="box" size=".1 .1 .1" rgba="1 0 0 1"/>
+        </body>
+      </worldbody>
+    </mujoco>"""
+
+    model = mujoco.MjModel.from_xml_string(MODEL)
+    substeps = 2
+
+    def __init__(self) -> None:
+        """Loads nothing."""
+        self.name, self.engine, self.model_hash = "CheetahRun", "native", "none"
+        self.obs_size, self.action_size, self.episode_length = 2, 1, EPISODE
+        self.layout = RowLayout(mujoco.MjData(self.model), ("qpos",))
+
+    def reset(self, key: jax.Array) -> TaskState:
+        """Starts between -0.5 and 0."""
+        place = jax.random.uniform(key, (1,), minval=-0.5, maxval=0.0)
+        return TaskState(place, jnp.append(place, 1.0), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: TaskState, action: jax.Array) -> TaskState:
+        """Slides the box."""
+        reward = (action[0] + 1.0) / 2.0
+        place = state.physics + 0.1 * reward
+        over = (place[0] >= 0.8).astype(jnp.float32)
+        return TaskState(place, jnp.append(place, 1.0), reward, over)
 
 
 class CounterState(NamedTuple):

@@ -31,7 +31,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suite": (
         ("",),
         ("commands",),
-        ("tuning", "cluster", "reproduction"),
+        ("tuning", "cluster", "reproduction", "watching"),
         ("training", "checks"),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),

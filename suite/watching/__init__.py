@@ -1,0 +1,1 @@
+"""Clips of what stored policies do, side by side."""
