@@ -15,7 +15,7 @@ from suite.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/methods-table.md"
-LITE = ROOT / "results/lite"
+LITE = ROOT / "results/lite-first"
 
 
 @pytest.fixture(scope="module")

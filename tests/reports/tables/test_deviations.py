@@ -116,7 +116,7 @@ def test_methods_that_are_not_installed_get_the_rows_for_all(tmp_path: Path) -> 
 
 
 def test_stored_lite_runs_are_told_in_full() -> None:
-    lite = Path(__file__).resolve().parents[3] / "results" / "lite"
+    lite = Path(__file__).resolve().parents[3] / "results" / "lite-first"
     table = deviations(load_results([lite]))
     here = column(table, "here")
     assert here["restart of the encoder"] == "encoder_restart = gaussian"

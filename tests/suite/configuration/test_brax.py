@@ -138,11 +138,11 @@ def test_environments_start_afresh_by_rule() -> None:
 
 def test_the_fingerprint_of_older_protocols_stays_theirs() -> None:
     stored = json.loads(
-        (Path(__file__).resolve().parents[3] / "results" / "lite" / "protocol.json").read_text(
+        (Path(__file__).resolve().parents[3] / "results/lite-first/protocol.json").read_text(
             encoding="utf-8"
         )
     )
-    lite = load_protocol("lite")
+    lite = Protocol.from_dict(stored["protocol"], "stored")
     assert lite.fingerprint() == stored["fingerprint"]
     restarting = dataclasses.replace(lite, restart_interval=3)
     assert restarting.fingerprint() != lite.fingerprint()

@@ -59,7 +59,7 @@ def test_lite_is_fair_in_small() -> None:
     assert set(lite.differences(fair)) == geometry | sizes
     assert lite.total_steps == lite.updates * lite.steps_per_update
     assert 3.9e6 < lite.total_steps < 4.1e6
-    assert len(lite.evaluation_grid()) == 21
+    assert len(lite.evaluation_grid()) == 11
 
 
 @pytest.mark.parametrize("name", PRESETS)

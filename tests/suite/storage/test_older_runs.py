@@ -18,15 +18,20 @@ from suite.storage.records import Cell, Configuration, Ledger, Status
 from suite.storage.run_directory import RunDirectory
 
 PROTOCOL = load_protocol("smoke")
-LITE = Path(__file__).resolve().parents[3] / "results" / "lite"
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+FIRST = RESULTS / "lite-first"
 
 
 def test_stored_runs_keep_their_fingerprint() -> None:
     """Descriptive fields that a protocol got since then do not make its runs incomparable."""
-    stored = json.loads((LITE / "protocol.json").read_text())
+    stored = json.loads((FIRST / "protocol.json").read_text())
     assert "published_mode" not in stored["protocol"]
-    assert RunDirectory.open(LITE).protocol.fingerprint() == stored["fingerprint"]
-    assert load_protocol("lite").fingerprint() == stored["fingerprint"]
+    assert RunDirectory.open(FIRST).protocol.fingerprint() == stored["fingerprint"]
+
+
+def test_lite_is_the_protocol_of_the_results_that_others_compare_with() -> None:
+    stored = RunDirectory.open(RESULTS / "lite").protocol
+    assert load_protocol("lite").fingerprint() == stored.fingerprint()
 
 
 @pytest.mark.parametrize("field", ADDED_HYPERPARAMETERS)
@@ -43,7 +48,7 @@ def test_the_value_of_old_runs_is_the_default_beside_a_field_they_have(field: st
 def test_stored_runs_can_go_on(name: str) -> None:
     """A new hyper-parameter without an entry would make every stored run another one."""
     entry = entries()[name]
-    record = RunDirectory.open(LITE).files(Cell(name, "CheetahRun", 0)).read_run()
+    record = RunDirectory.open(FIRST).files(Cell(name, "CheetahRun", 0)).read_run()
     assert record is not None
     assert set(completed(record.configuration.hyperparameters)) == set(
         hyperparameters(entry.name, entry.cls, entry.defaults)
