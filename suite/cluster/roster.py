@@ -16,6 +16,9 @@ from suite.common.errors import UserError
 _REST_SECONDS = 30.0
 """After which a worker that was told to stop, and is still there, may train again."""
 
+_LOOK_SECONDS = 0.5
+"""Between two questions to the scheduler, which cost a core of a small machine some of its time."""
+
 _LONELY_SECONDS = 60.0
 """Without any worker, after which that is said."""
 
@@ -46,6 +49,7 @@ class Roster:
         self._abandoned: dict[str, Any] = {}
         self._resting: dict[str, float] = {}
         self._last = time.monotonic()
+        self._look_at = 0.0
 
     def look(self) -> None:
         """Sees who has come and who is gone.
@@ -53,6 +57,15 @@ class Roster:
         Raises:
             UserError: the scheduler is gone, or a worker lacks this package.
         """
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            self._ask()
+        for address, future in list(self._greetings.items()):
+            if address not in self.sees and future.done():
+                self._welcome(address, future)
+
+    def _ask(self) -> None:
         try:
             self.names = self._pool.workers()
             self._pool.keep_up()
@@ -69,9 +82,6 @@ class Roster:
             self._greetings[address] = self._client.submit(
                 greet, str(self._run_path), self._probe, workers=[address], pure=False
             )
-        for address, future in list(self._greetings.items()):
-            if address not in self.sees and future.done():
-                self._welcome(address, future)
 
     def name(self, address: str) -> str:
         """Returns what a worker is called."""
