@@ -34,12 +34,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.speed import peers
 from benchmarks.speed.peers import Speeds
 from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORD = ROOT / "results/benchmarks/official.json"
+RECORD = peers.RECORD.with_name("official.json")
 SOURCES: Mapping[str, str] = {"fpo": "playground/src", "gorl-fm": "src"}
 """Where in a method's repository its package lies."""
 

@@ -198,9 +198,11 @@ def resized(learner: Any, mlp_init: Callable[..., Any], hidden: tuple[int, ...])
 def adam_steps(algorithm: GoRL) -> int:
     """Returns the Adam steps of one of our fits, if its patience lasts."""
     fit = algorithm.fit
-    recorded = fit.empty(algorithm.decoder_rollouts, _PROTOCOL.steps_per_update)
-    train, _ = split(recorded, jax.random.key(0))
-    return fit.epochs * fit.steps_per_epoch(len(train.source.obs) * len(train.positions))
+    transitions = _PROTOCOL.steps_per_update
+    recorded = jax.eval_shape(lambda: fit.empty(algorithm.decoder_rollouts, transitions))
+    train, _ = jax.eval_shape(split, recorded, jax.random.key(0))
+    available = train.source.obs.shape[0] * train.positions.shape[0]
+    return fit.epochs * fit.steps_per_epoch(available)
 
 
 def speeds(update: float, fit: float = 0.0, fits: int = 0) -> Speeds:
