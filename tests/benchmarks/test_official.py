@@ -93,7 +93,9 @@ def test_a_critic_is_replaced_and_nothing_else() -> None:
 
     jax.tree_util.register_dataclass(Params, ["policy", "value"], [])
     policy, adam = jnp.ones(3), optax.scale_by_adam()
-    learner = Learner(SimpleNamespace(observation_size=5), Params(policy, ()), adam, adam.init(policy))
+    learner = Learner(
+        SimpleNamespace(observation_size=5), Params(policy, ()), adam, adam.init(policy)
+    )
     found = official_programs.resized(learner, lambda _, sizes: jnp.asarray(sizes), (7, 7))
     assert found.params.value.tolist() == [5, 7, 7, 1]
     assert found.params.policy is policy
