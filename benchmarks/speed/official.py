@@ -10,11 +10,12 @@ MJX (`jax`) and on our native engine, which tells the engine's share from the up
   one by one and uncompiled, so a few of them are measured and multiplied; ours is one call;
 - `whole`: steps a second of all of `lite`'s updates and fits together.
 
-Theirs is given the best case: its validation between epochs, and the extra rollouts for a fit, are
-left out. Of the rest, two things are not equal: it computes advantages and values' targets for
-every minibatch anew, ours does once an update, and its environments begin all at step 0.
+What is not equal: theirs leaves out its validation between epochs and its extra rollouts for a fit,
+which ours has or needs not; its environments begin all at step 0 and return to where they began,
+ours are out of phase and draw from a bank; ours values one more observation a chunk, the last of an
+episode; ours runs as a job does, with an axis of seeds, here of one, and as one compiled program.
 
-None of it is in here. It needs Python 3.12, and two packages beside ours:
+None of their code is in here. It needs Python 3.12, and two packages beside ours:
 
     git clone https://github.com/akanazawa/fpo; git clone https://github.com/bennidict23/GoRL
     pip install jax_dataclasses wandb
