@@ -33,8 +33,8 @@ Tell = Callable[[Event], None]
 PACKAGES = ("gorl-suite", "jax", "jaxlib", "mujoco", "numpy")
 """Whose versions workers should share, or the last digits may differ between cells."""
 
-PROGRAM = ("-m", "suite.cluster.trainer")
-"""That Python runs for a trainer."""
+PROGRAM = ("-P", "-m", "suite.cluster.trainer")
+"""That Python runs for a trainer; -P, since the working directory may hold another `suite`."""
 
 _LOOK_SECONDS = 1.0
 """Between two looks at whether anybody still wants the job."""
