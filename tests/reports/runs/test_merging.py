@@ -38,7 +38,6 @@ from reports.writing.report_request import ReportRequest
 from reports.writing.terminal import comparison_text
 from suite.cli import EXIT_USER_ERROR, run_command
 from suite.common.errors import UserError
-from suite.configuration.protocol import load_protocol
 from suite.configuration.recipe import Axis
 from suite.storage.ablation_directory import Ablation
 from suite.storage.digests import Verdict
