@@ -55,7 +55,8 @@ class Sharing:
 
     def look_up(self, lengths: Mapping[Job, float]) -> None:
         """Takes over which jobs are left, and how long each may take."""
-        self._left = sorted(lengths, key=lambda job: -lengths[job])
+        # Of equals the lower seed, so that no two workers compile one program at the same time.
+        self._left = sorted(lengths, key=lambda job: (-lengths[job], job.seeds))
         self.held = {job: at for job, at in self.held.items() if job in lengths}
 
     @property

@@ -68,6 +68,16 @@ def test_the_longest_that_waits_is_first() -> None:
     assert [job.algorithm for job in sharing.waiting] == ["a"]
 
 
+def test_of_equals_every_method_s_first_seed_comes_first() -> None:
+    """Its program is then compiled once, and at hand for the other seeds."""
+    sharing = Sharing(lambda job: 0)
+    apart = [Job(name, "CheetahRun", (seed,)) for name in ("a", "b") for seed in (0, 1)]
+    sharing.look_up(dict.fromkeys(apart, 1.0))
+    assert [(job.algorithm, *job.seeds) for job in sharing.waiting] == [
+        ("a", 0), ("b", 0), ("a", 1), ("b", 1),
+    ]  # fmt: skip
+
+
 def test_a_try_that_stored_something_is_not_in_vain() -> None:
     stored = {"a": 0}
     sharing = Sharing(lambda job: stored[job.algorithm])
