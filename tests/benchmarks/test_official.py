@@ -75,7 +75,8 @@ def test_a_fit_has_the_adam_steps_that_lite_tells_of(monkeypatch: pytest.MonkeyP
     sizes = SimpleNamespace(name="CheetahRun", obs_size=17, action_size=6)
     monkeypatch.setattr(official_programs, "load_task", lambda *_: sizes)
     algorithm = official_programs.algorithm_of("gorl-fm", "CheetahRun", "native")
-    assert official_programs.adam_steps(algorithm) == 4050
+    epochs = load_protocol("lite").algorithms["gorl-fm"]["decoder_epochs"]
+    assert official_programs.adam_steps(algorithm) == 135 * epochs  # of 10 rollouts, less a tenth
 
 
 def test_a_critic_is_replaced_and_nothing_else() -> None:
