@@ -25,6 +25,10 @@ Moment = tuple[str, int, float]
 """Place, count and amount, as tests/helpers/dying.py takes them."""
 
 
+TWO_SEEDS = ("--seeds", "2", "--seeds-together", "2")
+"""Of `suite run`: two seeds in one job, as on a GPU, where `native` would have two jobs."""
+
+
 def small_protocol(directory: Path) -> Path:
     """Writes the smoke protocol with an evaluation after every update."""
     text = (ROOT / "suite" / "protocols" / "smoke.toml").read_text()
@@ -43,10 +47,7 @@ def arguments(protocol: Path, algorithms: str, out: Path) -> list[str]:
         *listed,
         "--tasks",
         "CheetahRun",
-        "--seeds",
-        "2",
-        "--seeds-together",
-        "2",
+        *TWO_SEEDS,
         "--lease-seconds",
         "30",
     ]

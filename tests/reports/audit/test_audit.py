@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from generate import generate_runs
+from killing import TWO_SEEDS
 
 from reports.analysis.comparison import Analysis
 from reports.audit.all_checks import audit
@@ -52,10 +53,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = [
         "--tasks",
         "CheetahRun",
-        "--seeds",
-        "2",
-        "--seeds-together",
-        "2",
+        *TWO_SEEDS,
         "--protocol",
         "smoke",
         "--out",
@@ -406,7 +404,7 @@ def flip(path: Path, place: float) -> None:
 
 
 EVALUATE = ["--task", "CheetahRun", "--algo", "fpo", "--seed", "1", "--episodes", "2"]
-AGAIN = ["--tasks", "CheetahRun", "--seeds", "2", "--seeds-together", "2", "--protocol", "smoke"]
+AGAIN = ["--tasks", "CheetahRun", *TWO_SEEDS, "--protocol", "smoke"]
 
 
 @pytest.mark.parametrize("place", [0.001, 0.5, 0.99])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from clustered.dask_processes import Cluster, cluster, family, send
-from killing import ROOT, assert_readable, finish, results, small_protocol, start, starts
+from killing import ROOT, TWO_SEEDS, assert_readable, finish, results, small_protocol, start, starts
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def arguments(protocol: Path, out: Path) -> list[str]:
     options = {"--protocol": protocol, "--out": out, "--lease-seconds": LEASE_SECONDS}
     listed = [str(each) for option in options.items() for each in option]
     return ["run", "--algos", "ppo,gorl-fm", "--tasks", "CheetahRun,FingerSpin", *listed,
-            "--seeds", "2", "--seeds-together", "2"]  # fmt: skip
+            *TWO_SEEDS]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

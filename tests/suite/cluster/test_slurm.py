@@ -13,7 +13,7 @@ import psutil
 import pytest
 from clustered import slurm
 from clustered.slurm import Slurm
-from killing import ROOT, assert_readable, finish, results, small_protocol, start, starts
+from killing import ROOT, TWO_SEEDS, assert_readable, finish, results, small_protocol, start, starts
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,10 +63,7 @@ def test_a_matrix_goes_through_and_a_cancelled_job_is_finished_by_another(
         "ppo,gorl-fm",
         "--tasks",
         "CheetahRun,FingerSpin",
-        "--seeds",
-        "2",
-        "--seeds-together",
-        "2",
+        *TWO_SEEDS,
     ]
     options += ["--protocol", str(protocol), "--lease-seconds", "5"]
     out = str(tmp_path / "run")

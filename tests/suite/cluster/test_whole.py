@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from clustered.dask_processes import cluster
-from killing import ROOT, assert_readable, finish, results, small_protocol, start
+from killing import ROOT, TWO_SEEDS, assert_readable, finish, results, small_protocol, start
 
 from suite.cluster import dispatch
 from suite.cluster.places import Place
@@ -45,10 +45,7 @@ MATRIX = [
     "all",
     "--tasks",
     "CheetahRun,FingerSpin",
-    "--seeds",
-    "2",
-    "--seeds-together",
-    "2",
+    *TWO_SEEDS,
 ]
 
 
@@ -97,8 +94,8 @@ def test_results_that_are_sent_are_the_bytes_of_one_process(
 def test_a_signal_to_the_command_has_every_worker_save(tmp_path: Path) -> None:
     protocol = small_protocol(tmp_path)
     out = tmp_path / "run"
-    command = ["run", "--algos", "ppo,fpo", "--tasks", "CheetahRun", "--seeds", "2",
-               "--seeds-together", "2", "--protocol", str(protocol), "--out", str(out)]  # fmt: skip
+    command = ["run", "--algos", "ppo,fpo", "--tasks", "CheetahRun", *TWO_SEEDS]
+    command += ["--protocol", str(protocol), "--out", str(out)]
     process = subprocess.Popen(
         [sys.executable, "-m", "suite.cli", *command, "--on", "local:2"],
         stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from generate import generate_runs
 from house import ROOT
+from killing import TWO_SEEDS
 
 from envs import own_tasks
 from envs.api import EnvError
@@ -268,7 +269,7 @@ def test_the_example_is_trained_reported_and_audited_without_its_file(tmp_path: 
         return done.stdout + done.stderr
 
     what = ("--tasks", "./my_env.py:PendulumTarget", "--protocol", "smoke", "--out", "runs")
-    suite("run", "--algos", "ppo", "--seeds", "2", "--seeds-together", "2", *what)
+    suite("run", "--algos", "ppo", *TWO_SEEDS, *what)
     path.unlink()
     assert "PendulumTarget" in suite("status", "runs")
     assert "audit passed" in suite("audit", "runs")
@@ -276,6 +277,4 @@ def test_the_example_is_trained_reported_and_audited_without_its_file(tmp_path: 
     asked = ("--task", "PendulumTarget", "--algo", "ppo", "--seed", "0")
     assert "--trust" in suite("eval", "runs", *asked, code=2)
     write(tmp_path, ("0.1", "0.2"))
-    assert "is another version of it" in suite(
-        "run", "--algos", "ppo", "--seeds", "2", "--seeds-together", "2", *what, code=2
-    )
+    assert "is another version of it" in suite("run", "--algos", "ppo", *TWO_SEEDS, *what, code=2)

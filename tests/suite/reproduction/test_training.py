@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from killing import TWO_SEEDS
 
 from reports.audit.recomputed import recomputation_checks
 from suite.cli import EXIT_USER_ERROR, run_command
@@ -142,10 +143,7 @@ def test_a_real_run_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[
     options = [
         "--tasks",
         "CheetahRun",
-        "--seeds",
-        "2",
-        "--seeds-together",
-        "2",
+        *TWO_SEEDS,
         "--protocol",
         "smoke",
         "--out",

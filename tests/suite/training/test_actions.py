@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from generate import generate_runs
+from killing import TWO_SEEDS
 from tiny import SPEC, make, sample
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout
@@ -143,10 +144,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
         "ppo,gorl-fm",
         "--tasks",
         TASK,
-        "--seeds",
-        "2",
-        "--seeds-together",
-        "2",
+        *TWO_SEEDS,
         "--protocol",
         "smoke",
     )
