@@ -11,6 +11,8 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from scipy import stats
+
 from reports.analysis import bootstrap, claims
 from reports.analysis.budgets import equal_budgets
 from reports.analysis.comparison import Analysis
@@ -41,12 +43,15 @@ class OnTask:
         task: its name.
         judged: what the runs on it say; its corrected p-values know of no other task.
         p_holm: that they differ, corrected for all methods and tasks together.
+        q: the least false discovery rate at which the difference is named (Benjamini and Hochberg
+            1995), over the same family.
         reachable: whether so many runs could show it, whatever their scores.
     """
 
     task: str
     judged: Judged
     p_holm: float
+    q: float
     reachable: bool
 
     @property
@@ -58,6 +63,11 @@ class OnTask:
     def is_lower(self) -> bool:
         """Whether the Gaussian one is."""
         return self.p_holm < LEVEL and self.judged.difference.value < 0
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is among the differences of which few are expected to be none."""
+        return self.q < LEVEL
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,13 +92,15 @@ def ask(analysis: Analysis) -> Question:
         for task in together.results.tasks
         for pair in _judgement(_restricted(together, methods, (task,))).pairs
     ]
-    adjusted = bootstrap.holm([pair.p_different for _, pair in found])
+    ps = [pair.p_different for _, pair in found]
     within = claims.reachable([pair.sizes for _, pair in found], analysis.repetitions)
-    on_tasks = [
-        OnTask(task, pair, p, reachable)
-        for (task, pair), p, reachable in zip(found, adjusted, within, strict=True)
-    ]
+    corrected = zip(found, bootstrap.holm(ps), _discovery_rates(ps), within, strict=True)
+    on_tasks = [OnTask(*which, p, q, reachable) for which, p, q, reachable in corrected]
     return Question(_judgement(together), tuple(on_tasks))
+
+
+def _discovery_rates(ps: Sequence[float]) -> list[float]:
+    return [float(q) for q in stats.false_discovery_control(ps, method="bh")] if ps else []
 
 
 def _restricted(analysis: Analysis, methods: Sequence[str], tasks: Sequence[str]) -> Analysis:
@@ -122,6 +134,7 @@ def answer(question: Question) -> list[str]:
         *evidence,
         _BRACKETS,
         " ".join(_where(question.on_tasks)),
+        _named_where(question.on_tasks),
         " ".join(terms),
     ]
 
@@ -227,6 +240,25 @@ def _where(on_tasks: Sequence[OnTask]) -> Iterator[str]:
 def _listed(found: Sequence[OnTask]) -> str:
     """Returns `on FishSwim GoRL(FM) against PPO (0.2 [0.1, 0.3], p = 0.001)` and so on."""
     return ", ".join(f"on {each.task} {_with(each.judged, p_words(each.p_holm))}" for each in found)
+
+
+def _named_where(on_tasks: Sequence[OnTask]) -> str:
+    """Returns on which tasks methods differ by the rate of false discoveries."""
+    higher = [e for e in on_tasks if e.is_named and e.judged.difference.value > 0]
+    lower = [e for e in on_tasks if e.is_named and e.judged.difference.value < 0]
+    return (
+        "The weaker question, where they probably differ, by the false discovery rate (Benjamini "
+        f"and Hochberg; of all that is named at most {LEVEL:.0%} is expected to be no difference). "
+        f"Higher: {_by_pair(higher)}. Lower: {_by_pair(lower)}."
+    )
+
+
+def _by_pair(found: Sequence[OnTask]) -> str:
+    """Returns `FPO against PPO on CheetahRun, FishSwim; DPPO against PPO on CheetahRun`."""
+    tasks: dict[str, list[str]] = {}
+    for each in found:
+        tasks.setdefault(_pair(each.judged), []).append(each.task)
+    return "; ".join(f"{pair} on {', '.join(on)}" for pair, on in tasks.items()) or "nowhere"
 
 
 def _steps(results: Results) -> str:

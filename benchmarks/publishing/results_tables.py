@@ -108,15 +108,18 @@ def on_tasks_table(found: Sequence[OnTask]) -> Table:
             Entry(str(each.judged.difference), each.judged.difference.value),
             p_value_entry(each.judged.p_different),
             p_value_entry(each.p_holm),
+            p_value_entry(each.q),
             Entry("higher" if each.is_higher else "lower" if each.is_lower else _open(each)),
         )
         for each in found
     ]
     note = (
         "Mean score of the generative method less that of the Gaussian one on each task by itself, "
-        f"and the permutation test, Holm-corrected for the {len(rows)} rows together."
+        f"and the permutation test; p (Holm) and q are over the {len(rows)} rows together. Shown "
+        "is what Holm's p shows. q: the least false discovery rate (Benjamini and Hochberg) at "
+        "which a row is named: a weaker word, of which some are expected to be wrong."
     )
-    columns = ("task", "generative", "Gaussian", "mean difference", "p", "p (Holm)", "shown")
+    columns = ("task", "generative", "Gaussian", "mean difference", "p", "p (Holm)", "q", "shown")
     return make_table("on_tasks", "Generative against Gaussian, task by task", columns, rows, note)
 
 

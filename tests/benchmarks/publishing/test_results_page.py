@@ -23,6 +23,7 @@ from reports.analysis.comparison import Analysis
 from reports.judgement.deciding import seeds_to_decide
 from reports.runs.choice import EVERYTHING
 from reports.runs.loading import load_results
+from reports.runs.names import display_name
 from suite.storage.records import Job
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -95,6 +96,29 @@ def test_a_difference_that_is_there_is_claimed_with_its_direction(whole: Path) -
     assert (
         "7 seeds of each method" in text
     )  # 2 / C(14, 7) * 24 = 0.014, and 2 / C(12, 6) * 24 = 0.052
+
+
+def test_where_methods_probably_differ_is_named_by_the_false_discovery_rate(whole: Path) -> None:
+    """Against Benjamini and Hochberg's rule: all up to the last p <= rank / count of 5%."""
+    question, text = asked(whole)
+    ordered = sorted(question.on_tasks, key=lambda each: each.judged.p_different)
+    kept = [
+        rank
+        for rank, each in enumerate(ordered, 1)
+        if each.judged.p_different <= 0.05 * rank / len(ordered)
+    ]
+    named = {(e.task, e.judged.new) for e in ordered[: max(kept)]}
+    assert {(e.task, e.judged.new) for e in question.on_tasks if e.is_named} == named
+    assert len(named) > 0 and not any(e.is_higher or e.is_lower for e in question.on_tasks)
+    higher, lower = text.partition("Higher: ")[2].partition(".\n")[0].split(" Lower: ")
+    shown = {
+        (task.strip(), label)
+        for part in (*higher.rstrip(".").split("; "), *lower.split("; "))
+        for label, _, tasks in [part.partition(" against PPO on ")]
+        for task in tasks.split(",")
+    }
+    assert shown == {(task, display_name(new)) for task, new in named}
+    assert {label.partition(" ")[0] for label in higher.split("; ")} == {"GoRL(FM)", "GoRL(Diff)"}
 
 
 def test_single_tasks_are_claimed_where_there_are_seeds_enough(tmp_path: Path) -> None:
