@@ -22,9 +22,11 @@ from benchmarks.publishing.answers import Question, answer, ask
 from benchmarks.publishing.results_tables import (
     SEEDS,
     TASKS,
+    WIDTH,
     cell_seconds,
     cells_table,
     on_tasks_table,
+    plain_table,
     returns_table,
     seconds_table,
 )
@@ -36,7 +38,7 @@ from reports.runs.results import ENDINGS, Results, Run
 from reports.tables.judgement import judgement_table
 from reports.tables.runs import comparability, cost, failures, hyperparameters, machines
 from reports.tables.scores import aggregates, leave_one_task_out, pairwise, task_intervals
-from reports.tables.table import Table, escape_markdown, to_markdown
+from reports.tables.table import Table, escape_markdown
 from reports.writing.report_request import ReportRequest, Subject
 from suite.common.formatting import duration
 
@@ -45,8 +47,6 @@ DIRECTORY = "results/lite"
 _ENDED = ("done", "diverged")
 FEWEST_TASKS = 2
 """With fewer the page shows no aggregate: it would be a single task by another name."""
-
-_WIDTH = 100
 
 
 def request(root: Path = ROOT, **changes: Any) -> ReportRequest:
@@ -73,7 +73,7 @@ def page(asked: ReportRequest) -> str:
         *_paragraphs([_aggregate_text(part), *_curves(analysis)]),
         "## Final returns",
         "",
-        _plain_table(returns_table(analysis)),
+        plain_table(returns_table(analysis)),
         "## How much of it there is",
         "",
         *_paragraphs([_state_text(results), _part_text(part)]),
@@ -150,7 +150,7 @@ def _paragraphs(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         indent = "  " if text.startswith("- ") else ""
         yield textwrap.fill(
-            text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
         yield ""
 
@@ -254,15 +254,8 @@ def _time_text(results: Results) -> str:
 # --- Markdown ----------------------------------------------------------------------------
 
 
-def _plain_table(table: Table) -> str:
-    """Returns a table without its heading, its note wrapped."""
-    text = to_markdown(table).partition("\n\n")[2]
-    rows, _, note = text.rstrip().partition("\n\n")
-    return f"{rows}\n\n{textwrap.fill(note, _WIDTH)}\n" if note else f"{rows}\n"
-
-
 def _folded(table: Table) -> str:
-    return f"<details>\n<summary>{table.title}</summary>\n\n{_plain_table(table)}\n</details>\n"
+    return f"<details>\n<summary>{table.title}</summary>\n\n{plain_table(table)}\n</details>\n"
 
 
 _HEAD = f"""# What `lite` says

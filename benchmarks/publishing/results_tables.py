@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 
 from benchmarks.publishing.answers import OnTask
@@ -13,11 +14,14 @@ from reports.analysis.sentences import interval_rule, score_rule
 from reports.runs.names import METHODS, Label, algorithm_order, display_name
 from reports.runs.results import ENDINGS, Results, Run
 from reports.tables.entries import make_table, p_value_entry
-from reports.tables.table import Entry, Table
+from reports.tables.table import Entry, Table, to_markdown
 
 TASKS = TASK_SETS["dmc6"]
 SEEDS = 5
 """With `METHODS`, what the comparison is to be in the end."""
+
+WIDTH = 100
+"""Of a line of text on a page."""
 
 
 def cell_seconds(run: Run) -> float | None:
@@ -125,3 +129,10 @@ def on_tasks_table(found: Sequence[OnTask]) -> Table:
 
 def _open(found: OnTask) -> str:
     return "nothing" if found.reachable else "too few runs"
+
+
+def plain_table(table: Table) -> str:
+    """Returns a table without its heading, its note wrapped."""
+    text = to_markdown(table).partition("\n\n")[2]
+    rows, _, note = text.rstrip().partition("\n\n")
+    return f"{rows}\n\n{textwrap.fill(note, WIDTH)}\n" if note else f"{rows}\n"
