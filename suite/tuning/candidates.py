@@ -8,7 +8,7 @@ the method, so that methods that declare one range for a field try the same valu
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from suite.configuration.hyperparameters import hyperparameter_fields
 
 Values = Mapping[str, Any]
 """Of the fields that are tuned, or that move along."""
+
+_ATTEMPTS = 5
+"""Draws to find enough different candidates in."""
 
 _DIGITS = 3
 """Significant ones of a value; more would tell nothing."""
@@ -44,22 +47,36 @@ def draw_candidates(
     """
     ranges = ranges_of(cls)
     _check_ranges(name, cls, ranges, defaults)
-    shares = {field: _shares(field, count - 1, draw) for field in ranges}
-    hints = hyperparameter_fields(cls)
     found = [_settings(ranges, defaults, {field: defaults[field] for field in ranges})]
-    for index in range(count - 1):
+    for attempt in range(_ATTEMPTS):
+        for settings in _drawn(cls, ranges, defaults, count - 1, (draw, attempt)):
+            # What was drawn before: defaults that an earlier search of the same draw found, say.
+            if len(found) < count and settings not in found:
+                found.append(settings)
+    if len(found) < count:
+        raise UserError(
+            f"{name}: only {len(found)} of {count} candidates differ; declare wider ranges, or ask "
+            "for fewer --trials"
+        )
+    return tuple(found)
+
+
+def _drawn(
+    cls: type,
+    ranges: Mapping[str, Tunable],
+    defaults: Values,
+    count: int,
+    key: tuple[int, int],
+) -> Iterator[Values]:
+    """Yields `count` settings, of every field one out of each `count`-th of its range."""
+    shares = {field: _shares(field, count, key) for field in ranges}
+    hints = hyperparameter_fields(cls)
+    for index in range(count):
         drawn = {
             field: _value(each, shares[field][index], whole=hints[field] is int)
             for field, each in ranges.items()
         }
-        found.append(_settings(ranges, defaults, drawn))
-    different = len({tuple(sorted(each.items())) for each in found})
-    if different < count:
-        raise UserError(
-            f"{name}: only {different} of {count} candidates differ; declare wider ranges, or ask "
-            "for fewer --trials"
-        )
-    return tuple(found)
+        yield _settings(ranges, defaults, drawn)
 
 
 def describe_ranges(cls: type) -> dict[str, str]:
@@ -70,9 +87,17 @@ def describe_ranges(cls: type) -> dict[str, str]:
     }
 
 
-def _shares(field: str, count: int, draw: int) -> list[float]:
-    """Returns one number in each `count`-th of [0, 1), in random order."""
-    generator = np.random.default_rng([draw, zlib.crc32(field.encode())])
+def _shares(field: str, count: int, key: tuple[int, int]) -> list[float]:
+    """Returns one number in each `count`-th of [0, 1), in random order.
+
+    Args:
+        field: its name.
+        count: how many.
+        key: seed, and how many times it was drawn from before.
+    """
+    draw, attempt = key
+    again = [attempt] if attempt else []
+    generator = np.random.default_rng([draw, zlib.crc32(field.encode()), *again])
     sample: list[float] = qmc.LatinHypercube(d=1, rng=generator).random(count)[:, 0].tolist()
     return sample
 

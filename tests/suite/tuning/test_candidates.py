@@ -54,6 +54,17 @@ def test_a_subclass_keeps_replaces_or_withdraws_a_range() -> None:
     assert list(ours) == ["learning_rate", "clip", "max_grad_norm"]  # as the fields stand
 
 
+def test_defaults_that_the_same_draw_found_do_not_shorten_a_search() -> None:
+    """As lite's settings of FPO are: a search again must not end with candidates alike."""
+    cls, defaults = lookup("fpo").cls, defaults_of("fpo")
+    first = draw_candidates("fpo", cls, defaults, 6, 0)
+    again = draw_candidates("fpo", cls, {**defaults, **first[3]}, 6, 0)
+    assert again[0] == first[3]
+    assert len({tuple(sorted(each.items())) for each in again}) == 6
+    others = [each for each in first[1:] if each != first[3]]
+    assert list(again[1:5]) == others  # those of the draw stay; one is added at the end
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("count", [2, 8])
 def test_candidates_are_the_defaults_and_one_in_each_stratum(name: str, count: int) -> None:
