@@ -51,6 +51,7 @@ _SHORTEST, _LONGEST = 0.5, 86_400.0
 _LONGEST_NAME = 80
 _MUTEX_ATTEMPTS = 20
 _MUTEX_PAUSE = 0.02
+_STALE_ATTEMPTS = 5
 _KEPT_CLAIMS = 4
 _MAX_BYTES = 1 << 16
 _NUMBER = re.compile("[0-9]{1,18}")
@@ -226,6 +227,15 @@ class Worker:
         return self._watch.silence(token, sign, allowed / 4) >= allowed
 
     def _claim(self, cell: Path) -> int:
+        """Becomes the owner of a cell; returns the number of the claim."""
+        for _ in range(_STALE_ATTEMPTS):
+            # A network's file system may remember a directory as it was before others wrote there.
+            with contextlib.suppress(FileNotFoundError):
+                return self._try_claim(cell)
+            time.sleep(_MUTEX_PAUSE)
+        return self._try_claim(cell)
+
+    def _try_claim(self, cell: Path) -> int:
         make_directory(cell)
         self._check_free(cell)  # without its lock, which its owner may need now
         with _mutex(cell):

@@ -210,6 +210,30 @@ def _race(workers: list[Worker], cell: Path) -> list[Lease]:
     return won
 
 
+def test_a_directory_remembered_as_it_was_is_looked_at_again(
+    tmp_path: Path, cell: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems do, whose caches know for a moment what is no longer so."""
+    attempts = 0
+    write = leases.exclusive_write
+
+    def stale(path: Path, content: bytes) -> bool:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 2:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(leases, "exclusive_write", stale)
+    with Worker(tmp_path) as worker:
+        lease = worker.acquire([cell])
+        assert attempts == 3
+        lease.check()
+    attempts = -1_000_000  # a directory that stays away is told
+    with Worker(tmp_path) as worker, pytest.raises(FileNotFoundError):
+        worker.acquire([cell])
+
+
 def test_who_fell_far_behind_does_not_become_owner(
     tmp_path: Path, cell: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
