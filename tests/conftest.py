@@ -23,6 +23,7 @@ def _cache_directory() -> Path:
 
 os.environ.setdefault("SUITE_TRACEBACK", "1")
 os.environ["JAX_ENABLE_X64"] = "0"
+os.environ.setdefault("PJRT_NPROC", "1")  # as `jax_settings.prepare` has it in every program
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_directory()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

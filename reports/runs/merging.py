@@ -16,6 +16,7 @@ import numpy as np
 from reports.consistency.likeness import STATES
 from reports.runs.names import Label, listed
 from reports.runs.results import CURVE_COLUMNS, Finding, Run
+from suite.storage.provenance import threads_of
 
 _OUTCOME = [name for name in CURVE_COLUMNS if not name.endswith("_seconds")]
 """What of a curve is a result; seconds are not."""
@@ -270,7 +271,7 @@ _FACTS = {
     "commit": lambda start: _part(start, "git").get("commit"),
     "packages": lambda start: _part(start, "packages"),
     "Python": lambda start: start.get("python"),
-    "processor": lambda start: (start.get("cpu"), start.get("cpus_available")),
+    "processor": lambda start: (start.get("cpu"), threads_of(start) or start.get("cpus_available")),
     "device": lambda start: (_device(start).get("kind"), _device(start).get("x64")),
     "environment": effective_flags,
 }

@@ -105,7 +105,7 @@ def main() -> int:
             return 0
         _confine(first.pop("cores"))
         place = str(first.pop("place"))
-        jax_settings.prepare(bool(first["cache"]))
+        jax_settings.prepare(bool(first["cache"]), str(first["engine"]))
         with tempfile.TemporaryDirectory(prefix="suite-") as scratch:
             return _serve(first, place, orders, channel, Path(scratch))
 

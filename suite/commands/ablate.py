@@ -44,7 +44,7 @@ def ablate(
     from suite.configuration.recipe import load_recipe
 
     recipe = load_recipe(ablation).with_choices(selection, changes)
-    jax_settings.prepare(cache)
+    jax_settings.prepare(cache, engine)
     from suite.training.ablate import prepare_ablation, run_ablation, shortage
 
     prepared = prepare_ablation(recipe, engine, out)

@@ -149,7 +149,7 @@ def prepare(selection: Selection, cache: bool) -> RunRequest:
     """Readies JAX and returns what the options ask for, checked; says what was chosen for them."""
     from suite.common import jax_settings
 
-    jax_settings.prepare(cache)
+    jax_settings.prepare(cache, selection["engine"])
     from suite.planning.run_request import make_request
 
     request = make_request(**selection)

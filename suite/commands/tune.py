@@ -77,7 +77,7 @@ def tune(
     """
     from suite.common import jax_settings
 
-    jax_settings.prepare(cache)
+    jax_settings.prepare(cache, engine)
     from suite.tuning.outcome import render
     from suite.tuning.tune import run_tuning
 

@@ -29,7 +29,11 @@ _TRUTHS = {"1": ("1", "true", "yes", "on", "y", "t"), "0": ("0", "false", "no", 
 """How JAX reads a variable that is on or off."""
 
 
-def prepare(cache: bool = True) -> None:
+THREADS = "PJRT_NPROC"
+"""The variable that says how many threads of a CPU XLA has; by default one a core."""
+
+
+def prepare(cache: bool = True, engine: str = "native") -> None:
     """Silences start-up noise, asks for whole float32 products and keeps compiled programs.
 
     What the user has set in the environment stays as it is, but for what the programs here
@@ -38,6 +42,9 @@ def prepare(cache: bool = True) -> None:
     Args:
         cache: whether compiled programs are kept for later runs, in
             `JAX_COMPILATION_CACHE_DIR` or else in the user's cache directory.
+        engine: that steps the physics, or `auto`. But for those that run in XLA, XLA gets one
+            thread of the CPU: it divides large products among its threads, which shows in the last
+            digits, and a run must come out the same on any number of cores.
 
     Raises:
         UserError: JAX is imported already, with settings that the programs here are not for.
@@ -50,6 +57,8 @@ def prepare(cache: bool = True) -> None:
     # On NVIDIA's GPUs since Ampere, JAX multiplies float32 with 10 bits of mantissa by default,
     # physics included: mujoco_playground's issue 86 has training that breaks down from it.
     os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+    if engine in ("native", "auto"):
+        os.environ.setdefault(THREADS, "1")
     directory = _cache_directory()
     if not cache or directory is None:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from suite.common.formatting import readable
 from suite.methods.method_record import method_facts
-from suite.storage.provenance import provenance
+from suite.storage.provenance import provenance, threads_of
 
 _PACKAGES = (
     *("gorl-suite", "jax", "jaxlib", "flax", "optax", "distrax"),
@@ -70,7 +70,7 @@ def _facts(start: Mapping[str, object]) -> dict[str, object]:
     facts: dict[str, object] = {name: packages.get(name) for name in _PACKAGES}
     facts |= {
         "processor": start.get("cpu"),
-        "number of processors": start.get("cpus_available"),
+        "threads of XLA": threads_of(start),
         "device": device.get("kind"),
         "64-bit numbers": device.get("x64"),
         "precision of products": None if on_cpu else device.get("matmul_precision"),

@@ -12,9 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from envs.engines.cpus import available_cpus
 from suite.common.formatting import readable
+from suite.common.jax_settings import THREADS
 
 PACKAGES = (
     "gorl-suite",
@@ -188,7 +190,25 @@ def _device() -> dict[str, object]:
         "driver": _first_match(driver, r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s"),
         "matmul_precision": str(_jax_setting("jax_default_matmul_precision") or "default"),
         "x64": bool(_jax_setting("jax_enable_x64")),
+        "threads": _threads() if device.platform == "cpu" else None,
     }
+
+
+def _threads() -> int | None:
+    """Returns how many threads XLA has, None if the variable for it holds no number."""
+    chosen = os.environ.get(THREADS, str(available_cpus()))
+    return int(chosen) if chosen.isdecimal() else None
+
+
+def threads_of(start: Mapping[str, Any]) -> object:
+    """Returns how many threads of a CPU XLA had at a start, which large products depend on.
+
+    Older starts do not say: it was one a core. None on other devices.
+    """
+    device = start.get("device")
+    if not isinstance(device, Mapping) or device.get("platform") != "cpu":
+        return None
+    return device.get("threads", start.get("cpus_available"))
 
 
 def _jax_setting(name: str) -> object:

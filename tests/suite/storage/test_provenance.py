@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.storage import provenance
+from suite.storage.provenance import threads_of
 from suite.training import resources
 
 
@@ -92,6 +93,18 @@ def test_what_it_tells() -> None:
     assert facts["device"]["x64"] is False
     assert facts["device"]["backend"] == jax.devices()[0].client.platform_version
     assert facts["cpus_available"] >= 1
+
+
+def test_threads_are_those_that_xla_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PJRT_NPROC", "1")
+    assert threads_of(provenance.provenance()) == 1
+    monkeypatch.delenv("PJRT_NPROC")
+    facts: Any = provenance.provenance()
+    assert threads_of(facts) == facts["cpus_available"]
+    # Older runs do not say; a GPU's products have nothing to do with it.
+    assert threads_of({"cpus_available": 2, "device": {"platform": "cpu"}}) == 2
+    assert threads_of({"cpus_available": 2, "device": {"platform": "gpu"}}) is None
+    assert threads_of({"cpus_available": 2}) is None
 
 
 def test_git_state_is_that_of_the_suites_own_checkout(
