@@ -528,10 +528,15 @@ def test_what_another_process_trains_is_left_to_it(
 
 
 def test_what_another_process_lets_go_of_is_taken_up(
-    suite: Suite, training: FakeTraining, held: Lease
+    suite: Suite, training: FakeTraining, held: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timer = threading.Timer(1.0, held.release)
-    timer.start()
+    wait = launch.Shift._wait_for
+
+    def wait_once(self: launch.Shift, jobs: list[Job]) -> None:
+        wait(self, jobs)
+        held.release()
+
+    monkeypatch.setattr(launch.Shift, "_wait_for", wait_once)
     result = suite("run", *SMOKE, "--lease-seconds", "0.5")
     assert result.code == 0
     assert [job.algorithm for job in training.jobs] == ["gorl-fm", "ppo"]
