@@ -74,6 +74,7 @@ def page(asked: ReportRequest) -> str:
         "## Final returns",
         "",
         plain_table(returns_table(analysis)),
+        _CLIP,
         "## How much of it there is",
         "",
         *_paragraphs([_state_text(results), _part_text(part)]),
@@ -264,6 +265,16 @@ _HEAD = f"""# What `lite` says
 every claim; a test holds the page to that. How the words are meant: [statistics](statistics.md).*
 
 At equal steps and equal tuning, does a generative policy beat a Gaussian here, and where?
+"""
+
+
+_CLIP = f"""## What the policies do
+
+![One episode of each method on CheetahRun, side by side](images/policies.webp)
+
+*The first three seconds of one episode on CheetahRun, all from one start state, of each method's first seed
+that has a policy, without noise; at its own speed. Drawn by `suite watch {DIRECTORY} --task CheetahRun
+--seconds 3 --out docs/images/policies.webp`; ten seconds are its default.*
 """
 
 
