@@ -272,9 +272,9 @@ _CLIP = f"""## What the policies do
 
 ![One episode of each method on CheetahRun, side by side](images/policies.webp)
 
-*The first three seconds of one episode on CheetahRun, all from one start state, of each method's first seed
-that has a policy, without noise; at its own speed. Drawn by `suite watch {DIRECTORY} --task CheetahRun
---seconds 3 --out docs/images/policies.webp`; ten seconds are its default.*
+*The first three seconds of one episode on CheetahRun, all from one start state, of each method's
+first seed that has a policy, without noise; at its own speed. Drawn by `suite watch {DIRECTORY}
+--task CheetahRun --seconds 3 --out docs/images/policies.webp`; ten seconds are its default.*
 """
 
 
