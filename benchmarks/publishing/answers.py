@@ -261,6 +261,32 @@ def _by_pair(found: Sequence[OnTask]) -> str:
     return "; ".join(f"{pair} on {', '.join(on)}" for pair, on in tasks.items()) or "nowhere"
 
 
+def if_diverged_kept_their_last(question: Question, kept: Question) -> str:
+    """Returns what the answer over tasks would be if a run that diverged kept its last evaluation.
+
+    Args:
+        question: with 0 for such a run.
+        kept: the same, asked with its last evaluation instead.
+    """
+    before = {(pair.new, pair.stored): pair for pair in question.judgement.pairs}
+    moved = [
+        pair
+        for pair in kept.judgement.pairs
+        if pair.difference.value != before[pair.new, pair.stored].difference.value
+    ]
+    if not moved:
+        return ""
+    told = [
+        f"{_with(pair, p_words(pair.p_different_holm))}"
+        + ("" if pair.outcome == before[pair.new, pair.stored].outcome else f", {pair.outcome}")
+        for pair in moved
+    ]
+    return (
+        "Were a run that diverged scored by its last evaluation instead of 0, these would be the "
+        f"differences, with another outcome where one is named: {'; '.join(told)}."
+    )
+
+
 def _steps(results: Results) -> str:
     return f"Steps: {results.budget:,} each, equal to the step: {equal_budgets(results)}."
 

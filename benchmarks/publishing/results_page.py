@@ -18,7 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.publishing.answers import Question, answer, ask
+from benchmarks.publishing.answers import (
+    Question,
+    answer,
+    ask,
+    if_diverged_kept_their_last,
+)
 from benchmarks.publishing.results_tables import (
     SEEDS,
     TASKS,
@@ -65,11 +70,12 @@ def page(asked: ReportRequest) -> str:
     """
     subject = asked.load()
     analysis, results = subject.analysis, subject.analysis.results
-    part = dataclasses.replace(asked, choice=whole_part(results)).load()
+    of_part = dataclasses.replace(asked, choice=whole_part(results))
+    part = of_part.load()
     question = ask(part.analysis)
     parts = [
         _HEAD,
-        *_paragraphs(_answer(question, part)),
+        *_paragraphs([*_answer(question, part), *_robustness(question, part, of_part)]),
         *_paragraphs([_aggregate_text(part), *_curves(analysis)]),
         "## Final returns",
         "",
@@ -116,6 +122,16 @@ def _answer(question: Question, part: Subject) -> list[str]:
     if part.verdict.level == "bad":
         return [f"**Nothing is claimed: the runs may not be compared.** {part.verdict.text}"]
     return answer(question)
+
+
+def _robustness(question: Question, part: Subject, of_part: ReportRequest) -> list[str]:
+    """Returns what the answer owes to the score of runs that diverged, nothing if none did."""
+    results = part.analysis.results
+    if part.verdict.level == "bad" or all(run.state != "diverged" for run in results.runs):
+        return []
+    policy = dataclasses.replace(of_part.policy, diverged="last")
+    kept = dataclasses.replace(of_part, policy=policy).analyse()
+    return [text] if (text := if_diverged_kept_their_last(question, ask(kept))) else []
 
 
 def _tables(analysis: Analysis, part: Subject, question: Question) -> list[Table]:

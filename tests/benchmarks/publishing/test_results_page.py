@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import shutil
@@ -20,6 +21,7 @@ from benchmarks.publishing.results_page import page, request, whole_part
 from benchmarks.publishing.results_picture import PICTURE, picture
 from benchmarks.publishing.results_tables import SEEDS, cells_table, returns_table
 from reports.analysis.comparison import Analysis
+from reports.analysis.scores import ScorePolicy
 from reports.judgement.deciding import seeds_to_decide
 from reports.runs.choice import EVERYTHING
 from reports.runs.loading import load_results
@@ -225,6 +227,21 @@ def test_a_task_that_is_training_is_no_part_of_the_claims(tmp_path: Path) -> Non
     shutil.rmtree(path / TASKS[0] / "ppo")
     shutil.rmtree(path / TASKS[1] / "fpo")
     assert whole_part(load_results([path])) == EVERYTHING
+
+
+def test_what_a_run_that_diverged_would_change_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "lite"
+    run = generate_runs(path, ("ppo", "fpo", "dppo"), TASKS[:2], range(5), POINTS)
+    job = Job("fpo", TASKS[0], tuple(range(5)))
+    for cell in job.cells:
+        write_cell(run, cell, job, points=POINTS, state="diverged", evaluations=2)
+    asked_for = request(tmp_path, repetitions=REPETITIONS)
+    kept = dataclasses.replace(asked_for, policy=ScorePolicy(diverged="last")).analyse()
+    pair = next(each for each in ask(kept).judgement.pairs if each.new == "fpo")
+    said = " ".join(page(asked_for).split())
+    told = said.partition("Were a run that diverged scored by its last evaluation")[2]
+    assert f"FPO against PPO ({pair.difference}, p " in told.partition(". ")[0]
+    assert "DPPO" not in told.partition(". ")[0]  # of which none diverged
 
 
 def test_runs_that_may_not_be_compared_give_no_answer(matrix: Matrix) -> None:
