@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import optax
 from algorithms.api import Metrics, Rollout, Settings, emptied
 from algorithms.bounds import Count, Positive, Range, UnitInterval, Widths
 from algorithms.off_policy.critics import Critics, polyak
+from algorithms.off_policy.lone_seed import without_lone_seed
 from algorithms.parts import normalizer, replay
 from algorithms.parts.networks import Params
 from algorithms.parts.normalizer import Normalizer
@@ -38,6 +39,10 @@ class ActorCritic(Protocol):
 
 
 Networks = TypeVar("Networks", bound=ActorCritic)
+
+
+Trained: TypeAlias = tuple[Networks, Params, optax.OptState]
+"""What gradient steps change: the networks, the critics' targets and Adam's moments."""
 
 
 class Transition(NamedTuple):
@@ -198,28 +203,38 @@ class OffPolicy(OffPolicySettings, abc.ABC, Generic[Networks]):
         self, state: OffPolicyState[Networks], stats: Normalizer, key: jax.Array
     ) -> tuple[OffPolicyState[Networks], Metrics]:
         """Takes the gradient steps, which count for nothing while the buffer is too empty."""
-
-        def step(
-            carry: tuple[Networks, Params, optax.OptState], key: jax.Array
-        ) -> tuple[tuple[Networks, Params, optax.OptState], Metrics]:
-            networks, target, optimizer = carry
-            draw_key, loss_key = jax.random.split(key)
-            batch = state.replay.sample(draw_key, self.batch_size)
-            held = Held(target, stats, state.networks)
-            gradient, metrics = jax.grad(self.loss, has_aux=True)(networks, held, batch, loss_key)
-            change, optimizer = self.optimizer.update(gradient, optimizer)
-            networks = cast(Networks, optax.apply_updates(cast(Any, networks), change))
-            target = polyak(target, networks.critic, self.target_rate)
-            return (networks, target, optimizer), metrics
-
-        before = state.networks, state.target, state.optimizer
-        after, metrics = jax.lax.scan(step, before, jax.random.split(key, self.gradient_steps))
+        before: Trained[Networks] = (state.networks, state.target, state.optimizer)
+        steps = without_lone_seed(self._gradient_steps)
+        keys = jax.random.split(key, self.gradient_steps)
+        after, metrics = steps(before, state.replay, stats, keys)
         enough = min(self.learning_starts, self.pipeline.steps_per_update, self._capacity)
         ready = state.replay.size >= enough
         kept = jax.tree.map(lambda new, old: jnp.where(ready, new, old), after, before)
         networks, target, optimizer = kept
         state = state._replace(networks=networks, target=target, optimizer=optimizer)
         return state, jax.tree.map(jnp.mean, metrics)
+
+    def _gradient_steps(
+        self,
+        before: Trained[Networks],
+        transitions: Replay[Transition],
+        stats: Normalizer,
+        keys: jax.Array,
+    ) -> tuple[Trained[Networks], Metrics]:
+        """Takes a gradient step for each of some keys."""
+
+        def step(carry: Trained[Networks], key: jax.Array) -> tuple[Trained[Networks], Metrics]:
+            networks, target, optimizer = carry
+            draw_key, loss_key = jax.random.split(key)
+            batch = transitions.sample(draw_key, self.batch_size)
+            held = Held(target, stats, before[0])
+            gradient, metrics = jax.grad(self.loss, has_aux=True)(networks, held, batch, loss_key)
+            change, optimizer = self.optimizer.update(gradient, optimizer)
+            networks = cast(Networks, optax.apply_updates(cast(Any, networks), change))
+            target = polyak(target, networks.critic, self.target_rate)
+            return (networks, target, optimizer), metrics
+
+        return jax.lax.scan(step, before, keys)
 
     @property
     def _capacity(self) -> int:
