@@ -7,7 +7,7 @@ settings, its wrappers and its evaluation, on our native engine; `ppo-brax` by t
 sampled actions after every update, and the mean difference with its interval, paired by seed where
 the networks are the same ones.
 
-    python -m benchmarks.calibration.same_start --seeds 6 --json results/benchmarks/same-start.json
+    python -m benchmarks.calibration.same_start --seeds 12 --json results/benchmarks/same-start.json
 
 What is known after a seed is kept, and a seed that is there is not trained again.
 """
@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--json", type=Path, default=Path("same-start.json"))
     options = parser.parse_args()
     task, path = load_task(TASK, "native"), options.json
