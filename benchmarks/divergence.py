@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,18 +106,29 @@ def _is_finite(state: SeedState, lane: int) -> bool:
     return all(bool(jnp.isfinite(each).all()) for each in numbers)
 
 
-def lines(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yields a line a seed: when, and how far actions reached, at first and just before."""
+HEADER = (
+    "seed",
+    "good until update",
+    "flow loss in the next",
+    "in the last finite",
+    "actions reach then",
+    "not finite in",
+)
+
+
+def lines(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yields a line a seed: the flow loss and the reach of actions, at first and just before.
+
+    A flow loss is told of methods that have one.
+    """
     for name, rows in record["seeds"].items():
-        reaches = [row["reach"] for row in rows]
-        calm = next((row["update"] for row in rows if row["reach"] > 10 * reaches[0]), None)
+        losses = [row["flow_loss"] for row in rows if "flow_loss" in row]
         yield (
             name,
             f"{rows[0]['update'] - 1:.0f}",
-            f"{reaches[0]:.3g}",
-            "-" if calm is None else f"{calm - 1:.0f}",
+            *((f"{losses[0]:.3g}", f"{losses[-1]:.3g}") if losses else ("", "")),
+            f"{rows[-1]['reach']:.3g}",
             f"{rows[-1]['update']:.0f}",
-            f"{max(reaches):.3g}",
         )
 
 
@@ -143,8 +154,7 @@ def main() -> None:
                 continue
             record["provenance"] = provenance()
             atomic_write(options.json, json_bytes(record))
-    header = ("seed", "from update", "reach", "tenfold at", "not finite at", "largest reach")
-    print(table(header, list(lines(record))))
+    print(table(HEADER, list(lines(record))))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ minute or two, and another kind of CPU may round its last digits differently.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import zlib
@@ -144,6 +145,20 @@ def actions_table() -> Table:
     return action_tables(samples, action_findings(samples))[0]
 
 
+def divergence_table() -> Table:
+    """Returns what had grown before seeds of `lite` diverged, from the record of it."""
+    from benchmarks.divergence import HEADER, RECORD, lines
+
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    note = (
+        "Trained on from the state that is kept of each. Flow loss: mean of an update, of the "
+        "first and of the last that is finite. Actions: the largest coordinate before tanh in all "
+        "environments, before the update that is not finite."
+    )
+    rows = [tuple(map(Entry, line)) for line in lines(record)]
+    return make_table("divergence", "Before seeds diverged", HEADER, rows, note)
+
+
 TABLES: Mapping[str, Callable[[], Table]] = {
     "normalizer": lambda: results_table("normalizer"),
     "normalizer-sampled": lambda: results_table("normalizer", "sample"),
@@ -154,6 +169,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "controls-hopper": lambda: results_table("controls-hopper"),
     "statistics-restart": lambda: results_table("statistics-restart"),
     "controls": lambda: results_table("controls"),
+    "divergence": divergence_table,
     "actions": actions_table,
 }
 """What makes each table of the page."""

@@ -70,8 +70,11 @@ def test_updates_from_the_last_good_state_to_the_first_that_is_not_finite(
         assert ["weight" in row for row in rows] == [True, True, False]
 
 
-def test_a_line_tells_when_actions_had_grown_tenfold() -> None:
-    reaches = [2.0, 3.0, 21.0, 5e5]
-    rows = [{"update": 105.0 + i, "reach": reach} for i, reach in enumerate(reaches)]
+def test_a_line_tells_what_had_grown() -> None:
+    rows = [
+        {"update": 105.0, "reach": 2.0, "flow_loss": 0.8},
+        {"update": 106.0, "reach": 3.0, "flow_loss": 123.4},
+        {"update": 107.0, "reach": 5e5},
+    ]
     (line,) = divergence.lines({"seeds": {"lite/CheetahRun/fpo/seed-000": rows}})
-    assert line[1:] == ("104", "2", "106", "108", "5e+05")
+    assert line[1:] == ("104", "0.8", "123", "5e+05", "107")
