@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -196,13 +196,16 @@ def file_faults(
     return faults
 
 
-def state_findings(run: Run, protocol: Protocol, not_finite: int) -> Iterator[Finding]:
+def state_findings(
+    run: Run, protocol: Protocol, not_finite: int, drops: Collection[int] = ()
+) -> Iterator[Finding]:
     """Yields how far a run came, if not to the end of its budget with finite returns.
 
     Args:
         run: a cell as read.
         protocol: of its run directory.
         not_finite: rows of its curve that were left out for that.
+        drops: updates after which the search that it is of drops runs, see `dropped_after`.
     """
     status = run.status
     if run.state == "diverged" and status and status.divergence:
@@ -210,7 +213,10 @@ def state_findings(run: Run, protocol: Protocol, not_finite: int) -> Iterator[Fi
         yield Finding("diverged", run.run_id, f"diverged after {step:,} steps, in {leaf}")
     if run.state == "running":
         done = f"{status.updates} of {status.total_updates}" if status else "none of its"
-        yield Finding("partial", run.run_id, f"not finished: {done} updates made")
+        if status and status.updates in drops:
+            yield Finding("dropped", run.run_id, f"dropped by its search, {done} updates made")
+        else:
+            yield Finding("partial", run.run_id, f"not finished: {done} updates made")
     if not_finite:
         yield Finding("not finite", run.run_id, f"{not_finite} evaluations were not finite")
     budget = budget_of(protocol)

@@ -29,6 +29,7 @@ from reports.runs.cross_checks import compare_runs, expected_cells, holders
 from reports.runs.merging import label_differing, without_duplicates
 from reports.runs.names import Label, algorithm_order
 from reports.runs.results import CURVE_COLUMNS, Finding, Results, Run
+from reports.runs.searches import dropped_after
 from reports.runs.variants import label_variants
 from suite.common.errors import UserError
 from suite.common.formatting import readable
@@ -239,7 +240,9 @@ def _read_cell(
     doubted = [each for each in doubted if each not in damage]
     findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage + doubted]
     findings += earlier_tries(run, earlier)
-    return run, findings + list(state_findings(run, directory.protocol, len(rows) - len(finite)))
+    drops = dropped_after(directory) if run.state == "running" else ()
+    left_out = len(rows) - len(finite)
+    return run, findings + list(state_findings(run, directory.protocol, left_out, drops))
 
 
 def _protocol_of_cell(

@@ -38,6 +38,7 @@ FindingKind = (
         "diverged",
         "retried",
         "partial",
+        "dropped",
         "damaged",
         "edited",
         "not finite",

@@ -103,7 +103,7 @@ def _prepare(
     changes: tuple[str, ...],
     given: dict[str, object],
 ) -> Prepared:
-    from suite.tuning.effort import parse_rungs
+    from suite.configuration.effort import parse_rungs
     from suite.tuning.tune import Options, prepare_like, prepare_tuning
 
     if like is not None:

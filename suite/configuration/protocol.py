@@ -46,7 +46,7 @@ TUNING: Mapping[str, type] = {
     "digest": str,
 }
 """What a protocol may tell of how the values of an algorithm were found; all but the first three
-only of a search by `suite tune` (suite/tuning/effort.py)."""
+only of a search by `suite tune` (suite/configuration/effort.py)."""
 
 Mode = Literal["deterministic", "sample"]
 

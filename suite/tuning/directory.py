@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from suite.common.errors import UserError, damage
+from suite.configuration.effort import RECORD, Effort
 from suite.storage.files import (
     exclusive_write,
     json_bytes,
     make_directory,
     read_object,
 )
-from suite.tuning.effort import Effort
 
-RECORD = "tuning.json"
 TRIALS = "trials.csv"
 TUNED = "tuned.toml"
 

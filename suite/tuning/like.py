@@ -9,9 +9,9 @@ from typing import Any
 from envs.engines.choice import resolve_engine
 from envs.tasks import resolve_tasks
 from suite.common.errors import UserError
+from suite.configuration.effort import TUNER, Effort, for_tuning, parse_rungs, search_seeds
 from suite.configuration.protocol import TUNING, Protocol, load_protocol
 from suite.tuning.directory import is_tuning, read_effort
-from suite.tuning.effort import TUNER, Effort, for_tuning, parse_rungs, search_seeds
 
 
 def effort_like(source: str) -> Effort:

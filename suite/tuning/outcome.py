@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from suite.common import formatting
+from suite.configuration.effort import Effort, shares
 from suite.storage.files import atomic_write, json_bytes
 from suite.tuning.directory import TRIALS, TUNED
-from suite.tuning.effort import Effort, shares
 from suite.tuning.search import Search, searches
 
 _COLUMNS = ("algorithm", "candidate", "rung", "updates", "score", "diverged", "outcome")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from suite.configuration.effort import Effort
 from suite.storage.run_directory import RunDirectory, is_run
 from suite.tuning.directory import (
     Method,
@@ -14,7 +15,6 @@ from suite.tuning.directory import (
     read_method,
     stored_methods,
 )
-from suite.tuning.effort import Effort
 from suite.tuning.halving import Round, halve
 from suite.tuning.scores import Score, score
 

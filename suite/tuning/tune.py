@@ -13,6 +13,7 @@ from algorithms.registry import lookup
 from envs.tasks import resolve_tasks
 from suite.common import formatting
 from suite.common.errors import UserError
+from suite.configuration.effort import Effort, for_tuning, search_seeds
 from suite.configuration.hyperparameters import class_defaults
 from suite.configuration.protocol import Protocol, load_protocol
 from suite.configuration.selection import format_seeds
@@ -32,7 +33,6 @@ from suite.tuning.directory import (
     write_effort,
     write_method,
 )
-from suite.tuning.effort import Effort, for_tuning, search_seeds
 from suite.tuning.like import effort_like
 from suite.tuning.outcome import write_outcome
 from suite.tuning.search import Search

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from suite.common.errors import UserError
+from suite.configuration.effort import Effort, for_tuning, parse_rungs, search_seeds, shares
 from suite.configuration.protocol import load_protocol
-from suite.tuning.effort import Effort, for_tuning, parse_rungs, search_seeds, shares
 from suite.tuning.halving import best, halve
 
 LITE = for_tuning(load_protocol("lite"))

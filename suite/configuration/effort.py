@@ -17,6 +17,9 @@ from suite.common.convert import JSON, Misfit, convert
 from suite.common.errors import UserError, damage
 from suite.configuration.protocol import Protocol
 
+RECORD = "tuning.json"
+"""File in a search's directory that tells of the effort."""
+
 TUNER = 1
 """Version of the search, of which the record tells: another draws or scores otherwise."""
 
