@@ -299,7 +299,8 @@ Written by `{command}`; a test holds the page to that.
   [the checks](reference/checks.md) tells why one fails.
 - CheetahRun, CartpoleSwingup: return of the last evaluation without noise, mean ± standard
   deviation (seeds), of the finished runs in {runs}; a seed that diverged counts as 0. Blank: no
-  such run there.
+  such run there. The settings of `lite` were searched for the first five alone; the others have
+  those of their classes.
 - steps/s: environment steps of all seeds together in a second of training, the median of those
   runs that did not diverge, with whatever else the machine did.
 - update-to-data: gradient steps per environment step under `lite`, without those of a warm-up and
