@@ -211,6 +211,15 @@ def page(root: Path = ROOT) -> str:
     return "\n".join([_HEAD, here, _SAME, plain_table(same_networks_table(record))]).rstrip() + "\n"
 
 
+_BRAX = (
+    "suite run --algos ppo-brax --tasks CheetahRun --seeds 5 --protocol brax"
+    f" --set protocol.total_steps=9830400 --out {STORED}/brax"
+)
+_PAPER = (
+    "suite run --algos ppo,fpo --tasks CheetahRun --seeds 3 --protocol paper"
+    f" --set protocol.total_steps=6881280 --set protocol.eval_interval=7 --out {STORED}/paper"
+)
+
 _HEAD = f"""# Calibration
 
 *Written by `python -m benchmarks.calibration.page`, every number; a test holds the page to that.*
@@ -222,10 +231,8 @@ The runs are in `{STORED}`, made by
 
 <!-- not run: hours of training -->
 ```console
-$ suite run --algos ppo-brax --tasks CheetahRun --seeds 5 --protocol brax \\
-    --set protocol.total_steps=9830400 --out {STORED}/brax
-$ suite run --algos ppo,fpo --tasks CheetahRun --seeds 3 --protocol paper \\
-    --set protocol.total_steps=6881280 --set protocol.eval_interval=7 --out {STORED}/paper
+$ {_BRAX}
+$ {_PAPER}
 ```
 
 None of these methods' settings depend on the budget, so a run that is cut off is the beginning of

@@ -55,6 +55,16 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
     "rewrites this page; tests/benchmarks/test_findings.py checks it": [
         "python -m benchmarks.findings"
     ],
+    "hours of training": [
+        "suite run --algos ppo-brax --tasks CheetahRun --seeds 5 --protocol brax"
+        " --set protocol.total_steps=9830400 --out results/calibration/brax",
+        "suite run --algos ppo,fpo --tasks CheetahRun --seeds 3 --protocol paper"
+        " --set protocol.total_steps=6881280 --set protocol.eval_interval=7"
+        " --out results/calibration/paper",
+    ],
+    "trains on for minutes; tests/benchmarks/test_divergence.py does for a moment": [
+        "python -m benchmarks.divergence results/lite"
+    ],
     "evaluates for minutes and trains for hours; tests/suite/reproduction does both": [
         "suite audit results/controls-hopper/all --recompute --out recomputed.json",
         "suite audit results/controls-hopper/all --retrain 1",
