@@ -204,7 +204,7 @@ class OffPolicy(OffPolicySettings, abc.ABC, Generic[Networks]):
     ) -> tuple[OffPolicyState[Networks], Metrics]:
         """Takes the gradient steps, which count for nothing while the buffer is too empty."""
         before: Trained[Networks] = (state.networks, state.target, state.optimizer)
-        steps = without_lone_seed(self._gradient_steps)
+        steps = without_lone_seed(self._take_steps)
         keys = jax.random.split(key, self.gradient_steps)
         after, metrics = steps(before, state.replay, stats, keys)
         enough = min(self.learning_starts, self.pipeline.steps_per_update, self._capacity)
@@ -214,7 +214,7 @@ class OffPolicy(OffPolicySettings, abc.ABC, Generic[Networks]):
         state = state._replace(networks=networks, target=target, optimizer=optimizer)
         return state, jax.tree.map(jnp.mean, metrics)
 
-    def _gradient_steps(
+    def _take_steps(
         self,
         before: Trained[Networks],
         transitions: Replay[Transition],

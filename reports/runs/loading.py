@@ -169,9 +169,11 @@ def _differing(mine: Protocol, theirs: Protocol, name: str, other: str) -> Itera
 
 def _read_directory(directory: RunDirectory, name: str) -> Iterator[Stored]:
     settings, kept = settings_of_arm(directory.path), divergences_kept(directory)
+    drops = dropped_after(directory)
     cells = sorted({*directory.cells(), *directory.incomplete_cells()})
     stored = {
-        cell: _read_cell(directory, name, cell, settings, kept.get(cell, 0)) for cell in cells
+        cell: _read_cell(directory, name, cell, settings, kept.get(cell, 0), drops)
+        for cell in cells
     }
     told = {
         cell: StoredCell(
@@ -194,6 +196,7 @@ def _read_cell(
     cell: Cell,
     settings: Sequence[str] | None,
     earlier: int,
+    drops: Sequence[int],
 ) -> Stored:
     """Reads one cell; a file that cannot be read or is contradicted makes it `damaged`."""
     record: RunRecord | None = None
@@ -240,7 +243,6 @@ def _read_cell(
     doubted = [each for each in doubted if each not in damage]
     findings = differing + [Finding(kind, run.run_id, text) for kind, text in damage + doubted]
     findings += earlier_tries(run, earlier)
-    drops = dropped_after(directory) if run.state == "running" else ()
     left_out = len(rows) - len(finite)
     return run, findings + list(state_findings(run, directory.protocol, left_out, drops))
 
