@@ -29,7 +29,7 @@ from typing import Any, cast
 
 from algorithms.names import NAMES
 from suite.common.errors import UserError
-from suite.storage.files import atomic_write, json_bytes
+from suite.common.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 RECORD = pathlib.Path(__file__).resolve().parents[1] / "results/benchmarks/check-algo.json"

@@ -27,12 +27,12 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from suite.common.errors import UserError  # noqa: E402
+from suite.common.files import atomic_write, json_bytes  # noqa: E402
 from suite.common.formatting import table  # noqa: E402
 from suite.compute.build import build_program  # noqa: E402
 from suite.compute.compiled import Compiled  # noqa: E402
 from suite.compute.program import Program, SeedState  # noqa: E402
 from suite.storage import checkpoint  # noqa: E402
-from suite.storage.files import atomic_write, json_bytes  # noqa: E402
 from suite.storage.provenance import provenance  # noqa: E402
 from suite.storage.records import Cell, Job  # noqa: E402
 from suite.storage.run_directory import RunDirectory  # noqa: E402

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.storage.files import atomic_write, json_bytes
+from suite.common.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 from suite.storage.run_directory import RunDirectory
 

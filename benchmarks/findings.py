@@ -38,8 +38,8 @@ from reports.tables.entries import estimate_entry, make_table, p_value_entry
 from reports.tables.table import Entry, Table, to_markdown
 from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import seeds_to_tell
+from suite.common.files import atomic_write
 from suite.configuration.recipe import Arm
-from suite.storage.files import atomic_write
 from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]

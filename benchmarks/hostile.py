@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from benchmarks.hostile_directories import HOSTILE, cells, hostile_report
-from suite.storage.files import atomic_write, json_bytes
+from suite.common.files import atomic_write, json_bytes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SECONDS = 180.0

@@ -30,8 +30,8 @@ from suite.cluster.places import Place, local_slots
 from suite.cluster.sending import job_from
 from suite.cluster.sharing import lower_bound, makespan
 from suite.common import formatting
+from suite.leases.worker import Worker
 from suite.planning.run_request import make_request
-from suite.storage.leases import Worker
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.context import RunContext

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from suite.storage.files import atomic_write, json_bytes
+from suite.common.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 TASK = "CheetahRun"

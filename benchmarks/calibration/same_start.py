@@ -30,11 +30,11 @@ from benchmarks.calibration.beside_brax import TASK, UNROLL, UNROLLS, train_brax
 from benchmarks.speed.peers import Environment
 from envs.api import Task
 from envs.engines.choice import load_task
+from suite.common.files import atomic_write, json_bytes
 from suite.compute.build import build_algorithm, build_program
 from suite.compute.evaluation import start_states
 from suite.compute.program import Program, SeedState
 from suite.planning.run_request import make_request
-from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ENVS = 64

@@ -33,10 +33,10 @@ from benchmarks.gpu import SCRATCH
 from benchmarks.gpu.common import checked, describe, options_parser, suitable_engines
 from envs.names import TASK_SETS
 from suite.common import formatting
+from suite.common.files import atomic_write, json_bytes, make_directory
 from suite.configuration.selection import parse_algorithms, parse_seeds
 from suite.planning.run_request import make_request
 from suite.planning.status import cell_reports
-from suite.storage.files import atomic_write, json_bytes, make_directory
 from suite.storage.provenance import provenance
 from suite.storage.records import Cell, CurveRow
 from suite.storage.run_directory import RunDirectory

@@ -26,11 +26,11 @@ from envs.engines.choice import ENGINES, load_task
 from envs.vector import EnvState
 from suite.common import formatting, jax_settings
 from suite.common.errors import UserError, unknown
+from suite.common.files import atomic_write, json_bytes, make_directory
 from suite.compute.build import build_algorithm, build_program
 from suite.compute.program import Program, SeedState
 from suite.configuration.hyperparameters import hyperparameters, protocol_settings
 from suite.configuration.protocol import Protocol
-from suite.storage.files import atomic_write, json_bytes, make_directory
 from suite.storage.provenance import provenance
 
 BANK_SIZE = 256

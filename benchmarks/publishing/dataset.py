@@ -20,7 +20,7 @@ from benchmarks.publishing.data_card import card
 from benchmarks.publishing.stored import Stored, stored_directories
 from reports.export.described_table import described
 from reports.export.tidy_table import to_csv, write_table
-from suite.storage.files import atomic_write
+from suite.common.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "results" / "data"

@@ -14,7 +14,7 @@ from benchmarks.publishing.results_page import ROOT, request
 from reports.analysis.comparison import Analysis
 from reports.figures.drawing import render
 from reports.figures.learning_curves import overview
-from suite.storage.files import atomic_write
+from suite.common.files import atomic_write
 
 PICTURE = ROOT / "docs" / "images" / "lite.png"
 

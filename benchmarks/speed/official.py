@@ -37,7 +37,7 @@ from pathlib import Path
 
 from benchmarks.speed import peers
 from benchmarks.speed.peers import Speeds
-from suite.storage.files import atomic_write, json_bytes
+from suite.common.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -35,8 +35,8 @@ import numpy as np
 from envs.api import Task, TaskState
 from envs.engines.choice import load_task
 from envs.engines.cpus import available_cpus
+from suite.common.files import atomic_write, json_bytes
 from suite.configuration.protocol import load_protocol
-from suite.storage.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.storage.files import atomic_write, json_bytes
+from suite.common.files import atomic_write, json_bytes
 from suite.storage.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]

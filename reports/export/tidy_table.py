@@ -11,8 +11,8 @@ import pandas as pd
 
 from reports.runs.results import Results
 from suite.common.errors import UserError
+from suite.common.files import atomic_write, atomic_writer
 from suite.common.formatting import spreadsheet_text
-from suite.storage.files import atomic_write, atomic_writer
 
 
 def write_tidy(results: Results, out: Path | None) -> int:

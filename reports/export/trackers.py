@@ -22,7 +22,7 @@ from typing import Any
 
 from reports.runs.results import Results, Run
 from suite.common.errors import UserError, unknown
-from suite.storage.files import atomic_writer, make_directory
+from suite.common.files import atomic_writer, make_directory
 
 PROJECT = "gorl-suite"
 """The name under which trackers file the runs."""

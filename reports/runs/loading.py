@@ -32,13 +32,13 @@ from reports.runs.results import CURVE_COLUMNS, Finding, Results, Run
 from reports.runs.searches import dropped_after
 from reports.runs.variants import label_variants
 from suite.common.errors import UserError
+from suite.common.files import json_bytes
 from suite.common.formatting import readable
 from suite.common.reading import read_bounded
 from suite.configuration.protocol import Protocol
 from suite.storage.ablation_directory import settings_of_arm
 from suite.storage.cell_files import MAX_CURVE_BYTES
 from suite.storage.digests import Verdict
-from suite.storage.files import json_bytes
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 from suite.storage.run_directory import RunDirectory, divergences_kept, fingerprint_fault
 

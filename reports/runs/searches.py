@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from suite.common.errors import UserError
+from suite.common.files import read_object
 from suite.configuration.effort import RECORD, Effort
-from suite.storage.files import read_object
 from suite.storage.run_directory import RunDirectory
 
 _MAX_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.runs.names import Label
 from reports.runs.results import Finding, Run
-from suite.storage.files import json_bytes
+from suite.common.files import json_bytes
 from suite.storage.origin import completed
 
 _MAX_CHANGES_IN_LABEL = 3

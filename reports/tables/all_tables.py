@@ -39,7 +39,7 @@ from reports.tables.variants import (
     other_variants,
     stages,
 )
-from suite.storage.files import atomic_write, make_directory
+from suite.common.files import atomic_write, make_directory
 
 
 def build_tables(

@@ -10,8 +10,8 @@ from reports.figures.drawing import FORMATS, render
 from reports.tables.actions import action_tables
 from reports.tables.all_tables import write_tables
 from reports.tables.table import Table
+from suite.common.files import atomic_write, make_directory
 from suite.storage.action_samples import ActionSamples
-from suite.storage.files import atomic_write, make_directory
 
 
 def write_actions(samples: ActionSamples, out: Path) -> tuple[list[Path], list[Table]]:

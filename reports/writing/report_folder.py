@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suite.common.reading import parse_json, read_bounded
-from suite.storage.files import (
+from suite.common.files import (
     atomic_write,
     is_leftover,
     json_bytes,
     make_directory,
     remove_leftovers,
 )
+from suite.common.reading import parse_json, read_bounded
 
 PAGE = "report.html"
 FOLDERS = ("tables", "figures")

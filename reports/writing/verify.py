@@ -31,8 +31,8 @@ from reports.writing.report_folder import (
 from reports.writing.report_request import PARTS, Part, ReportRequest
 from suite.common.convert import convert, field_types
 from suite.common.errors import UserError
+from suite.common.files import read_object
 from suite.common.reading import read_bounded
-from suite.storage.files import read_object
 
 NAME = "report"
 STAMP = "report's stamp"

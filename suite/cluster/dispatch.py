@@ -1,7 +1,7 @@
 """The loop of `suite run --on`: hands jobs to workers, and takes back what became of them.
 
 Each worker has one job at a time, which it leases in the shared run directory as any process does
-(suite/storage/leases.py): should this loop be wrong about who lives, the leases still keep two
+(suite/leases): should this loop be wrong about who lives, the leases still keep two
 workers from one cell. A worker that is gone, or has shown no sign of life for as long as a lease
 lasts, loses its job to another.
 """
@@ -13,19 +13,20 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
+from suite.cluster.endings import Endings
 from suite.cluster.opening import Pool
 from suite.cluster.orders import Setup
 from suite.cluster.places import Slot
 from suite.cluster.progress import Board
 from suite.cluster.roster import Roster, check_installed
 from suite.cluster.sending import Remote, job_from, job_to_plain
-from suite.cluster.sharing import TRIES, Failure, Sharing
+from suite.cluster.sharing import Failure, Sharing
 from suite.cluster.workers import (
     Event,
     end_trainer,
@@ -35,21 +36,17 @@ from suite.cluster.workers import (
 )
 from suite.common import interrupt
 from suite.common.errors import UserError
+from suite.leases.claims import Held
+from suite.leases.lease import LeaseLost
+from suite.leases.signs_of_life import Watch, sign_path, workers_directory
 from suite.planning.task_files import keep_task
-from suite.storage.leases import Held, LeaseLost, Watch
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.context import RunContext
-from suite.training.launch import Outcome, Shift, dead_end
-
-PROBE = ".workers/{}.json"
-"""The sign of life of this process in the run directory: who sees it shares the directory."""
+from suite.training.launch import Outcome, Shift
 
 _PAUSE = 0.1
 """Seconds between two rounds of the loop."""
-
-_LOOKS = 12
-"""At a job of a process elsewhere, within the silence after which its owner counts as dead."""
 
 _LOOK_UP_SECONDS = 5.0
 """Between two looks at how far everything is, while there is something to hand out."""
@@ -116,11 +113,15 @@ class Dispatcher:
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._watch = Watch()
         self._tasks: dict[Job, _Task] = {}
-        probe = PROBE.format(context.worker.token)
-        self._roster = Roster(pool, Path(setup.run_path), probe, self._say_once)
+        # Who sees this process's sign of life shares the directory.
+        run_path = Path(setup.run_path)
+        probe = sign_path(workers_directory(run_path), context.worker.token)
+        self._roster = Roster(pool, run_path, probe, self.board.say_once)
+        self._endings = Endings(
+            self._run, shift, self.sharing, self.board, self._roster, setup.lease_seconds, wait
+        )
         self._stale = False
         self._looked_up = 0.0
-        self._told: set[str] = set()
         self._asked: set[str] = set()
 
     @property
@@ -196,9 +197,8 @@ class Dispatcher:
                 event = self._events.get_nowait()
                 job, address = job_from(event["job"]), event["worker"]
                 if event["kind"] == "said":
-                    self._say_once(
-                        f"{self._roster.name(address)}: {event['text'][len('suite: ') :]}"
-                    )
+                    said = event["text"].removeprefix("suite: ")
+                    self.board.say_once(f"{self._roster.name(address)}: {said}")
                     continue
                 task = self._tasks.get(job)
                 if task is not None and task.worker == address:
@@ -223,7 +223,7 @@ class Dispatcher:
             try:
                 remote = Remote(self._run, job, self._worker)
             except Held:
-                self._hold(job)
+                self._endings.hold(job)
                 return False
         order = {
             "setup": self._setup,
@@ -250,58 +250,16 @@ class Dispatcher:
         else:
             self._lose(job, task)
             return
-        del self._tasks[job]
+        self._forget(job)
         if task.remote is not None:
             result = _take_back(self._run, job, task.remote, result)
-        self._settle(job, task, result)
-        self._stale = True
-        self.board.stopped(job)
-
-    def _settle(self, job: Job, task: _Task, result: Mapping[str, Any]) -> None:
-        outcome, message = result["outcome"], str(result.get("message", ""))
-        name = self._roster.name(task.worker)
-        if outcome == "done":
-            self._shift.finish(job)
-            self.sharing.finish(job)
-        elif outcome == "interrupted":
-            self.sharing.stop(job)
-            if not interrupt.requested():
-                self._roster.rest(task.worker)
-                self.board.say(f"{name} was told to stop, and saved {job}; it goes on elsewhere")
-        elif outcome == "held":
-            self._hold(job)
-        elif outcome == "regrouped":
-            if self.sharing.regroup(job):
-                self.sharing.give_up(job, str(dead_end(self._run, job)), fault=False)
-        elif outcome == "lost":
-            self.sharing.stop(job)
-            self.board.say(f"{name}: {message}")
-        elif outcome == "refused":
-            self.sharing.give_up(job, message, fault=False)
-            self.board.say(f"{job} failed: {message}")
-        else:
-            fault = outcome == "crashed" or bool(result.get("fault"))
-            self._fail(job, f"on {name}: {message}", fault, str(result.get("tail", "")))
-
-    def _fail(self, job: Job, message: str, fault: bool, tail: str = "") -> None:
-        tried = self.sharing.fail(job, message, fault)
-        given_up = any(failure.job == job for failure in self.sharing.failures)
-        what = "is given up" if given_up else f"goes on elsewhere (try {tried} of {TRIES})"
-        last = tail.strip().splitlines()[-1:] if fault else []
-        self.board.say("; ".join([f"{job}: {message}", *last, what]))
+        self._endings.settle(job, task.worker, result)
 
     def _lose(self, job: Job, task: _Task) -> None:
         """Takes a job back from a worker that is gone."""
         task.future.cancel()
-        del self._tasks[job]
-        if task.remote is not None:
-            task.remote.take_back(None)
-        if interrupt.requested():
-            self.sharing.stop(job)
-        else:
-            self._fail(job, f"the worker {self.sharing.running[job]} is gone", fault=True)
-        self._stale = True
-        self.board.stopped(job)
+        self._take_away(job, task)
+        self._endings.gone(job)
 
     def _is_silent(self, job: Job, task: _Task) -> bool:
         silence = self._watch.silence(
@@ -312,22 +270,17 @@ class Dispatcher:
     def _abandon(self, job: Job, task: _Task) -> None:
         """Takes a job from a worker that shows no sign of life; the lease tells it if it wakes."""
         self._roster.abandon(task.worker, task.future)
-        del self._tasks[job]
+        self._take_away(job, task)
+        self._endings.silent(job, task.worker)
+
+    def _take_away(self, job: Job, task: _Task) -> None:
+        self._forget(job)
         if task.remote is not None:
             task.remote.take_back(None)
-        self.sharing.stop(job)
-        if not interrupt.requested():
-            self._hold(job)
-            self.board.say(
-                f"{self._roster.name(task.worker)} shows no sign of life; {job} goes on elsewhere"
-            )
-        self._stale = True
-        self.board.stopped(job)
 
-    def _hold(self, job: Job) -> None:
-        self.sharing.hold(job, time.monotonic() + self._seconds / _LOOKS)
-        if self._wait:
-            self._say_once(f"waiting for other processes to finish {job}")
+    def _forget(self, job: Job) -> None:
+        del self._tasks[job]
+        self._stale = True
 
     def _ask_to_stop(self) -> None:
         asked = [task.worker for task in self._tasks.values() if task.worker not in self._asked]
@@ -345,11 +298,6 @@ class Dispatcher:
             self._client.unsubscribe_topic(self._topic)
         _call(self._client, end_trainer, self._roster.answering())
         wait_for_trainers()
-
-    def _say_once(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
-            self.board.say(message)
 
 
 def _stored(run: RunDirectory, job: Job) -> int:

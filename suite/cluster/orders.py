@@ -14,6 +14,7 @@ from pathlib import Path
 from algorithms import registry
 from envs.own_tasks import own_tasks
 from suite.common.convert import STORED, convert
+from suite.common.files import atomic_write, make_directory
 from suite.common.reading import MAX_SOURCE_BYTES, read_bounded
 from suite.common.user_file import UserFile
 from suite.configuration.hyperparameters import hyperparameters, protocol_settings
@@ -22,7 +23,6 @@ from suite.methods.build_method import build_method
 from suite.methods.select_methods import add_method
 from suite.planning.run_request import RunRequest
 from suite.planning.task_files import register_file
-from suite.storage.files import atomic_write, make_directory
 from suite.storage.records import Job
 
 Plain = Mapping[str, object]

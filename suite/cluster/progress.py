@@ -110,6 +110,7 @@ class Board:
         self._shown: dict[Job, _Shown] = {}
         self._width = 0
         self._last = ""
+        self._told: set[str] = set()
         self.lengths: Mapping[Job, float] = {}
         self.seconds_known = True
         self.all_jobs = 0
@@ -138,6 +139,12 @@ class Board:
         """Shows a line that stays."""
         self._clear()
         print(f"suite: {message}", file=self._stream, flush=True)
+
+    def say_once(self, message: str) -> None:
+        """Shows a line that stays, unless it was shown so before."""
+        if message not in self._told:
+            self._told.add(message)
+            self.say(message)
 
     def show(self) -> None:
         """Shows how far the matrix is, if it is time to."""

@@ -37,7 +37,7 @@ class Roster:
         sees: whether each that has answered sees the run directory.
     """
 
-    def __init__(self, pool: Pool, run_path: Path, probe: str, say: Callable[[str], None]) -> None:
+    def __init__(self, pool: Pool, run_path: Path, probe: Path, say: Callable[[str], None]) -> None:
         self.names: dict[str, str] = {}
         self.sees: dict[str, bool] = {}
         self._pool = pool
@@ -80,7 +80,7 @@ class Roster:
                 del known[address]
         for address in self.names.keys() - self._greetings.keys():
             self._greetings[address] = self._client.submit(
-                greet, str(self._run_path), self._probe, workers=[address], pure=False
+                greet, str(self._probe), workers=[address], pure=False
             )
 
     def name(self, address: str) -> str:

@@ -13,9 +13,10 @@ from suite.cluster.places import Place, Slot, count_of, local_slots, visible_gpu
 from suite.cluster.sharing import Failure, lower_bound, makespan, seeds_each
 from suite.common import interrupt
 from suite.common.formatting import duration
+from suite.leases.signs_of_life import DEFAULT_SECONDS
+from suite.leases.worker import Worker
 from suite.planning.plan import Plan
 from suite.planning.run_request import RunRequest
-from suite.storage.leases import DEFAULT_SECONDS, Worker
 from suite.storage.run_directory import RunDirectory
 from suite.training.context import RunContext
 from suite.training.launch import Outcome, Shift, diverged, to_retry

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from suite.common.errors import UserError
+from suite.common.files import atomic_write, make_directory
 from suite.configuration.protocol import Protocol
+from suite.leases.worker import Worker
 from suite.storage import digests
-from suite.storage.files import atomic_write, make_directory
-from suite.storage.leases import Worker
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory
 

@@ -30,7 +30,7 @@ from suite.common.errors import UserError, describe_os_error
 
 if TYPE_CHECKING:
     from suite.cluster.orders import Setup
-    from suite.storage.leases import Worker
+    from suite.leases.worker import Worker
     from suite.storage.records import Job
 
 IDLE_SECONDS = 120.0
@@ -113,7 +113,7 @@ def main() -> int:
 def _serve(first: Order, place: str, orders: Orders, channel: Channel, scratch: Path) -> int:
     from suite.cluster.orders import setup_from
     from suite.cluster.sending import job_from
-    from suite.storage.leases import Worker
+    from suite.leases.worker import Worker
 
     setup = setup_from(first)
     sys.argv = list(setup.command)  # which is what the records of the run are to name
@@ -156,7 +156,8 @@ def _train(
     """Trains a job; waits for one that is another's as long as it may."""
     from suite.cluster.orders import request_of
     from suite.cluster.progress import Telling
-    from suite.storage.leases import Held, LeaseLost, Regrouped
+    from suite.leases.claims import Held
+    from suite.leases.lease import LeaseLost, Regrouped
     from suite.storage.run_directory import RunDirectory
     from suite.training.context import RunContext
     from suite.training.job import run_job

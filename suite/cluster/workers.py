@@ -201,14 +201,13 @@ def _train_here(order: Event) -> Event:
     return trainer.train(job, wait, tell, lambda: _is_wanted(worker, key))
 
 
-def greet(run_path: str, probe: str) -> Event:
+def greet(probe: str) -> Event:
     """Says what this worker runs, and whether it sees the run directory; called by Dask.
 
     Args:
-        run_path: the run directory.
-        probe: a file in it that is there while the command runs.
+        probe: a file in the run directory that is there while the command runs.
     """
-    return {"shared": (Path(run_path) / probe).is_file(), "versions": versions()}
+    return {"shared": Path(probe).is_file(), "versions": versions()}
 
 
 def versions() -> dict[str, str]:

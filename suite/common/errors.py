@@ -18,7 +18,7 @@
                         who knows the file turns it into a UserError
       x OSError         files that cannot be read or written; told by `describe_os_error`
 
-Held, Regrouped and LeaseLost (suite/storage/leases.py) are what processes that share a run
+Held, Regrouped and LeaseLost (suite/leases) are what processes that share a run
 directory tell each other by; only a command that works on a single job shows them to the user.
 Any other error is a fault of the program's own, or of a method that the user wrote.
 """

@@ -8,8 +8,8 @@ from typing import TypedDict
 
 from suite.common import formatting
 from suite.configuration.recipe import SOURCE
+from suite.leases.lease import owner_name
 from suite.storage.ablation_directory import read_ablation
-from suite.storage.leases import owner_name
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory, divergences_kept, is_run
 

@@ -12,9 +12,9 @@ from envs.engines.choice import source_digest
 from envs.own_tasks import OwnTask, own_tasks, register
 from envs.tasks import resolve_tasks
 from suite.common.errors import UserError
+from suite.common.files import check_inside, exclusive_write, make_directory
 from suite.common.reading import MAX_SOURCE_BYTES, read_bounded
 from suite.common.user_file import is_user_file, load_class, parse_user_file
-from suite.storage.files import check_inside, exclusive_write, make_directory
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from suite.common.convert import immutable
 from suite.common.errors import UserError
+from suite.common.files import json_bytes
 from suite.planning.decoders import Decoders
-from suite.storage.files import json_bytes
 from suite.storage.origin import completed
 from suite.storage.records import Cell, Configuration, Job, RunRecord
 from suite.storage.run_directory import RunDirectory

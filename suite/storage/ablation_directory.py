@@ -14,17 +14,17 @@ from typing import Any, Self
 
 from suite.common.convert import JSON, convert
 from suite.common.errors import UserError, damage
-from suite.configuration.hyperparameters import EVERY_ALGORITHM
-from suite.configuration.protocol import Protocol
-from suite.configuration.protocol_changes import changed
-from suite.configuration.recipe import PROTOCOL, Arm, Axis, make_arms, make_axis
-from suite.configuration.selection import MAX_SEEDS
-from suite.storage.files import (
+from suite.common.files import (
     exclusive_write,
     json_bytes,
     make_directory,
     read_object,
 )
+from suite.configuration.hyperparameters import EVERY_ALGORITHM
+from suite.configuration.protocol import Protocol
+from suite.configuration.protocol_changes import changed
+from suite.configuration.recipe import PROTOCOL, Arm, Axis, make_arms, make_axis
+from suite.configuration.selection import MAX_SEEDS
 
 RECORD = "ablation.json"
 

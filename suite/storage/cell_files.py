@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from suite.common.convert import convert, field_types, from_texts, number
 from suite.common.errors import UserError
-from suite.common.formatting import readable
-from suite.common.reading import parse_json, read_bounded
-from suite.configuration.protocol import MAX_EVALUATIONS, Mode
-from suite.storage import digests
-from suite.storage.files import (
+from suite.common.files import (
     atomic_write,
     check_inside,
     json_bytes,
     keep_copy,
     make_directory,
 )
+from suite.common.formatting import readable
+from suite.common.reading import parse_json, read_bounded
+from suite.configuration.protocol import MAX_EVALUATIONS, Mode
+from suite.storage import digests
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 
 if TYPE_CHECKING:

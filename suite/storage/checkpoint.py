@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from suite.common.errors import UserError
+from suite.common.files import atomic_writer, keep_copy, make_directory
 from suite.common.reading import opened, parse_trusted_json
 from suite.storage.archives import (
     MANIFEST,
@@ -34,7 +35,6 @@ from suite.storage.archives import (
     entry,
     open_archive,
 )
-from suite.storage.files import atomic_writer, keep_copy, make_directory
 
 Tree = TypeVar("Tree")
 """A pytree of arrays, or of what tells their shapes and types."""

@@ -24,8 +24,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from suite.common.files import atomic_write, json_bytes
 from suite.common.reading import digest_of, parse_json, read_bounded
-from suite.storage.files import atomic_write, json_bytes
 
 NAME = "digests.json"
 

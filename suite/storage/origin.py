@@ -6,8 +6,8 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
+from suite.common.files import json_bytes
 from suite.configuration.protocol import Protocol
-from suite.storage.files import json_bytes
 from suite.storage.records import Configuration
 
 ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, object]] = {

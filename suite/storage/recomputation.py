@@ -12,8 +12,8 @@ from pathlib import Path
 
 from suite.common.convert import convert
 from suite.common.errors import UserError
+from suite.common.files import atomic_write, json_bytes, read_object
 from suite.storage.cell_files import CellFiles
-from suite.storage.files import atomic_write, json_bytes, read_object
 
 _MAX_BYTES = 64 << 20
 """Of the file: less than 1 kB for each cell."""

@@ -7,7 +7,7 @@
     RUN_DIR/TASK/ALGORITHM/seed-000/             the files of a cell (suite/storage/cell_files.py)
     RUN_DIR/TASK/ALGORITHM/seed-000.diverged-1/  the same of a run that was tried again
 
-No file belongs to two processes: a cell is leased while it trains (suite/storage/leases.py), and
+No file belongs to two processes: a cell is leased while it trains (suite/leases), and
 only `protocol.json` is shared, which is never rewritten.
 """
 
@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from suite.common.errors import UserError, unknown
-from suite.configuration.protocol import Protocol
-from suite.storage.cell_files import CellFiles, cell_path, read_table
-from suite.storage.files import (
+from suite.common.files import (
     check_inside,
     exclusive_write,
     json_bytes,
@@ -30,7 +28,10 @@ from suite.storage.files import (
     move,
     remove_leftovers,
 )
-from suite.storage.leases import Lease, Regrouped, Worker, is_owned
+from suite.configuration.protocol import Protocol
+from suite.leases.lease import Lease, Regrouped, is_owned
+from suite.leases.worker import Worker
+from suite.storage.cell_files import CellFiles, cell_path, read_table
 from suite.storage.origin import (
     MODEL,
     hyperparameter_differences,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from suite.leases.worker import Worker
 from suite.planning.run_request import RunRequest
-from suite.storage.leases import Worker
 from suite.storage.run_directory import RunDirectory
 from suite.training.clock import Pace
 from suite.training.progress import Progress

@@ -2,7 +2,7 @@
 
 Several processes may run the same request, or others, on one run directory. Each takes the
 next job that nobody has, waits when all that is left is taken, and takes over what a process
-leaves behind that dies (suite/storage/leases.py).
+leaves behind that dies (suite/leases).
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from collections.abc import Mapping
 
 from suite.common import interrupt
 from suite.common.errors import UserError
+from suite.leases.claims import Held
+from suite.leases.lease import LeaseLost, Regrouped
+from suite.leases.signs_of_life import DEFAULT_SECONDS
+from suite.leases.worker import Worker
 from suite.planning.plan import Plan
 from suite.planning.run_request import RunRequest
-from suite.storage.leases import DEFAULT_SECONDS, Held, LeaseLost, Regrouped, Worker
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory, divergences_kept
 from suite.training.context import JobResult, RunContext

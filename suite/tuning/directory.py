@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from suite.common.errors import UserError, damage
-from suite.configuration.effort import RECORD, Effort
-from suite.storage.files import (
+from suite.common.files import (
     exclusive_write,
     json_bytes,
     make_directory,
     read_object,
 )
+from suite.configuration.effort import RECORD, Effort
 
 TRIALS = "trials.csv"
 TUNED = "tuned.toml"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.common import formatting
+from suite.common.files import atomic_write, json_bytes
 from suite.configuration.effort import Effort, shares
-from suite.storage.files import atomic_write, json_bytes
 from suite.tuning.directory import TRIALS, TUNED
 from suite.tuning.search import Search, searches
 

@@ -20,9 +20,9 @@ from envs.engines.choice import AUTO
 from envs.engines.pictures import Draw, drawable, drawing, step_seconds
 from envs.engines.playground import PlaygroundTask
 from suite.common.errors import UserError
+from suite.common.files import atomic_write, make_directory
 from suite.compute.evaluation import start_states
 from suite.configuration.selection import format_seeds
-from suite.storage.files import atomic_write, make_directory
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 from suite.training.sample_actions import StoredPolicy, select_cells, stored_policies

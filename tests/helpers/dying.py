@@ -57,7 +57,7 @@ class HalfWritten(io.FileIO):
 
 def die_half_way(moment: Moment, amount: float) -> None:
     """Arranges death in the middle of a write."""
-    from suite.storage import files
+    from suite.common import files
 
     def opening(path: Path, mode: str) -> Any:
         name = path.name.removeprefix(".").rsplit(".", 2)[0]
@@ -72,7 +72,7 @@ def die_half_way(moment: Moment, amount: float) -> None:
 
 def die_at_renaming(moment: Moment, after: bool) -> None:
     """Arranges death right before or after a file is replaced."""
-    from suite.storage import files
+    from suite.common import files
 
     replace = files.os.replace
 

@@ -35,7 +35,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("training", "checks"),
         ("compute", "planning", "methods"),
         ("storage", "catalog"),
-        ("configuration",),
+        ("configuration", "leases"),
         ("common",),
     ),
     "reports": (

@@ -30,8 +30,9 @@ ELSEWHERE: Mapping[str, set[str]] = {
     "suite/cluster/trainer.py": {"os.fdopen"},  # its own standard output
     "suite/reproduction/results_files.py": {"read_bytes"},  # what it has just made itself
     "suite/storage/archives.py": {"zipfile.ZipFile", "open"},  # of an open file; its members
-    "suite/storage/files.py": {"open", "os.open", "shutil.copyfile"},  # writes; a run's own file
-    "suite/storage/leases.py": {"open", "read_text"},  # locks, to append; what the system tells
+    "suite/common/files.py": {"open", "os.open", "shutil.copyfile"},  # writes; a run's own file
+    "suite/leases/locks.py": {"open"},  # to append
+    "suite/leases/signs_of_life.py": {"read_text"},  # what the system tells
     "suite/storage/provenance.py": {"read_text"},  # what the system tells of itself
     "suite/training/resources.py": {"read_text"},  # likewise
     "suite/catalog/deviations.py": {"read_text"},  # files of the package, as those that follow

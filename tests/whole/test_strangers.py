@@ -223,7 +223,8 @@ def test_leases_are_not_taken_outside(run: RunDirectory, tmp_path: Path, link: s
 
 READER = """
 import pathlib, sys
-from suite.storage.leases import Worker, is_owned
+from suite.leases.lease import is_owned
+from suite.leases.worker import Worker
 run, cell = map(pathlib.Path, sys.argv[1:])
 print(is_owned(run, cell))
 with Worker(run) as worker:

@@ -11,8 +11,8 @@ from generate import generate_runs, write_cell
 
 from reports.audit.all_checks import audit
 from reports.runs.loading import load_results
+from suite.common.files import json_bytes
 from suite.configuration.effort import RECORD, Effort
-from suite.storage.files import json_bytes
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory
 

@@ -11,7 +11,9 @@ from generate import generate_runs
 
 from suite.cluster.sending import Remote, in_scratch, job_to_plain, pack, unpack
 from suite.common.errors import UserError
-from suite.storage.leases import Held, LeaseLost, Worker
+from suite.leases.claims import Held
+from suite.leases.lease import LeaseLost
+from suite.leases.worker import Worker
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory
 

@@ -24,7 +24,7 @@ from suite.storage.run_directory import RunDirectory
 def test_a_worker_that_does_not_see_the_run_directory_sends_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dispatch, "PROBE", "no-such-file")
+    monkeypatch.setattr(dispatch, "sign_path", lambda *_: tmp_path / "no-such-file")
     request = make_request(
         "ppo", "CheetahRun", "1", "smoke", "native", tmp_path / "run", ["ppo.actor_hidden=8,8"]
     )

@@ -31,12 +31,13 @@ from suite.cluster import places
 from suite.commands.look import list_
 from suite.common import jax_settings
 from suite.common.errors import UserError
+from suite.common.files import move
 from suite.configuration.protocol import load_protocol
+from suite.leases.lease import Lease, LeaseLost
+from suite.leases.worker import Worker
 from suite.planning.plan import Plan
 from suite.planning.run_request import RunRequest, make_request
 from suite.storage import run_directory
-from suite.storage.files import move
-from suite.storage.leases import Lease, LeaseLost, Worker
 from suite.storage.records import Cell, Configuration, Divergence, Job, Ledger, Status
 from suite.storage.run_directory import RunDirectory
 from suite.training import launch, stored_policies

@@ -31,10 +31,10 @@ import suite.training.launch
 from algorithms import registry
 from algorithms.api import EnvSpec
 from suite import cli
+from suite.common import files
 from suite.compute.compiled import Compiled
 from suite.configuration.protocol import Protocol, load_protocol
 from suite.planning.run_request import RunRequest
-from suite.storage import files
 from suite.training.clock import Pace
 from suite.training.context import RunContext
 

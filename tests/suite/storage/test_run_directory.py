@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.common import files
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol, load_protocol
-from suite.storage import files
 from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
 from suite.storage.run_directory import RunDirectory
 

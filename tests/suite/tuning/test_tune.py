@@ -27,7 +27,7 @@ from suite.common.errors import UserError
 from suite.compute.compiled import Compiled
 from suite.compute.evaluation import start_states
 from suite.configuration.protocol import Protocol, load_protocol
-from suite.storage.leases import Worker
+from suite.leases.worker import Worker
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 from suite.training.launch import launch

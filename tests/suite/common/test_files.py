@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.storage import files
+from suite.common import files
 
 
 def leftovers(directory: Path) -> list[str]:
@@ -58,7 +58,7 @@ def test_a_real_failing_write_keeps_the_old_file(tmp_path: Path) -> None:
     """A limit on file sizes makes write() itself fail half way, as a full disk does."""
     (tmp_path / "a").write_bytes(b"old")
     program = (
-        "import resource, signal, sys, pathlib; from suite.storage.files import atomic_write\n"
+        "import resource, signal, sys, pathlib; from suite.common.files import atomic_write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: atomic_write(pathlib.Path(sys.argv[1]), bytes(100_000))\n"

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import pytest
 
-from suite.storage import leases
-from suite.storage.leases import Held, Worker
+from suite.leases import signs_of_life
+from suite.leases.claims import Held
+from suite.leases.worker import Worker
 
 SERVER = Path("/usr/lib/openssh/sftp-server")
 MISSING = "" if SERVER.exists() and shutil.which("sshfs") else "needs sshfs and openssh-sftp-server"
@@ -63,7 +64,7 @@ def mounted(source: Path, target: Path, options: str) -> Iterator[Path]:
 
 def contend(index: int, run: Path, outside: Path, found: Queue[Count]) -> None:
     """Takes cells and lets go of them; notes outside of the mounts which it has."""
-    leases._machine = lambda: f"machine-{index}"
+    signs_of_life._machine = lambda: f"machine-{index}"
     chance = random.Random(index)
     got = refused = twice = 0
     with Worker(run) as worker:

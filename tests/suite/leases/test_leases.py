@@ -17,8 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from suite.storage import leases
-from suite.storage.leases import Held, Lease, LeaseLost, Watch, Worker
+from suite.leases import claims, signs_of_life
+from suite.leases import worker as worker_module
+from suite.leases.claims import Claim, Held
+from suite.leases.lease import Lease, LeaseLost, is_owned
+from suite.leases.signs_of_life import Watch
+from suite.leases.worker import Worker
 
 SECONDS = 60.0
 
@@ -48,7 +52,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Returns a function that moves this process to another machine."""
 
     def move(name: str) -> None:
-        monkeypatch.setattr(leases, "_machine", lambda: name)
+        monkeypatch.setattr(signs_of_life, "_machine", lambda: name)
 
     return move
 
@@ -95,12 +99,12 @@ def test_a_clock_that_leaps_counts_one_step_at_most(
 def test_an_owner_keeps_others_out_until_it_lets_go(tmp_path: Path, cell: Path) -> None:
     with Worker(tmp_path) as one, Worker(tmp_path) as two:
         lease = one.acquire([cell])
-        assert leases.is_owned(tmp_path, cell)
+        assert is_owned(tmp_path, cell)
         with pytest.raises(Held, match="seed-000 is being trained by another process"):
             two.acquire([cell])
         lease.check()
         lease.release()
-        assert not leases.is_owned(tmp_path, cell)
+        assert not is_owned(tmp_path, cell)
         second = two.acquire([cell])
         assert not is_free(one, cell)
         second.check()
@@ -215,7 +219,7 @@ def test_a_directory_remembered_as_it_was_is_looked_at_again(
 ) -> None:
     """As network file systems do, whose caches know for a moment what is no longer so."""
     attempts = 0
-    write = leases.exclusive_write
+    write = claims.exclusive_write
 
     def stale(path: Path, content: bytes) -> bool:
         nonlocal attempts
@@ -224,7 +228,7 @@ def test_a_directory_remembered_as_it_was_is_looked_at_again(
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         return write(path, content)
 
-    monkeypatch.setattr(leases, "exclusive_write", stale)
+    monkeypatch.setattr(claims, "exclusive_write", stale)
     with Worker(tmp_path) as worker:
         lease = worker.acquire([cell])
         assert attempts == 3
@@ -243,9 +247,11 @@ def test_who_fell_far_behind_does_not_become_owner(
             one.acquire([cell]).release()
         lease = one.acquire([cell])
         assert not (cell / ".lease-000003").exists()
-        real = leases._newest_claim
-        stale = iter([leases._Claim(2, None)] * 2)
-        monkeypatch.setattr(leases, "_newest_claim", lambda path: next(stale, None) or real(path))
+        real = worker_module.newest_claim
+        stale = iter([Claim(2, None)] * 2)
+        monkeypatch.setattr(
+            worker_module, "newest_claim", lambda path: next(stale, None) or real(path)
+        )
         with pytest.raises(Held):
             late.acquire([cell])
         lease.check()
@@ -256,7 +262,7 @@ def test_damaged_files_stop_nobody(tmp_path: Path, cell: Path, content: bytes) -
     cell.mkdir(parents=True)
     (cell / ".lease-000007").write_bytes(content)
     (cell / ".lease-x").write_bytes(content)
-    assert not leases.is_owned(tmp_path, cell)
+    assert not is_owned(tmp_path, cell)
     with Worker(tmp_path) as one, Worker(tmp_path) as two:
         one.acquire([cell])
         sign = tmp_path / ".workers" / f"{one.token}.json"
@@ -287,7 +293,8 @@ def test_absurd_seconds_count_as_the_default(
 
 OWNER = """
 import sys, time, pathlib
-from suite.storage.leases import Worker, LeaseLost
+from suite.leases.lease import LeaseLost
+from suite.leases.worker import Worker
 run, cell = map(pathlib.Path, sys.argv[1:])
 with Worker(run, seconds=1.0) as worker:
     lease = worker.acquire([cell])
@@ -332,7 +339,7 @@ def test_a_process_that_is_killed_is_succeeded_at_once(
         assert not is_free(worker, cell)
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        assert not leases.is_owned(tmp_path, cell)
+        assert not is_owned(tmp_path, cell)
         worker.acquire([cell]).check()
     with Worker(tmp_path) as worker:
         assert [path.stem for path in (tmp_path / ".workers").glob("*.json")] == [worker.token]
