@@ -1,10 +1,11 @@
-"""Rewrites the tables of docs/findings.md from the runs under results/.
+"""Rewrites what docs/findings.md says in tables, from the runs under results/.
 
     python -m benchmarks.findings            # rewrite the page and its figure
     python -m benchmarks.findings --check    # only say whether they are up to date
 
 The page's text is written by hand; what stands between `<!-- table NAME -->` and
-`<!-- end -->` comes from here. tests/benchmarks/test_findings.py fails when the two have parted.
+`<!-- end -->` comes from here, and the answer of docs/results.md stands between `<!-- answer -->`
+and `<!-- end -->`. tests/benchmarks/test_findings.py fails when the two have parted.
 `--check` leaves out the table of action distributions, for which policies have to act: it takes a
 minute or two, and another kind of CPU may round its last digits differently.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.publishing.results_page import QUESTION
 from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import (
     REPETITIONS,
@@ -44,8 +46,10 @@ from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "findings.md"
+RESULTS = ROOT / "docs" / "results.md"
 FIGURE = ROOT / "docs" / "images" / "findings-normalizer.png"
 _BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ANSWER = re.compile(r"(<!-- answer -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def load(name: str, mode: str = "deterministic") -> Arms:
@@ -179,7 +183,7 @@ UNCHECKED = frozenset({"actions"})
 
 
 def rebuilt(page: str, leave: frozenset[str] = frozenset()) -> str:
-    """Returns the page with every table made anew, but for those in `leave`.
+    """Returns the page with its answer and every table made anew, but for those in `leave`.
 
     Raises:
         KeyError: the page asks for a table that is not in `TABLES`.
@@ -190,7 +194,14 @@ def rebuilt(page: str, leave: frozenset[str] = frozenset()) -> str:
             return match[0]
         return f"{match[1]}{folded(TABLES[match['name']]())}\n{match[3]}"
 
-    return _BLOCK.sub(table, page)
+    answered = _ANSWER.sub(lambda match: f"{match[1]}\n{answer()}\n\n{match[2]}", page)
+    return _BLOCK.sub(table, answered)
+
+
+def answer() -> str:
+    """Returns what docs/results.md, which its own command writes, answers to its question."""
+    _, _, after = RESULTS.read_text(encoding="utf-8").partition(QUESTION)
+    return after.partition("\n![")[0].strip()
 
 
 def folded(table: Table) -> str:

@@ -128,7 +128,7 @@ def answer(question: Question) -> list[str]:
         return [f"**It cannot be told yet**: {lacking}."]
     groups = _groups(judgement.pairs)
     evidence = [f"- {_evidence(judgement, *group)}" for group in groups.items()]
-    terms = [_steps(judgement.analysis.results), _tuning(judgement.analysis)]
+    terms = [_steps(judgement.analysis.results), tuning_words(judgement.analysis.results)]
     return [
         f"**{_verdict(judgement)}** {_terms_of_test(judgement)}",
         *evidence,
@@ -291,33 +291,47 @@ def _steps(results: Results) -> str:
     return f"Steps: {results.budget:,} each, equal to the step: {equal_budgets(results)}."
 
 
-def _tuning(analysis: Analysis) -> str:
+def tuning_words(results: Results) -> str:
     """Returns what the protocol tells of the searches behind the settings that were compared."""
-    results = analysis.results
-    methods = [label.method for label in results.algorithms]
-    told = {name: dict(results.protocol.tuning.get(name, {})) for name in methods}
-    silent = [Label(name) for name, found in told.items() if not found]
-    if silent:
-        return (
-            f"Tuning: the protocol tells of no search behind the settings of {named(silent)}, so "
-            "that it was equal cannot be read off it."
-        )
-    efforts = {
-        name: {k: v for k, v in each.items() if k != "digest"} for name, each in told.items()
+    told = {
+        label.method: dict(results.protocol.tuning.get(label.method, {}))
+        for label in results.algorithms
     }
-    first = next(iter(efforts.values()))
-    if any(each != first for each in efforts.values()):
-        listed = "; ".join(
-            f"{display_name(name)} {_effort(each)}" for name, each in efforts.items()
-        )
-        return f"Tuning was not of equal effort: {listed}."
-    compared = set(str(first.get("tasks", "")).split(",")) & set(results.tasks)
-    warning = f" {', '.join(sorted(compared))} is compared here too." if compared else ""
-    return f"Tuning, the same for each method: {_effort(first)}.{warning}"
+    silent = [Label(name) for name, each in told.items() if not each]
+    if len(silent) == len(told):
+        untold = _untold(silent)
+        return f"Tuning: {untold}, so that it was equal cannot be read off it."
+    searches = {
+        name: {key: value for key, value in each.items() if key != "digest"}
+        for name, each in told.items()
+        if each
+    }
+    sentence = _searches(searches, results.tasks, "each other method" if silent else "each method")
+    return f"{sentence} But {_untold(silent)}." if silent else sentence
+
+
+def _untold(silent: Sequence[Label]) -> str:
+    return f"the protocol tells of no search behind the settings of {named(silent)}"
+
+
+def _searches(
+    searches: Mapping[str, Mapping[str, int | str]], tasks: Sequence[str], whose: str
+) -> str:
+    first = next(iter(searches.values()))
+    if any(each != first for each in searches.values()):
+        listed = [f"{display_name(name)} {_effort(each)}" for name, each in searches.items()]
+        return f"Tuning was not of equal effort: {'; '.join(listed)}."
+    compared = sorted(set(str(first.get("tasks", "")).split(",")) & set(tasks))
+    warning = f" {', '.join(compared)} is compared here too." if compared else ""
+    return f"Tuning, the same for {whose}: {_effort(first)}.{warning}"
 
 
 def _effort(found: Mapping[str, int | str]) -> str:
-    counts = [f"{found[name]:,} {name}" for name in ("configurations", "seeds") if name in found]
+    counts = [
+        f"{found[name]:,} {name if found[name] != 1 else name.removesuffix('s')}"
+        for name in ("configurations", "seeds")
+        if name in found
+    ]
     total = found.get("total_steps")
     if total is None:
         total = math.prod(int(found.get(name, 1)) for name in ("configurations", "seeds", "steps"))

@@ -49,6 +49,9 @@ from suite.common.formatting import duration
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECTORY = "results/lite"
+QUESTION = (
+    "At equal steps and equal tuning, does a generative policy beat a Gaussian here, and where?"
+)
 _ENDED = ("done", "diverged")
 FEWEST_TASKS = 2
 """With fewer the page shows no aggregate: it would be a single task by another name."""
@@ -280,7 +283,7 @@ _HEAD = f"""# What `lite` says
 *Written by `python -m benchmarks.publishing.results_page` from `{DIRECTORY}`, every number and
 every claim; a test holds the page to that. How the words are meant: [statistics](statistics.md).*
 
-At equal steps and equal tuning, does a generative policy beat a Gaussian here, and where?
+{QUESTION}
 """
 
 

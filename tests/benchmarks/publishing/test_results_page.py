@@ -16,7 +16,7 @@ from generate import METHODS, TASKS, generate_runs, write_cell
 from matplotlib import image
 
 from benchmarks.publishing import results_page
-from benchmarks.publishing.answers import Question, answer, ask
+from benchmarks.publishing.answers import Question, answer, ask, tuning_words
 from benchmarks.publishing.results_page import page, request, whole_part
 from benchmarks.publishing.results_picture import PICTURE, picture
 from benchmarks.publishing.results_tables import SEEDS, cells_table, returns_table
@@ -177,6 +177,28 @@ def test_better_than_one_gaussian_is_not_better_than_all(
     generate_runs(path, ("ppo", "ppo-brax", "gorl-fm"), TASKS[:2], range(5), POINTS)
     _, text = asked(path)
     assert text.startswith("**In part: GoRL(FM) scores higher than PPO, but none higher")
+
+
+def test_a_method_without_a_search_is_told_beside_those_with_one(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    generate_runs(path, ("ppo", "ppo-brax", "gorl-fm"), TASKS[:1], range(2), POINTS)
+    results = load_results([path])
+    search = {"configurations": 3, "seeds": 1, "steps": 100, "tasks": "Outside,CheetahRun"}
+
+    def told(*searches: dict[str, int | str]) -> str:
+        tuning = dict(zip(("ppo", "gorl-fm", "ppo-brax"), searches, strict=False))
+        protocol = dataclasses.replace(results.protocol, tuning=tuning)
+        return tuning_words(dataclasses.replace(results, protocol=protocol))
+
+    effort = "3 configurations with 1 seed, 300 steps in all, on Outside, CheetahRun"
+    silent = "the protocol tells of no search behind the settings of"
+    assert told(search, search, search) == (
+        f"Tuning, the same for each method: {effort}. CheetahRun is compared here too."
+    )
+    assert told(search, search).startswith(f"Tuning, the same for each other method: {effort}.")
+    assert told(search, search).endswith(f" But {silent} PPO (Brax's settings).")
+    assert told(search, search | {"seeds": 2}).startswith("Tuning was not of equal effort: PPO 3 ")
+    assert told().startswith(f"Tuning: {silent} PPO, GoRL(FM) and PPO (Brax's settings)")
 
 
 def dict_of_levels() -> dict[str, float]:

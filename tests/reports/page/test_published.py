@@ -35,7 +35,7 @@ def test_data_holds_what_lies_within_the_budget(pages: dict[int, Path]) -> None:
     assert found
     published = json.loads(found[1])["published"]
     assert [each["name"] for each in published["styles"]] == [
-        "PPO, Brax's settings (brax-playground)"
+        "PPO (Brax's settings) (brax-playground)"
     ]
     (curve,) = published["curves"]
     assert curve["steps"] == [0, 9_830_400] and curve["y"] == [3, 272.0]
@@ -56,7 +56,7 @@ def test_lines_follow_buttons_and_axis(pages: dict[int, Path], tmp_path: Path) -
         assert browser.evaluate(LINES) == 1
         browser.evaluate("document.querySelector('.panel svg').focus()")
         browser.press("End")
-        assert "PPO, Brax's settings (brax-playground) 272.0" in browser.evaluate(READOUT)
+        assert "PPO (Brax's settings) (brax-playground) 272.0" in browser.evaluate(READOUT)
         browser.evaluate("document.querySelectorAll('#toggles button')[1].click()")
         assert browser.evaluate(LINES) == 0
         browser.evaluate("document.querySelectorAll('#toggles button')[1].click()")

@@ -149,12 +149,12 @@ def test_several_stand_beside_the_runs(run: Path) -> None:
         tables["reference_stages"]
     )
     rows = {tuple(row[:2]): row[2:] for row in texts(tables["reference_evaluations"])}
-    brax, within = "PPO, Brax's settings (brax-playground)", "within the budget here"
+    brax, within = "PPO (Brax's settings) (brax-playground)", "within the budget here"
     curve = BRAX.evaluations["ppo-brax", "CheetahRun"]
     spread = np.std(curve.returns[1], ddof=1)
     assert rows[brax, within][0] == f"{curve.returns[1].mean():.2f} ± {spread:.2f} @ 9,830,400"
     assert rows[brax, "last"][0].endswith("@ 88,473,600")
-    assert rows["SAC, Brax's settings (brax-playground)", within] == ["none", "none"]
+    assert rows["SAC (Brax's settings) (brax-playground)", within] == ["none", "none"]
     assert rows["FPO (fpo-notebook)", within] == ["284.00 @ 6,881,280", ""]
 
 
@@ -191,7 +191,7 @@ def test_curves_end_with_the_budget_or_go_on_in_their_own_figure(run: Path) -> N
     for name in ("learning-curves", "learning-curves-seeds"):
         canvas, caption = figures[name]
         assert thin_lines(canvas) == [[first, notebook, notebook], [first]]
-        assert "No evaluation of SAC, Brax's settings (brax-playground) lies within" in caption
+        assert "No evaluation of SAC (Brax's settings) (brax-playground) lies within" in caption
         (legend,) = canvas.legends
         shown = [text.get_text().strip() for text in legend.get_texts()]
         assert "FPO (fpo-notebook)" in shown and not any("SAC" in text for text in shown)
@@ -205,7 +205,7 @@ def test_curves_end_with_the_budget_or_go_on_in_their_own_figure(run: Path) -> N
 def test_no_line_towards_an_evaluation_beyond_the_budget(short: Path) -> None:
     canvas, caption = figures_of(short, "brax-playground")["learning-curves"]
     assert thin_lines(canvas) == [[]]
-    assert "PPO, Brax's settings (brax-playground); SAC, Brax's settings" in caption
+    assert "PPO (Brax's settings) (brax-playground); SAC (Brax's settings)" in caption
 
 
 # --- Commands ----------------------------------------------------------------------------
