@@ -26,7 +26,7 @@ _CORES_EACH: Mapping[str, int] = {"native": 1, "jax": 4, "warp": 4}
 """Of a worker of a machine without GPUs. With `native`, two processes of one core train 1.3 to 1.6
 times as fast as one of two (docs/scaling.md); programs of `jax` gain little from more than four."""
 
-_WORTH_SECONDS = 120.0
+WORTH_SECONDS = 120.0
 """Of training, below which starting workers costs more than they gain."""
 
 _MOST_WORKERS = 8
@@ -155,9 +155,9 @@ def count_of(place: Place, jobs: int, slots: Sequence[Slot]) -> int:
 def own_cores(engine: str, plan: Plan) -> Place | None:
     """Returns this machine if a worker on each of its cores pays, None otherwise."""
     left = sum(planned.state != "done" for planned in plan.jobs)
-    if engine != "native" or left < 2 or len(_own_cores()) < 2:
+    if engine != "native" or left < 2 or len(usable_cores()) < 2:
         return None
-    return Place("local") if (plan.seconds or 0.0) >= _WORTH_SECONDS else None
+    return Place("local") if (plan.seconds or 0.0) >= WORTH_SECONDS else None
 
 
 def local_slots(place: Place, gpus: Sequence[str], engine: str) -> list[Slot]:
@@ -168,7 +168,7 @@ def local_slots(place: Place, gpus: Sequence[str], engine: str) -> list[Slot]:
         gpus: as `CUDA_VISIBLE_DEVICES` names them; empty if none are used.
         engine: what steps the physics.
     """
-    cores = _own_cores()
+    cores = usable_cores()
     if gpus:
         count = place.workers or len(gpus)
         groups = _groups(cores, count, place.cores)
@@ -204,7 +204,8 @@ def _groups(cores: Sequence[int], count: int, each: int | None) -> list[tuple[in
     ]
 
 
-def _own_cores() -> list[int]:
+def usable_cores() -> list[int]:
+    """Returns the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

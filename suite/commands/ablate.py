@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from suite.commands.options import cache_option, engine_option, out_option, set_option
+from suite.commands.options import cache_option, cores_option, engine_option, out_option, set_option
 from suite.commands.printing import say_how_it_ended, warning_lines
 
 
@@ -23,6 +23,7 @@ from suite.commands.printing import say_how_it_ended, warning_lines
 @out_option("Directory. [default: runs/ablate-ABLATION]")
 @set_option("A change in every arm, as of `suite run`. Repeatable.")
 @cache_option
+@cores_option
 @click.option("--dry-run", is_flag=True, help="Print the plans only.")
 def ablate(
     ablation: str,
@@ -30,6 +31,7 @@ def ablate(
     out: Path | None,
     changes: tuple[str, ...],
     cache: bool,
+    where: str,
     dry_run: bool,
     **selection: str | None,
 ) -> int:
@@ -54,5 +56,9 @@ def ablate(
         warning = warning_lines(shortage(prepared.ablation, plans))
         click.echo("\n".join([prepared.description, *texts, *warning]))
         return 0
-    outcome = run_ablation(prepared)
+    from suite.cluster.companions import companions, slots_of
+
+    seconds = sum(planned.seconds or 0.0 for _, planned in prepared.plans())
+    with companions(slots_of(where, prepared.ablation.engine, seconds), where):
+        outcome = run_ablation(prepared)
     return say_how_it_ended(outcome.interrupted, outcome.diverged, prepared.out)

@@ -93,6 +93,17 @@ selection_options = together(
 trust_option = click.option(
     "--trust", is_flag=True, help="Execute the methods' files that RUN_DIR keeps; read them first."
 )
+cores_option = click.option(
+    "--on",
+    "where",
+    metavar="PLACE",
+    default="auto",
+    envvar="SUITE_ON",
+    show_envvar=True,
+    show_default=True,
+    help="local, local:3: so many processes, each on cores of its own; here: this one alone; "
+    "auto: local where that pays, otherwise here.",
+)
 cache_option = click.option(
     "--cache/--no-cache", default=True, help="Keep compiled programs for later runs."
 )

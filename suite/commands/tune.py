@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from suite.commands.exit_codes import EXIT_CODES, EXIT_INTERRUPTED
-from suite.commands.options import cache_option, engine_option, out_option, set_option
+from suite.commands.options import cache_option, cores_option, engine_option, out_option, set_option
 from suite.commands.printing import note
 from suite.common.errors import UserError
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @out_option("Directory. [default: runs/tune-PROTOCOL]")
 @set_option("A change in every candidate, as of `suite run`. Repeatable.")
 @cache_option
+@cores_option
 @click.option("--dry-run", is_flag=True, help="Print the plan only.")
 @click.option(
     "--lease-seconds",
@@ -64,6 +65,7 @@ def tune(
     out: Path | None,
     changes: tuple[str, ...],
     cache: bool,
+    where: str,
     dry_run: bool,
     lease_seconds: float,
     **spent: object,
@@ -73,7 +75,7 @@ def tune(
     Candidates are a method's defaults and settings drawn from the ranges that it declares. They
     train on tasks of their own, from seeds and start states that no comparison uses; the better
     ones go on. --out/tuned.toml then holds tables for a protocol. What is finished is skipped,
-    what was stopped goes on, and several processes may share the work.
+    what was stopped goes on, and several processes may share the work, as those of --on do.
     """
     from suite.common import jax_settings
 
@@ -86,7 +88,11 @@ def tune(
     if dry_run:
         click.echo(prepared.render())
         return 0
-    if not run_tuning(prepared, lease_seconds):
+    from suite.cluster.companions import companions, slots_of
+
+    with companions(slots_of(where, prepared.base.engine, prepared.seconds), where):
+        finished = run_tuning(prepared, lease_seconds)
+    if not finished:
         note("stopped and saved; the same command goes on from here")
         return EXIT_INTERRUPTED
     click.echo(render(prepared.out))

@@ -105,7 +105,8 @@ class Prepared:
             f"{formatting.count(effort.steps * len(self.searches))} in all",
         ]
         for name, search in self.searches.items():
-            lines.append(f"\n{name}: {self._estimate(name)}")
+            told = formatting.duration(self._seconds(name))
+            lines.append(f"\n{name}: about {told}, a rough guess until the first one trains")
             lines += [f"  {field}: {text}" for field, text in search.method.ranges.items()]
             fields = list(search.method.candidates[0])
             rows = [
@@ -115,14 +116,20 @@ class Prepared:
             lines.append(formatting.table(("candidate", *fields), rows))
         return "\n".join(lines)
 
-    def _estimate(self, name: str) -> str:
+    @property
+    def seconds(self) -> float | None:
+        """What all of it may take on one core, None where that is not known."""
+        found = [self._seconds(name) for name in self.searches]
+        known = [each for each in found if each is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    def _seconds(self, name: str) -> float | None:
         requests = [self.request(name, number) for number in range(self.effort.trials)]
         seconds = [request.plan(None).seconds for request in requests]
         known = [each for each in seconds if each is not None]
         # Of whole runs of all candidates; of each rung only its part of the budget is trained.
         share = self.effort.updates / (self.effort.trials * self.effort.protocol.updates)
-        total = sum(known) * share if len(known) == len(seconds) else None
-        return f"about {formatting.duration(total)}, a rough guess until the first one trains"
+        return sum(known) * share if len(known) == len(seconds) else None
 
 
 def prepare_tuning(

@@ -61,6 +61,7 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         "suite run --algos ppo,fpo --tasks CheetahRun --seeds 3 --protocol paper"
         " --set protocol.total_steps=6881280 --set protocol.eval_interval=7"
         " --out results/calibration/paper",
+        "suite ablate prior --on local:2",
     ],
     "trains on for minutes; tests/benchmarks/test_divergence.py does for a moment": [
         "python -m benchmarks.divergence results/lite"

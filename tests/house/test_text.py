@@ -13,6 +13,7 @@ import pytest
 from house import ROOT, matching_lines, relative, repository_files, texts
 
 from docs.import_graph import PACKAGES
+from reports.runs.names import DISPLAY_NAMES
 
 MACHINE_PATH = re.compile(r"(?<![\w.~}/-])/(?:work|tmp|root)\b(?!-)")
 # In pieces, so that this file names none either.
@@ -89,6 +90,20 @@ def test_every_place_that_is_named_exists() -> None:
 )
 def test_places_are_found(text: str, found: list[str]) -> None:
     assert list(places("docs/some.md", text)) == found
+
+
+def test_no_table_waits_for_a_number() -> None:
+    """A word of capitals alone in a cell is a number that was to be put in later."""
+    names = {*DISPLAY_NAMES.values(), "FAIL", "SLURM"}
+    assert not [
+        f"{name}: {cell}"
+        for name, text in texts().items()
+        if name.endswith(".md")
+        for line in text.splitlines()
+        if line.startswith("|")
+        for cell in map(str.strip, line.split("|"))
+        if PLACEHOLDER.fullmatch(cell) and cell not in names
+    ]
 
 
 def is_read(name: str) -> bool:

@@ -183,19 +183,24 @@ def test_a_method_without_a_search_is_told_beside_those_with_one(tmp_path: Path)
     path = tmp_path / "run"
     generate_runs(path, ("ppo", "ppo-brax", "gorl-fm"), TASKS[:1], range(2), POINTS)
     results = load_results([path])
-    search = {"configurations": 3, "seeds": 1, "steps": 100, "tasks": "Outside,CheetahRun"}
+    search: dict[str, int | str] = {
+        "configurations": 3,
+        "seeds": 1,
+        "steps": 100,
+        "tasks": "Outside,CheetahRun",
+    }
 
     def told(*searches: dict[str, int | str]) -> str:
         tuning = dict(zip(("ppo", "gorl-fm", "ppo-brax"), searches, strict=False))
         protocol = dataclasses.replace(results.protocol, tuning=tuning)
         return tuning_words(dataclasses.replace(results, protocol=protocol))
 
-    effort = "3 configurations with 1 seed, 300 steps in all, on Outside, CheetahRun"
+    spent = "3 configurations with 1 seed, 300 steps in all, on Outside, CheetahRun"
     silent = "the protocol tells of no search behind the settings of"
     assert told(search, search, search) == (
-        f"Tuning, the same for each method: {effort}. CheetahRun is compared here too."
+        f"Tuning, the same for each method: {spent}. CheetahRun is compared here too."
     )
-    assert told(search, search).startswith(f"Tuning, the same for each other method: {effort}.")
+    assert told(search, search).startswith(f"Tuning, the same for each other method: {spent}.")
     assert told(search, search).endswith(f" But {silent} PPO (Brax's settings).")
     assert told(search, search | {"seeds": 2}).startswith("Tuning was not of equal effort: PPO 3 ")
     assert told().startswith(f"Tuning: {silent} PPO, GoRL(FM) and PPO (Brax's settings)")

@@ -137,7 +137,7 @@ def test_cores_are_divided(
     place: Place,
     groups: list[tuple[int, ...]],
 ) -> None:
-    monkeypatch.setattr(places, "_own_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(places, "usable_cores", lambda: list(range(cores)))
     assert [slot.cores for slot in local_slots(place, [], engine)] == groups
 
 
@@ -159,7 +159,7 @@ def test_a_worker_on_each_core_where_that_pays(
     seconds: float,
     pays: bool,
 ) -> None:
-    monkeypatch.setattr(places, "_own_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(places, "usable_cores", lambda: list(range(cores)))
     plan = make_request("ppo", "CheetahRun", "2", "smoke", "native", None, ()).plan(None)
     jobs = [
         dataclasses.replace(planned, state=state, seconds=seconds / len(states))

@@ -80,9 +80,9 @@ def test_results_that_are_sent_are_the_bytes_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {}
-    for name, probe in (("shared", None), ("sent", "no-such-file")):
-        if probe:
-            monkeypatch.setattr(dispatch, "PROBE", probe)
+    for name in ("shared", "sent"):
+        if name == "sent":
+            monkeypatch.setattr(dispatch, "sign_path", lambda *_: tmp_path / "no-such-file")
         out = tmp_path / name
         request = make_request("ppo,gorl-fm", "CheetahRun", "2", "smoke", "native", out, ())
         assert not launch_on(request, Place("local", workers=2)).failures

@@ -300,7 +300,7 @@ def test_seeds_are_split_only_between_workers(suite: Suite) -> None:
 def test_a_core_trains_a_seed_where_nothing_else_is_said(
     suite: Suite, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places, "_own_cores", lambda: [0, 1])
+    monkeypatch.setattr(places, "usable_cores", lambda: [0, 1])
     monkeypatch.delenv("SUITE_ON")
     found = json.loads(suite("plan", *SMOKE[2:], "--json").out)
     assert [each["job"]["seeds"] for each in found["jobs"]] == [[0], [1], [0], [1]]
