@@ -13,6 +13,7 @@ minute or two, and another kind of CPU may round its last digits differently.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import sys
@@ -34,10 +35,14 @@ from reports.analysis.bootstrap import (
 from reports.analysis.claims import permutation_test, reachable, sizes_of
 from reports.figures.arms import ablation_curves
 from reports.figures.drawing import render
+from reports.judgement.verdicts import Judgement
+from reports.runs.choice import Choice
 from reports.runs.names import display_name
 from reports.tables.arms import ablation_tables
 from reports.tables.entries import estimate_entry, make_table, p_value_entry
+from reports.tables.judgement import judgement_table
 from reports.tables.table import Entry, Table, to_markdown
+from reports.writing.report_options import MARGIN
 from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import seeds_to_tell
 from suite.common.files import atomic_write
@@ -163,6 +168,25 @@ def divergence_table() -> Table:
     return make_table("divergence", "Before seeds diverged", HEADER, rows, note)
 
 
+METHODS_RUNS = ("lite", "lite-methods", "lite-cartpole")
+METHODS_TASKS = ("CheetahRun", "CartpoleSwingup")
+"""On which methods beyond the five are trained; the five's settings were searched on the second."""
+
+
+def judged_table(title: str, new: tuple[str, ...], against: tuple[str, ...]) -> Table:
+    """Returns how methods beyond the five compare with others, as `suite compare` judges new ones.
+
+    Args:
+        title: of the table.
+        new: the methods.
+        against: whom each is compared with.
+    """
+    directories = tuple(ROOT / "results" / name for name in METHODS_RUNS)
+    chosen = Choice(METHODS_TASKS, (*against, *new))
+    analysis = ReportRequest(directories, choice=chosen).analyse()
+    return dataclasses.replace(judgement_table(Judgement(analysis, new, MARGIN)), title=title)
+
+
 TABLES: Mapping[str, Callable[[], Table]] = {
     "normalizer": lambda: results_table("normalizer"),
     "normalizer-sampled": lambda: results_table("normalizer", "sample"),
@@ -173,6 +197,14 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "controls-hopper": lambda: results_table("controls-hopper"),
     "statistics-restart": lambda: results_table("statistics-restart"),
     "controls": lambda: results_table("controls"),
+    "gaussian-decoder": lambda: judged_table(
+        "A Gaussian decoder against a generative one", ("gorl-gauss",), ("gorl-fm", "gorl-diff")
+    ),
+    "baselines": lambda: judged_table(
+        "Other baselines against PPO",
+        ("ppo-brax", "fpo-plus-plus", "reinflow", "dppo-ren"),
+        ("ppo",),
+    ),
     "divergence": divergence_table,
     "actions": actions_table,
 }

@@ -62,6 +62,11 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         " --set protocol.total_steps=6881280 --set protocol.eval_interval=7"
         " --out results/calibration/paper",
         "suite ablate prior --on local:2",
+        "suite run --algos ppo,fpo,dppo,gorl-fm,gorl-diff,ppo-brax,gorl-gauss,reinflow,dppo-ren,"
+        "fpo-plus-plus --tasks CartpoleSwingup --seeds 3 --protocol lite"
+        " --out results/lite-cartpole",
+        "suite run --algos ppo-brax,gorl-gauss,reinflow,dppo-ren,fpo-plus-plus --tasks CheetahRun"
+        " --seeds 3 --protocol lite --out results/lite-methods",
     ],
     "trains on for minutes; tests/benchmarks/test_divergence.py does for a moment": [
         "python -m benchmarks.divergence results/lite"
