@@ -37,7 +37,7 @@ from reports.figures.arms import ablation_curves
 from reports.figures.drawing import render
 from reports.judgement.verdicts import Judgement
 from reports.runs.choice import Choice
-from reports.runs.names import display_name
+from reports.runs.names import Label, display_name
 from reports.tables.arms import ablation_tables
 from reports.tables.entries import estimate_entry, make_table, p_value_entry
 from reports.tables.judgement import judgement_table
@@ -184,7 +184,9 @@ def judged_table(title: str, new: tuple[str, ...], against: tuple[str, ...]) -> 
     directories = tuple(ROOT / "results" / name for name in METHODS_RUNS)
     chosen = Choice(METHODS_TASKS, (*against, *new))
     analysis = ReportRequest(directories, choice=chosen).analyse()
-    return dataclasses.replace(judgement_table(Judgement(analysis, new, MARGIN)), title=title)
+    return dataclasses.replace(
+        judgement_table(Judgement(analysis, tuple(map(Label, new)), MARGIN)), title=title
+    )
 
 
 TABLES: Mapping[str, Callable[[], Table]] = {

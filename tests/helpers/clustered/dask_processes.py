@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from killing import ROOT
+from processes.killing import ROOT
 
 ADDRESS = re.compile(r"tcp://127\.0\.0\.1:\d+")
 

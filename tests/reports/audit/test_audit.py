@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from generate import generate_runs
-from killing import TWO_SEEDS
+from processes.killing import TWO_SEEDS
 
 from reports.analysis.comparison import Analysis
 from reports.audit.all_checks import audit

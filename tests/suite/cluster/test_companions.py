@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import assert_readable, finish, results, small_protocol, start
+from processes.killing import assert_readable, finish, results, small_protocol, start
 
 from suite.cluster import companions, places
 from suite.cluster.companions import slots_of

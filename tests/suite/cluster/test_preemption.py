@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 from clustered.dask_processes import Cluster, cluster, family, send
-from killing import ROOT, TWO_SEEDS, assert_readable, finish, results, small_protocol, start, starts
+from processes.killing import (
+    ROOT,
+    TWO_SEEDS,
+    assert_readable,
+    finish,
+    results,
+    small_protocol,
+    start,
+    starts,
+)
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,16 @@ import psutil
 import pytest
 from clustered import slurm
 from clustered.slurm import Slurm
-from killing import ROOT, TWO_SEEDS, assert_readable, finish, results, small_protocol, start, starts
+from processes.killing import (
+    ROOT,
+    TWO_SEEDS,
+    assert_readable,
+    finish,
+    results,
+    small_protocol,
+    start,
+    starts,
+)
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 from clustered.dask_processes import cluster
-from killing import ROOT, TWO_SEEDS, assert_readable, finish, results, small_protocol, start
+from processes.killing import (
+    ROOT,
+    TWO_SEEDS,
+    assert_readable,
+    finish,
+    results,
+    small_protocol,
+    start,
+)
 
 from suite.cluster import dispatch
 from suite.cluster.places import Place

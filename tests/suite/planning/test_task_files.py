@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from generate import generate_runs
 from house import ROOT
-from killing import TWO_SEEDS
+from processes.killing import TWO_SEEDS
 
 from envs import own_tasks
 from envs.api import EnvError

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killing import TWO_SEEDS
+from processes.killing import TWO_SEEDS
 
 from reports.audit.recomputed import recomputation_checks
 from suite.cli import EXIT_USER_ERROR, run_command

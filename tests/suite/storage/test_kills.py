@@ -12,9 +12,9 @@ import threading
 import time
 from pathlib import Path
 
-import killing
 import pytest
-from killing import Moment
+from processes import killing
+from processes.killing import Moment
 
 from benchmarks.speed import stopping
 

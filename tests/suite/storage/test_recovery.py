@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import killing
 import pytest
 from counting import ActionTask, Counter
+from processes import killing
 
 import suite.commands.run
 import suite.training.job

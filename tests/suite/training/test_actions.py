@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from generate import generate_runs
-from killing import TWO_SEEDS
+from processes.killing import TWO_SEEDS
 from tiny import SPEC, make, sample
 
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout

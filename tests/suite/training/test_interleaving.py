@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import killing
 import numpy as np
 import pytest
 from counting import EPISODE, request_of
+from processes import killing
 from replaying import EXPLORED, BestOfN, ClockTask, Notes, Noting, Warming, features
 from tiny import PIPELINE, SPEC, make
 

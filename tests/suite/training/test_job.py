@@ -19,10 +19,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import killing
 import numpy as np
 import pytest
 from counting import EPISODE, ActionTask, Counter, CounterState, request_of
+from processes import killing
 
 import suite.training.job
 import suite.training.stored_policies

@@ -18,11 +18,11 @@ from suite.configuration.protocol import load_protocol
 from suite.storage.digests import CHECKPOINTS, PARTS, is_own_checkpoint
 from suite.storage.run_directory import RunDirectory
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TIMES = ("wall_seconds", "compile_seconds", "train_seconds", "eval_seconds")
 
 Moment = tuple[str, int, float]
-"""Place, count and amount, as tests/helpers/dying.py takes them."""
+"""Place, count and amount, as tests/helpers/processes/dying.py takes them."""
 
 
 TWO_SEEDS = ("--seeds", "2", "--seeds-together", "2")
@@ -57,7 +57,7 @@ def start(command: Sequence[str], moment: Moment | None = None) -> subprocess.Po
     """Starts `suite` with these arguments; with a moment, in a process that dies at it."""
     program = ["-m", "suite.cli"]
     if moment is not None:
-        program = [str(ROOT / "tests" / "helpers" / "dying.py"), *map(str, moment)]
+        program = [str(ROOT / "tests" / "helpers" / "processes" / "dying.py"), *map(str, moment)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, *program, *command],

@@ -1,6 +1,6 @@
 """The command line in a process that kills itself, as `kill -9` does, at a chosen moment.
 
-    python tests/helpers/dying.py PLACE COUNT AMOUNT run --algos ...
+    python tests/helpers/processes/dying.py PLACE COUNT AMOUNT run --algos ...
 
 PLACE is one of
     half:NAME     in the middle of writing the file NAME (a pattern), after AMOUNT bytes
