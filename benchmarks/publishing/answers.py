@@ -261,17 +261,18 @@ def _by_pair(found: Sequence[OnTask]) -> str:
     return "; ".join(f"{pair} on {', '.join(on)}" for pair, on in tasks.items()) or "nowhere"
 
 
-def if_diverged_kept_their_last(question: Question, kept: Question) -> str:
-    """Returns what the answer over tasks would be if a run that diverged kept its last evaluation.
+def otherwise(question: Question, other: Question, choice: str) -> str:
+    """Returns what the answer over tasks would be by another choice, "" if it changed nothing.
 
     Args:
-        question: with 0 for such a run.
-        kept: the same, asked with its last evaluation instead.
+        question: as it was asked.
+        other: the same, asked by the other choice.
+        choice: in words that begin a sentence.
     """
     before = {(pair.new, pair.stored): pair for pair in question.judgement.pairs}
     moved = [
         pair
-        for pair in kept.judgement.pairs
+        for pair in other.judgement.pairs
         if pair.difference.value != before[pair.new, pair.stored].difference.value
     ]
     if not moved:
@@ -282,8 +283,8 @@ def if_diverged_kept_their_last(question: Question, kept: Question) -> str:
         for pair in moved
     ]
     return (
-        "Were a run that diverged scored by its last evaluation instead of 0, these would be the "
-        f"differences, with another outcome where one is named: {'; '.join(told)}."
+        f"{choice}, these would be the differences, with another outcome where one is named: "
+        f"{'; '.join(told)}."
     )
 
 

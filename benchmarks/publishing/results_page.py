@@ -22,7 +22,7 @@ from benchmarks.publishing.answers import (
     Question,
     answer,
     ask,
-    if_diverged_kept_their_last,
+    otherwise,
 )
 from benchmarks.publishing.results_tables import (
     SEEDS,
@@ -52,6 +52,9 @@ DIRECTORY = "results/lite"
 QUESTION = (
     "At equal steps and equal tuning, does a generative policy beat a Gaussian here, and where?"
 )
+LAST = "Were a run that diverged scored by its last evaluation instead of 0"
+SAMPLED = "With sampled actions instead of noise-free ones"
+"""Other choices, as sentences begin that tell the answer by them."""
 _ENDED = ("done", "diverged")
 FEWEST_TASKS = 2
 """With fewer the page shows no aggregate: it would be a single task by another name."""
@@ -128,13 +131,18 @@ def _answer(question: Question, part: Subject) -> list[str]:
 
 
 def _robustness(question: Question, part: Subject, of_part: ReportRequest) -> list[str]:
-    """Returns what the answer owes to the score of runs that diverged, nothing if none did."""
-    results = part.analysis.results
-    if part.verdict.level == "bad" or all(run.state != "diverged" for run in results.runs):
+    """Returns what the answer owes to how diverged runs are scored, and to noise-free actions."""
+    if part.verdict.level == "bad":
         return []
-    policy = dataclasses.replace(of_part.policy, diverged="last")
-    kept = dataclasses.replace(of_part, policy=policy).analyse()
-    return [text] if (text := if_diverged_kept_their_last(question, ask(kept))) else []
+    others: dict[str, dict[str, Any]] = {SAMPLED: {"mode": "sample"}}
+    if any(run.state == "diverged" for run in part.analysis.results.runs):
+        kept = {"policy": dataclasses.replace(of_part.policy, diverged="last")}
+        others = {LAST: kept, **others}
+    found = []
+    for choice, changes in others.items():
+        other = dataclasses.replace(of_part, **changes).analyse()
+        found.append(otherwise(question, ask(other), choice))
+    return [text for text in found if text]
 
 
 def _tables(analysis: Analysis, part: Subject, question: Question) -> list[Table]:

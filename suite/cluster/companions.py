@@ -2,8 +2,8 @@
 
 What they train next depends on what is stored, so nobody hands out their jobs: each process looks
 for itself what is left, as several that were started by hand do (suite/leases). A companion ends
-when nothing is left, when the process that started it is done, or when that is gone, which it
-learns from the end of its standard input; it saves first.
+when nothing is left, when the process that started it stops, or when that is gone, which it learns
+from the end of its standard input; it saves first.
 """
 
 from __future__ import annotations
@@ -20,130 +20,164 @@ from suite.cluster.places import WORTH_SECONDS, Slot, local_slots, parse_place, 
 from suite.common import interrupt
 from suite.common.errors import UserError
 
-AUTO, HERE, BESIDE = "auto", "here", "beside"
-"""Where such a command trains: on every core if that pays, alone, or as a companion."""
+AUTO, HERE = "auto", "here"
 
-_AS_COMPANION = ("--on", BESIDE)
+_MARK = "SUITE_COMPANION"
+"""Variable of a companion's environment, which tells it apart: its command is what was typed."""
+
 _STOP_SECONDS = 600.0
-"""That a companion may take to save: a decoder's fit and an evaluation are finished first."""
+"""That companions may take to save: a decoder's fit and an evaluation are finished first."""
 
-_ASK_SECONDS = 0.2
-_ENDS_WELL = (0, 1, 130)
-"""Exit codes of a companion that says nothing which this process does not find out itself."""
+_LOOK_SECONDS = 0.2
+_DONE, _STOPPED = (0, 1), 130
+"""Exit codes of a companion that came to the end, with diverged seeds or not, or was stopped."""
 
 
-def slots_of(where: str, engine: str, seconds: float | None) -> list[Slot]:
+def check_place(where: str) -> None:
+    """Refuses what does not name processes of this machine.
+
+    Raises:
+        UserError: it is none of `auto`, `here`, `local` and `local:N`.
+    """
+    if where not in (AUTO, HERE) and parse_place(where).kind != "local":
+        raise UserError(
+            f"--on {where}: this command divides its work among processes of one machine; start "
+            "it once on each of several that share the directory"
+        )
+
+
+def slots_of(where: str, engine: str, jobs: int, seconds: float | None) -> list[Slot]:
     """Returns what each process may use, this one first; nothing if it trains alone.
 
     Args:
         where: what `--on` says.
         engine: what steps the physics.
-        seconds: of training, where that is known.
+        jobs: that are left, of which a process trains one at a time.
+        seconds: of training that are left, where that is known.
 
     Raises:
-        UserError: it is none of `auto`, `here`, `beside`, `local` and `local:N`, or the engine
-            computes on devices, which processes would have to divide.
+        UserError: see `check_place`; or the engine computes on devices, which processes would
+            have to divide.
     """
-    if where in (HERE, BESIDE):
+    check_place(where)
+    if where == HERE or _MARK in os.environ:
         return []
     if where == AUTO:
         pays = engine == "native" and (seconds or 0.0) >= WORTH_SECONDS
         where = f"local:{len(usable_cores())}" if pays else "local:1"
     place = parse_place(where)
-    if place.kind != "local":
-        raise UserError(
-            f"--on {where}: this command divides its work among processes of one machine; start "
-            "it on each of several that share the directory, with --on local or here"
-        )
     if engine != "native" and place.workers != 1:
         raise UserError(
             f"--on {where} is for the engine native; with {engine} start the command once for "
-            "each device, with CUDA_VISIBLE_DEVICES"
+            "each device, with CUDA_VISIBLE_DEVICES and --on here"
         )
-    slots = local_slots(place, (), engine)
+    slots = local_slots(place, (), engine)[:jobs]
     return slots if len(slots) > 1 else []
 
 
 @contextlib.contextmanager
-def companions(slots: Sequence[Slot], where: str = HERE) -> Iterator[None]:
+def companions(slots: Sequence[Slot]) -> Iterator[None]:
     """Has the command that is running run on all cores while the body, the command itself, does.
 
     Args:
         slots: of each process, this one first; none for this process alone.
-        where: `beside` if this process is a companion itself.
     """
-    if where == BESIDE:
-        sys.argv = sys.argv[: -len(_AS_COMPANION)]  # which the records of the run are to name
+    if _MARK in os.environ:
         threading.Thread(target=_stop_with_input, daemon=True).start()
-    before = usable_cores()
-    started = [_Companion(slot) for slot in slots[1:]]
-    if slots:
-        _confine(slots[0].cores)
+    if not slots:
+        yield
+        return
+    before, started = usable_cores(), list[_Companion]()
+    done = threading.Event()
     try:
+        for slot in slots[1:]:
+            started.append(_Companion(slot))
+        _confine_all(slots[0].cores)
+        threading.Thread(target=_pass_on, args=(started, done), daemon=True).start()
         yield
     finally:
-        for each in started:
-            each.release()
-        for each in started:
-            each.wait()
-        if slots:
-            _confine(before)
+        done.set()
+        _end(started)
+        _confine_all(before)
 
 
 class _Companion:
     """A process that runs the command of this one on cores of its own."""
 
     def __init__(self, slot: Slot) -> None:
-        _confine(slot.cores)  # which the new process inherits
-        self._last = ""
+        if slot.cores and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, slot.cores)  # of this thread, from which the process has it
+        self._released = False
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "suite", *sys.argv[1:], *_AS_COMPANION],
+            [sys.executable, "-P", "-m", "suite", *sys.argv[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C is for this process, whose end ends the others
+            env={**os.environ, _MARK: "1"},
+            start_new_session=True,  # Ctrl-C is for this process, which passes it on once
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def release(self) -> None:
         """Lets the process end; it saves first if it trains."""
+        self._released = True
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
-    def wait(self) -> None:
-        """Waits for the end; says so if it was a bad one."""
+    def wait(self, until: float) -> None:
+        """Waits for the end, which comes by force at a time of the clock that never runs back."""
         try:
-            code = self._process.wait(_STOP_SECONDS)
+            self._process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait()
         self._reader.join()
-        if code not in _ENDS_WELL:
+
+    def _read(self) -> None:
+        """Reads what it prints to the end, and tells at once of a bad one."""
+        assert self._process.stderr is not None
+        last = ""
+        for line in self._process.stderr:
+            last = line.strip().removeprefix("suite: ") or last
+        code = self._process.wait()
+        if code not in _DONE and not (self._released and code == _STOPPED):
             print(
-                f"suite: a process beside this one ended with exit code {code}: {self._last}",
+                f"suite: a process beside this one ended with exit code {code}: {last}",
                 file=sys.stderr,
             )
 
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._last = line.strip() or self._last
+
+def _pass_on(started: Sequence[_Companion], done: threading.Event) -> None:
+    """Has companions save and stop as soon as this process is asked to."""
+    while not done.wait(_LOOK_SECONDS):
+        if interrupt.requested():
+            for each in started:
+                each.release()
+            return
+
+
+def _end(started: Sequence[_Companion]) -> None:
+    for each in started:
+        each.release()
+    until = time.monotonic() + _STOP_SECONDS
+    for each in started:
+        each.wait(until)
 
 
 def _stop_with_input() -> None:
-    """Asks to save and stop when standard input ends, again and again: loops forget it."""
+    """Asks to save and stop when standard input ends."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdin.read()
-    while True:
-        interrupt.request()
-        time.sleep(_ASK_SECONDS)
+    interrupt.request_for_good()
 
 
-def _confine(cores: Sequence[int]) -> None:
-    """Leaves this thread, and what it starts, only some cores."""
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
+def _confine_all(cores: Sequence[int]) -> None:
+    """Leaves all threads of this process, JAX's included, only some cores."""
+    if not cores or not hasattr(os, "sched_setaffinity"):
+        return
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread), cores)

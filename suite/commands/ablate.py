@@ -58,7 +58,9 @@ def ablate(
         return 0
     from suite.cluster.companions import companions, slots_of
 
-    seconds = sum(planned.seconds or 0.0 for _, planned in prepared.plans())
-    with companions(slots_of(where, prepared.ablation.engine, seconds), where):
+    arms = [planned for _, planned in prepared.plans()]
+    jobs = sum(each.state != "done" for planned in arms for each in planned.jobs)
+    seconds = sum(planned.seconds or 0.0 for planned in arms)
+    with companions(slots_of(where, prepared.ablation.engine, jobs, seconds)):
         outcome = run_ablation(prepared)
     return say_how_it_ended(outcome.interrupted, outcome.diverged, prepared.out)

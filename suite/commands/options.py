@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict, TypeVar
 
 import click
+from click.core import ParameterSource
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -93,14 +94,27 @@ selection_options = together(
 trust_option = click.option(
     "--trust", is_flag=True, help="Execute the methods' files that RUN_DIR keeps; read them first."
 )
+
+
+def _of_this_machine(context: click.Context, parameter: click.Parameter, where: str) -> str:
+    """Checks `--on`; what SUITE_ON says of `suite run` counts as `auto`, unless it is `here`."""
+    from suite.cluster.companions import AUTO, HERE, check_place
+
+    typed = context.get_parameter_source(str(parameter.name)) is not ParameterSource.ENVIRONMENT
+    if not typed and where != HERE:
+        return AUTO
+    check_place(where)
+    return where
+
+
 cores_option = click.option(
     "--on",
     "where",
     metavar="PLACE",
     default="auto",
     envvar="SUITE_ON",
-    show_envvar=True,
     show_default=True,
+    callback=_of_this_machine,
     help="local, local:3: so many processes, each on cores of its own; here: this one alone; "
     "auto: local where that pays, otherwise here.",
 )

@@ -90,7 +90,8 @@ def tune(
         return 0
     from suite.cluster.companions import companions, slots_of
 
-    with companions(slots_of(where, prepared.base.engine, prepared.seconds), where):
+    slots = slots_of(where, prepared.base.engine, prepared.jobs_left(), prepared.seconds)
+    with companions(slots):
         finished = run_tuning(prepared, lease_seconds)
     if not finished:
         note("stopped and saved; the same command goes on from here")

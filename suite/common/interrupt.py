@@ -16,11 +16,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 _NOTICE = b"\nsuite: saving after this update, then stopping; interrupt again to stop at once\n"
 _requested = False
+_for_good = False
 
 
 def requested() -> bool:
     """Returns whether the user asked the run to stop."""
-    return _requested
+    return _requested or _for_good
+
+
+def request_for_good() -> None:
+    """Asks every loop of this process to save and stop, those that come later too."""
+    global _for_good
+    _for_good = True
 
 
 def request() -> None:

@@ -63,7 +63,7 @@ def write_claim(cell: Path, claim: Claim) -> bool:
 
 
 def delete_old_claims(cell: Path) -> None:
-    """Leaves the last few, for people to read."""
+    """Deletes all claims but the last few."""
     for file in _files(cell)[:-_KEPT]:
         file.unlink(missing_ok=True)
 

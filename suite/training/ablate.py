@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from algorithms.registry import entries
+from suite.common import interrupt
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.common.errors import UserError, unknown
 from suite.common.formatting import typed
@@ -151,6 +152,8 @@ def run_ablation(prepared: Prepared) -> AblationOutcome:
     diverged: list[str] = []
     turns = deque((name, request, name == SOURCE) for name, request in prepared.requests())
     while turns:
+        if interrupt.requested():
+            return AblationOutcome(tuple(diverged), interrupted=True)
         name, request, wait = turns.popleft()
         for part in _trainable(name, request):
             print(f"suite: {prepared.ablation.name}, {name}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from algorithms.registry import lookup
 from envs.tasks import resolve_tasks
-from suite.common import formatting
+from suite.common import formatting, interrupt
 from suite.common.errors import UserError
 from suite.configuration.effort import Effort, for_tuning, search_seeds
 from suite.configuration.hyperparameters import class_defaults
@@ -122,6 +122,11 @@ class Prepared:
         found = [self._seconds(name) for name in self.searches]
         known = [each for each in found if each is not None]
         return sum(known) if len(known) == len(found) else None
+
+    def jobs_left(self) -> int:
+        """Returns how many cells are missing of the rungs that the methods are at."""
+        trials = sum(1 for _ in _open_trials(self))
+        return trials * len(self.effort.tasks) * len(self.effort.seeds)
 
     def _seconds(self, name: str) -> float | None:
         requests = [self.request(name, number) for number in range(self.effort.trials)]
@@ -279,16 +284,21 @@ def run_tuning(
     write_effort(prepared.out, prepared.effort)
     for search in prepared.searches.values():
         write_method(prepared.out, search.method)
+    told: set[Trial] = set()
+    waited_for: list[Trial] = []
     while trials := list(_open_trials(prepared)):
-        held = 0
+        held = []
         for trial in trials:
+            _tell(prepared, trial, told)
             outcome = _train(prepared, trial, lease_seconds)
-            if outcome.interrupted:
+            if outcome.interrupted or interrupt.requested():
                 return False
-            held += bool(outcome.held)
-        if held == len(trials):
-            print("suite: waiting for other processes", file=sys.stderr)
-            time.sleep(wait_seconds)
+            held += [trial] if outcome.held else []
+        if held == trials:
+            if trials != waited_for:
+                print("suite: waiting for other processes", file=sys.stderr)
+            waited_for = trials
+            _sleep(wait_seconds)
         write_outcome(prepared.out)
     write_outcome(prepared.out)
     return True
@@ -310,11 +320,25 @@ def _open_trials(prepared: Prepared) -> Iterator[Trial]:
             yield Trial(name, number, len(rounds) - 1)
 
 
+def _tell(prepared: Prepared, trial: Trial, told: set[Trial]) -> None:
+    """Names a trial when it is first looked at; one that others train is looked at again."""
+    if trial not in told:
+        told.add(trial)
+        name, number, rung = trial
+        end = prepared.effort.ends[rung]
+        print(f"suite: {name}, candidate {number}, to update {end}", file=sys.stderr)
+
+
+def _sleep(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not interrupt.requested():
+        time.sleep(0.1)
+
+
 def _train(prepared: Prepared, trial: Trial, lease_seconds: float) -> Outcome:
     """Trains a candidate to its rung's end, as far as no other process does."""
     effort, (name, number, rung) = prepared.effort, trial
     end = effort.ends[rung]
-    print(f"suite: {name}, candidate {number}, to update {end}", file=sys.stderr)
     request = prepared.request(name, number)
     try:
         return launch(request, wait=False, lease_seconds=lease_seconds, until=end)

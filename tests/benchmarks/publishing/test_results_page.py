@@ -271,6 +271,18 @@ def test_what_a_run_that_diverged_would_change_is_told(tmp_path: Path) -> None:
     assert "DPPO" not in told.partition(". ")[0]  # of which none diverged
 
 
+def test_what_sampled_actions_would_change_is_told(matrix: Matrix, tmp_path: Path) -> None:
+    matrix("F*", "HopperStand", "WalkerWalk")
+    asked_for = request(tmp_path, repetitions=REPETITIONS)
+    sampled = dataclasses.replace(asked_for, mode="sample").analyse()
+    told = " ".join(page(asked_for).split()).partition(results_page.SAMPLED)[2].partition(". ")[0]
+    pairs = ask(sampled).judgement.pairs
+    assert pairs
+    for pair in pairs:
+        assert f"{display_name(pair.new)} against PPO ({pair.difference}, p " in told
+    assert ask(sampled).judgement.pairs != ask(asked_for.analyse()).judgement.pairs
+
+
 def test_runs_that_may_not_be_compared_give_no_answer(matrix: Matrix) -> None:
     path = matrix("*/gorl-*", "*/dppo", "F*", "HopperStand", "WalkerWalk")
     curve = path / "CheetahRun/fpo/seed-000/curve.csv"
