@@ -307,7 +307,7 @@ def test_what_others_train_is_left_to_them_and_waited_for(
             seen.append([bool(found) for found in done])
             lease.release()
 
-        monkeypatch.setattr(suite.tuning.tune.time, "sleep", give_back)
+        monkeypatch.setattr(suite.tuning.tune, "_sleep", give_back)
         assert run_tuning(prepared)
     # Everything else was done when there was nothing left but to wait.
     assert len(seen) == 1 and sum(seen[0]) == 4
