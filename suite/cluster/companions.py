@@ -16,11 +16,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from suite.cluster.places import WORTH_SECONDS, Slot, local_slots, parse_place, usable_cores
+from suite.cluster.places import (
+    AUTO,
+    HERE,
+    WORTH_SECONDS,
+    Slot,
+    local_slots,
+    parse_place,
+    usable_cores,
+)
 from suite.common import interrupt
 from suite.common.errors import UserError
-
-AUTO, HERE = "auto", "here"
 
 _MARK = "SUITE_COMPANION"
 """Variable of a companion's environment, which tells it apart: its command is what was typed."""

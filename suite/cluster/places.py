@@ -21,6 +21,9 @@ Kind = Literal["local", "address", "slurm", "pbs", "lsf", "sge", "htcondor"]
 QUEUES: Sequence[Kind] = ("slurm", "pbs", "lsf", "sge", "htcondor")
 """Systems with a queue, to which workers are submitted through dask-jobqueue."""
 
+AUTO, HERE = "auto", "here"
+"""What `--on` takes beside a place: one where that pays, and this process alone."""
+
 LOOPBACK = "127.0.0.1"
 _CORES_EACH: Mapping[str, int] = {"native": 1, "jax": 4, "warp": 4}
 """Of a worker of a machine without GPUs. With `native`, two processes of one core train 1.3 to 1.6

@@ -98,7 +98,8 @@ trust_option = click.option(
 
 def _of_this_machine(context: click.Context, parameter: click.Parameter, where: str) -> str:
     """Checks `--on`; what SUITE_ON says of `suite run` counts as `auto`, unless it is `here`."""
-    from suite.cluster.companions import AUTO, HERE, check_place
+    from suite.cluster.companions import check_place
+    from suite.cluster.places import AUTO, HERE
 
     typed = context.get_parameter_source(str(parameter.name)) is not ParameterSource.ENVIRONMENT
     if not typed and where != HERE:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from suite.cluster.places import AUTO, HERE
 from suite.commands.exit_codes import EXIT_CODES, EXIT_FAULT, EXIT_HELD, EXIT_USER_ERROR
 from suite.commands.options import Selection, cache_option, json_option, selection_options
 from suite.commands.printing import note, say_how_it_ended, to_json, warning_lines
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from suite.cluster.sharing import Failure
     from suite.planning.run_request import RunRequest
     from suite.training.launch import Outcome
-
-AUTO, HERE = "auto", "here"
 
 on_option = click.option(
     "--on",
