@@ -14,9 +14,9 @@ from suite.checks.check import Check, Failed
 from suite.checks.course import OBS_SIZE
 from suite.checks.repeating import keystr, leaves
 from suite.checks.subject import PIPELINE, Subject
-from suite.methods.compiling import compiled
-from suite.methods.soundness import EXCESS
-from suite.methods.wiring import acts_alone
+from suite.contract.compiling import compiled
+from suite.contract.made_up import acts_alone
+from suite.contract.soundness import EXCESS
 
 _SCALES = (1.0, 10.0, 100.0, 0.0)
 """Of the observations that trained policies act on."""

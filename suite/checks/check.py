@@ -9,7 +9,7 @@ from typing import Literal
 
 from suite.checks.subject import Subject
 from suite.common.errors import UserError
-from suite.methods.tracing import told
+from suite.contract.tracing import told
 
 State = Literal["ok", "FAIL", "skipped"]
 

@@ -18,7 +18,7 @@ from envs.api import Task, TaskState
 from envs.probes import PROBES, Probe
 from envs.vector import VectorEnv
 from suite.compute.program import Program, SeedState
-from suite.methods.compiling import compiled
+from suite.contract.compiling import compiled
 
 OBS_SIZE, ACTION_SIZE, DISCOUNT = 1, 2, 0.9
 PROBE_NAMES = tuple(PROBES)

@@ -9,9 +9,9 @@ from algorithms.api import Algorithm
 from suite.checks.check import Check, Failed
 from suite.checks.subject import Subject
 from suite.checks.watch import Watcher, variables, watched
+from suite.contract.tracing import equations
+from suite.contract.wiring import Wiring
 from suite.methods.sources import source_digests
-from suite.methods.tracing import equations
-from suite.methods.wiring import Wiring
 
 _CALLBACKS = ("callback", "debug_print", "outside_call", "infeed", "outfeed")
 """In the names of what leaves a compiled program for Python while it runs."""

@@ -22,7 +22,7 @@ from suite.checks.check import Check, Failed, Skipped
 from suite.checks.made_up import made_up
 from suite.checks.repeating import keystr, leaves
 from suite.checks.subject import Subject
-from suite.methods.compiling import compiled
+from suite.contract.compiling import compiled
 
 _FEWEST = 8
 """Numbers of a rollout that make a buffer of an array."""

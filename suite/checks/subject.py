@@ -20,8 +20,8 @@ from suite.configuration.hyperparameters import (
     protocol_settings,
 )
 from suite.configuration.protocol import Protocol, load_protocol
+from suite.contract.wiring import Wiring
 from suite.methods.build_method import build
-from suite.methods.wiring import Wiring
 
 PIPELINE = Pipeline(
     updates=60,

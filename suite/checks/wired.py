@@ -12,7 +12,7 @@ from algorithms.registering.registration import class_fault
 from suite.checks.check import Check, Failed
 from suite.checks.subject import PIPELINE, Subject
 from suite.common.errors import UserError
-from suite.methods.tracing import Trace, equations
+from suite.contract.tracing import Trace, equations
 
 _BUDGETS = (PIPELINE.updates, 183, 260)
 """Updates: of the checks, of the protocol `fair`, of `lite`."""

@@ -11,8 +11,8 @@ from envs.vector import VectorEnv
 from suite.common.errors import UserError
 from suite.compute.program import Program
 from suite.configuration.protocol import Protocol
+from suite.contract.made_up import acts_alone
 from suite.methods.build_method import build_method
-from suite.methods.wiring import acts_alone
 
 
 def build_algorithm(

@@ -16,7 +16,7 @@ import numpy as np
 from algorithms.api import Algorithm, Mode, State
 from envs.api import Task, TaskState
 from envs.vector import select
-from suite.methods.soundness import action_excess
+from suite.contract.soundness import action_excess
 
 KEPT_EPISODES = 4
 """Episodes whose observations are kept, or all of them if there are fewer."""
@@ -33,7 +33,7 @@ class Episodes(NamedTuple):
         steps: [] int32 environment steps taken in episodes that were not over.
         obs: [K, G, O] what the first episodes of the first mode saw at `kept_steps`; of an
             episode that was over by then, the last of it.
-        excess: [] `suite.methods.soundness.action_excess` of all actions together.
+        excess: [] `suite.contract.soundness.action_excess` of all actions together.
     """
 
     returns: jax.Array

@@ -18,7 +18,7 @@ from algorithms.parts import learning_warm_up
 from envs.api import TaskState
 from envs.vector import EnvState, VectorEnv
 from suite.compute.evaluation import Episodes, run_episodes
-from suite.methods.soundness import EXCESS, action_excess
+from suite.contract.soundness import EXCESS, action_excess
 
 
 class Best(NamedTuple):

@@ -9,7 +9,7 @@ from algorithms import bounds, registry
 from algorithms.api import Algorithm, EnvSpec, Pipeline
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol
-from suite.methods.tracing import told
+from suite.contract.tracing import told
 
 
 def build_method(

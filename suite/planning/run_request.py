@@ -23,10 +23,10 @@ from suite.configuration.hyperparameters import (
 from suite.configuration.protocol import TUNING, Protocol, load_protocol
 from suite.configuration.protocol_changes import changed, is_protocol_change
 from suite.configuration.selection import parse_seeds
+from suite.contract.wiring import check_method
 from suite.methods.build_method import build_method
 from suite.methods.method_record import method_facts
 from suite.methods.select_methods import select_methods
-from suite.methods.wiring import check_method
 from suite.planning.decoders import Decoders
 from suite.planning.plan import Plan, make_plan
 from suite.planning.task_files import check_discounts, restore_task, select_tasks

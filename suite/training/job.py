@@ -26,10 +26,10 @@ from suite.compute.build import build_algorithm, build_program, worlds_of
 from suite.compute.compiled import Array, Compiled
 from suite.compute.evaluation import describe_starts, kept_steps, start_states
 from suite.compute.program import SeedState
+from suite.contract.places import place_of
+from suite.contract.soundness import ACTIONS, EXCESS, acts_finitely
 from suite.leases.lease import Lease
 from suite.methods.method_record import method_facts, method_source
-from suite.methods.places import place_of
-from suite.methods.soundness import ACTIONS, EXCESS, acts_finitely
 from suite.planning.task_files import keep_task, task_facts
 from suite.storage.provenance import provenance
 from suite.storage.records import Cell, Divergence, Job, Ledger
@@ -292,7 +292,7 @@ class Training:
         """Notes seeds whose actions are not finite.
 
         Args:
-            excess: [S], as `suite.methods.soundness.action_excess` gives it.
+            excess: [S], as `suite.contract.soundness.action_excess` gives it.
 
         Raises:
             UserError: some leave [-1, 1].

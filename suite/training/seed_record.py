@@ -11,7 +11,7 @@ import numpy as np
 from algorithms.api import MODES
 from suite.common.convert import STORED, convert
 from suite.compute.compiled import Chunk
-from suite.methods.soundness import EXCESS, check_metrics
+from suite.contract.soundness import EXCESS, check_metrics
 from suite.storage.records import CurveRow, Divergence, Ledger
 from suite.training.clock import Clock
 from suite.training.schedule import Position

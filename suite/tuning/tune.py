@@ -17,9 +17,9 @@ from suite.configuration.effort import Effort, for_tuning, search_seeds
 from suite.configuration.hyperparameters import class_defaults
 from suite.configuration.protocol import Protocol, load_protocol
 from suite.configuration.selection import format_seeds
+from suite.contract.soundness import Unsound
 from suite.leases.signs_of_life import DEFAULT_SECONDS
 from suite.methods.build_method import build_method
-from suite.methods.soundness import Unsound
 from suite.planning.run_request import RunRequest, make_request
 from suite.planning.task_files import select_tasks
 from suite.training.launch import Outcome, launch

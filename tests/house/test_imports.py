@@ -34,7 +34,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("tuning", "cluster", "reproduction", "watching"),
         ("training", "checks"),
         ("compute", "planning", "methods"),
-        ("storage", "catalog"),
+        ("storage", "catalog", "contract"),
         ("configuration", "leases"),
         ("common",),
     ),

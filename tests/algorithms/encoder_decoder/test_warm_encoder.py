@@ -15,7 +15,7 @@ from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage, emp
 from algorithms.gorl import EncoderDecoder
 from algorithms.parts import replay
 from algorithms.parts.replay import Replay
-from suite.methods.wiring import check_method
+from suite.contract.wiring import check_method
 
 CAPACITY = 300
 

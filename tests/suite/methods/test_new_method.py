@@ -23,9 +23,9 @@ from suite.common.errors import UserError
 from suite.common.user_file import load_class, parse_user_file
 from suite.compute.compiled import Compiled
 from suite.compute.program import Program
+from suite.contract.wiring import check_method
 from suite.methods import template
 from suite.methods.new_method import method_text, write_method
-from suite.methods.wiring import check_method
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 

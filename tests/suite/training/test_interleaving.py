@@ -30,8 +30,8 @@ from envs.vector import VectorEnv
 from suite.compute.compiled import Compiled
 from suite.compute.program import _TRAIN, Program, SeedState
 from suite.configuration.protocol import load_protocol
-from suite.methods.soundness import EXCESS
-from suite.methods.wiring import check_method
+from suite.contract.soundness import EXCESS
+from suite.contract.wiring import check_method
 from suite.storage import checkpoint
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory

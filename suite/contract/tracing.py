@@ -12,7 +12,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from algorithms.api import PyTree
-from suite.methods.places import innermost
+from suite.contract.places import innermost
 
 
 class Trace(NamedTuple):
@@ -62,7 +62,7 @@ def equations(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[JaxprEqn]:
 
 
 def told(error: Exception, owner: type) -> str:
-    """Returns an error in one line, with its place (suite/methods/places.py).
+    """Returns an error in one line, with its place (suite/contract/places.py).
 
     Args:
         error: what its code raised.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from suite.common.user_file import load_module
-from suite.methods.places import innermost, place_of
+from suite.contract.places import innermost, place_of
 
 FILE = '''\
 import dataclasses

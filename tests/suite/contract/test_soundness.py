@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from suite.common.errors import UserError
-from suite.methods.soundness import action_excess, acts_finitely, check_metrics
+from suite.contract.soundness import action_excess, acts_finitely, check_metrics
 
 
 def test_action_excess() -> None:

@@ -19,22 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Rollout, Stage
+from algorithms.api import MODES, Algorithm, EnvSpec, Mode, PyTree, Stage
 from algorithms.parts import learning_warm_up
 from algorithms.parts.learning_warm_up import LearningWarmUp
 from suite.common.errors import UserError
 from suite.common.jax_settings import changed_setting
-from suite.methods.compiling import compiled
-from suite.methods.places import place_of
-from suite.methods.soundness import EXCESS
-from suite.methods.tracing import Trace, told, trace
-
-OBS_SIZE, ACTION_SIZE = 11, 3
-"""Unlike each other and 1, or a transposed or broadcast array would pass."""
-
-_ROWS = 8
-_SCALES = (0.0, 1.0, 10.0, 100.0)
-"""Of the made-up observations that a fresh policy acts on."""
+from suite.contract.compiling import compiled
+from suite.contract.made_up import ACTION_SIZE, OBS_SIZE, floats, play, rollout_shapes
+from suite.contract.places import place_of
+from suite.contract.soundness import EXCESS
+from suite.contract.tracing import Trace, told, trace
 
 _DOUBLES = ("float64", "complex128")
 _RESERVED_METRICS = ("", "env_steps", EXCESS)
@@ -154,7 +148,7 @@ class Wiring:
         state = self.traced("init", algorithm.init, self._key)
         if not jax.tree.leaves(self.traced("parameters", algorithm.parameters, state)):
             raise self.error("parameters", "returns none")
-        rollout = _rollout(algorithm, self._act(state, "sample", pipeline.num_envs))
+        rollout = rollout_shapes(algorithm, self._act(state, "sample", pipeline.num_envs))
         self._act(state, "deterministic", pipeline.num_envs + 1)  # evaluation has its own N
         update = self.traced("update", algorithm.update, state, rollout, self._key)
         updated, metrics = self._pair("update", update, "a state and metrics")
@@ -162,7 +156,7 @@ class Wiring:
         self._check_metrics(metrics)
         stages = algorithm.stages()
         if stages[0].warm_up:
-            seen = _rollout(
+            seen = rollout_shapes(
                 algorithm,
                 self._act(state, None, pipeline.num_envs),
                 learning_warm_up.rollout_length(algorithm),
@@ -184,7 +178,7 @@ class Wiring:
     def trace_all(self) -> None:
         """Traces every function that a run calls, and asks nothing."""
         self.check_shapes()
-        jax.eval_shape(functools.partial(_play, self.algorithm), self._key)
+        jax.eval_shape(functools.partial(play, self.algorithm), self._key)
 
     def check_noise(self) -> None:
         """Refuses random numbers that are not JAX's in what was traced."""
@@ -252,7 +246,7 @@ class Wiring:
     def _act(self, state: Any, mode: Mode | None, rows: int) -> Mapping[str, Any]:
         """Returns the extras, traced for `rows` observations; without a mode, of `explore`."""
         place = f"act in mode {mode}" if mode else "explore"
-        obs = _floats(rows, OBS_SIZE)
+        obs = floats(rows, OBS_SIZE)
 
         def act(state: Any, obs: Any, key: Any) -> Any:
             if mode is None:
@@ -323,45 +317,9 @@ class Wiring:
     def _played(self) -> Mapping[str, Any]:
         """What a fresh policy does: actions [N, A] by what was asked of it."""
         played: Mapping[str, Any] = jax.device_get(
-            compiled(functools.partial(_play, self.algorithm))(self._key)
+            compiled(functools.partial(play, self.algorithm))(self._key)
         )
         return played
-
-
-def _play(algorithm: Algorithm[PyTree], key: jax.Array) -> dict[str, jax.Array]:
-    """Lets a fresh policy act: actions [N, A] by what was asked of it."""
-    init_key, obs_key, first, second = jax.random.split(key, 4)
-    state = algorithm.init(init_key)
-    scale = jnp.resize(jnp.asarray(_SCALES), (_ROWS, 1))
-    obs = scale * jax.random.normal(obs_key, (_ROWS, OBS_SIZE))
-
-    def act(state: PyTree, key: jax.Array, mode: Mode) -> jax.Array:
-        return algorithm.act(state, obs, key, mode)[0]
-
-    played: dict[str, jax.Array] = {mode: act(state, first, mode) for mode in MODES}
-    played["other key"] = act(state, second, "deterministic")
-    played["other sample"] = act(state, second, "sample")
-    if algorithm.stages()[0].warm_up:
-        played["explore"] = algorithm.explore(state, obs, first)[0]
-    if acts_alone(algorithm):
-        played["kept"] = act(algorithm.policy(state), first, "sample")
-    return played
-
-
-@functools.lru_cache(maxsize=64)
-def acts_alone(algorithm: Algorithm[PyTree]) -> bool:
-    """Returns whether `act` can do with what `Algorithm.policy` leaves of a state."""
-
-    def act(key: jax.Array) -> list[PyTree]:
-        state = algorithm.policy(algorithm.init(key))
-        obs = jnp.zeros((_ROWS, algorithm.env.obs_size))
-        return [algorithm.act(state, obs, key, mode) for mode in MODES]
-
-    try:
-        jax.eval_shape(act, jax.random.key(0))
-    except Exception:  # it is the user's code, which meets None where an array was
-        return False
-    return True
 
 
 def _type_fault(found: Trace) -> str:
@@ -378,22 +336,5 @@ def _type_fault(found: Trace) -> str:
     return ""
 
 
-def _floats(*shape: int) -> PyTree:
-    """Returns what stands for an array in a trace."""
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _rollout(
-    algorithm: Algorithm[PyTree], extras: Mapping[str, PyTree], length: int = 0
-) -> Rollout:
-    """Returns the shapes of a rollout with the extras of `act`, [N, ...] each."""
-    lead = (length or algorithm.rollout_length, algorithm.pipeline.num_envs)
-    over_time = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((lead[0], *leaf.shape), leaf.dtype), extras
-    )
-    obs, number = _floats(*lead, OBS_SIZE), _floats(*lead)
-    return Rollout(obs, over_time, number, number, number, obs)

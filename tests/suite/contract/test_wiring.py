@@ -17,8 +17,8 @@ from tiny import PIPELINE, SPEC
 from algorithms.api import Algorithm, Extras, Metrics, Mode, Rollout, Stage, emptied
 from suite.common.errors import UserError
 from suite.compute.build import acting_part
-from suite.methods import wiring
-from suite.methods.wiring import check_method
+from suite.contract import wiring
+from suite.contract.wiring import check_method
 
 State = Any
 

@@ -1,0 +1,1 @@
+"""What the harness takes for granted of a learning method."""
