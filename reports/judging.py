@@ -13,7 +13,7 @@ from typing import Unpack
 
 import click
 
-from reports.commands import (
+from reports.command_options import (
     Scoring,
     analysis_options,
     choice_options,
@@ -21,8 +21,8 @@ from reports.commands import (
     reference_option,
     run_dirs_argument,
     start_matplotlib,
-    write_loaded_report,
 )
+from reports.commands import write_loaded_report
 from reports.writing.report_options import MARGIN, MODES
 from suite.commands.exit_codes import EXIT_REGRESSED
 from suite.commands.options import json_option, out_option, run_dir_argument

@@ -37,7 +37,7 @@ from suite.common.formatting import readable
 from suite.common.reading import read_bounded
 from suite.configuration.protocol import Protocol
 from suite.storage.ablation_directory import settings_of_arm
-from suite.storage.cell_files import MAX_CURVE_BYTES
+from suite.storage.bounded_files import MAX_CURVE_BYTES
 from suite.storage.digests import Verdict
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 from suite.storage.run_directory import RunDirectory, divergences_kept, fingerprint_fault

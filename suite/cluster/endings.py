@@ -10,12 +10,10 @@ from suite.cluster.progress import Board
 from suite.cluster.roster import Roster
 from suite.cluster.sharing import TRIES, Sharing
 from suite.common import interrupt
+from suite.leases.signs_of_life import LOOKS
 from suite.storage.records import Job
 from suite.storage.run_directory import RunDirectory
 from suite.training.launch import Shift, dead_end
-
-_LOOKS = 12
-"""At a job of a process elsewhere, within the silence after which its owner counts as dead."""
 
 
 class Endings:
@@ -87,7 +85,7 @@ class Endings:
 
     def hold(self, job: Job) -> None:
         """Leaves a job for a while to the process elsewhere that has it."""
-        self._sharing.hold(job, time.monotonic() + self._seconds / _LOOKS)
+        self._sharing.hold(job, time.monotonic() + self._seconds / LOOKS)
         if self._wait:
             self._board.say_once(f"waiting for other processes to finish {job}")
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from suite.common import interrupt, jax_settings
 from suite.common.errors import UserError, describe_os_error
+from suite.leases.signs_of_life import BEATS, LOOKS
 
 if TYPE_CHECKING:
     from suite.cluster.orders import Setup
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 120.0
 """Without an order, after which the process ends: whoever forgot it must not lose a GPU to it."""
-
-_BEATS = 6
-"""Signs of life within the silence after which the others take a process for dead."""
-
-_LOOKS = 12
-"""At a job that is taken, within that silence."""
 
 Order = dict[str, object]
 
@@ -117,7 +112,7 @@ def _serve(first: Order, place: str, orders: Orders, channel: Channel, scratch: 
 
     setup = setup_from(first)
     sys.argv = list(setup.command)  # which is what the records of the run are to name
-    beating = _beating(channel, setup.lease_seconds / _BEATS)
+    beating = _beating(channel, setup.lease_seconds / BEATS)
     with Worker(Path(setup.run_path), setup.lease_seconds, name=place) as worker, beating:
         while (order := orders.next()) is not None:
             job = job_from(order["job"])  # type: ignore[arg-type]
@@ -172,7 +167,7 @@ def _train(
         except Held:
             if time.monotonic() >= until or interrupt.requested():
                 return {"outcome": "held"}
-            _sleep(setup.lease_seconds / _LOOKS)
+            _sleep(setup.lease_seconds / LOOKS)
         except Regrouped:
             return {"outcome": "regrouped"}
         except LeaseLost as error:

@@ -18,6 +18,12 @@ from suite.leases.locks import is_locked
 DEFAULT_SECONDS = 60.0
 """Of silence after which a process counts as dead; a laptop's network rarely stalls as long."""
 
+BEATS = 6
+"""Signs of life within that silence, so that a few lost ones do no harm."""
+
+LOOKS = 12
+"""At a job that is taken, within the silence after which its owner counts as dead."""
+
 _SHORTEST, _LONGEST = 0.5, 86_400.0
 """Bounds on the seconds that a process may ask for; a damaged sign may hold any number."""
 

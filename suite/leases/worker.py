@@ -24,6 +24,7 @@ from suite.leases.claims import (
 from suite.leases.lease import Lease
 from suite.leases.locks import lock, open_lock
 from suite.leases.signs_of_life import (
+    BEATS,
     DEFAULT_SECONDS,
     Watch,
     allowed_silence,
@@ -34,9 +35,6 @@ from suite.leases.signs_of_life import (
     workers_directory,
     write_sign,
 )
-
-_BEATS = 6
-"""Signs of life within the seconds of silence, so that a few lost ones do no harm."""
 
 _STALE_ATTEMPTS = 5
 
@@ -175,7 +173,7 @@ class Worker:
         return number
 
     def _beat_until_stopped(self) -> None:
-        while not self._stop.wait(self.seconds / _BEATS):
+        while not self._stop.wait(self.seconds / BEATS):
             # A disk that is full now may not be at the next beat; training itself tells the user.
             with contextlib.suppress(OSError):
                 self.beat()

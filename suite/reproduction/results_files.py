@@ -15,7 +15,8 @@ import numpy as np
 from suite.common.files import json_bytes
 from suite.common.reading import parse_trusted_json, read_bounded
 from suite.storage.archives import MANIFEST, MAX_MANIFEST_VALUES, Archive, open_archive
-from suite.storage.cell_files import METHOD, CellFiles
+from suite.storage.cell_batch import METHOD
+from suite.storage.cell_files import CellFiles
 from suite.storage.origin import completed
 from suite.storage.records import Status
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import io
 import re
 import typing
@@ -32,14 +31,21 @@ from suite.common.errors import UserError
 from suite.common.files import (
     atomic_write,
     check_inside,
-    json_bytes,
     keep_copy,
     make_directory,
 )
 from suite.common.formatting import readable
-from suite.common.reading import parse_json, read_bounded
+from suite.common.reading import read_bounded
 from suite.configuration.protocol import MAX_EVALUATIONS, Mode
 from suite.storage import digests
+from suite.storage.bounded_files import (
+    MAX_ARRAY_BYTES,
+    MAX_CURVE_BYTES,
+    csv_reader,
+    damaged,
+    read_json_object,
+)
+from suite.storage.cell_batch import METHOD, STATES, Batch
 from suite.storage.records import Cell, CurveRow, RunRecord, Status
 
 if TYPE_CHECKING:
@@ -49,93 +55,10 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record", RunRecord, Status)
 
-MAX_JSON_BYTES = 4 << 20
-MAX_CURVE_BYTES = 16 << 20
-MAX_ARRAY_BYTES = 64 << 20
-"""Bounds on files that are read, far above what runs write: who reads a stranger's directory
-must not run out of memory."""
-
-MAX_TABLE_VALUES = 2_000_000
-"""Of a table; one of the longest curve has an eighth of that."""
-
-MAX_COLUMNS = 1_000
-"""Of a table; methods have some thirty metrics."""
-
 _STAGE = re.compile("[0-9]{1,9}")
 _MODES = typing.get_args(Mode)
 _MAY_BE_ANYTHING = ("mode", "return_mean", "return_std")
 _LARGEST_COUNT = 2**63 - 1
-_STATES = "states.npz"
-METHOD = "method.py"
-
-
-class Batch:
-    """Files of one cell that are to be written together.
-
-    Attributes:
-        contents: of each file by its name, in the order in which they were put.
-    """
-
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes] = {}
-
-    def put_run(self, record: RunRecord) -> None:
-        """Replaces run.json."""
-        self.contents["run.json"] = json_bytes(dataclasses.asdict(record))
-
-    def put_method(self, source: bytes) -> None:
-        """Replaces method.py."""
-        self.contents[METHOD] = source
-
-    def put_status(self, status: Status) -> None:
-        """Replaces status.json."""
-        self.contents["status.json"] = json_bytes(dataclasses.asdict(status))
-
-    def put_curve(self, rows: Sequence[CurveRow]) -> None:
-        """Replaces curve.csv by all rows so far."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(field.name for field in dataclasses.fields(CurveRow))
-        writer.writerows(dataclasses.astuple(row) for row in rows)
-        self.contents["curve.csv"] = text.getvalue().encode()
-
-    def put_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Replaces metrics.csv by the mean training metrics of all chunks so far."""
-        text = io.StringIO(newline="")
-        names = ["env_steps", *sorted({*rows[0]} - {"env_steps"} if rows else ())]
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        self.contents["metrics.csv"] = text.getvalue().encode()
-
-    def put_episodes(self, env_steps: np.ndarray, returns: np.ndarray) -> None:
-        """Replaces episodes.npz.
-
-        Args:
-            env_steps: [P] as in `CurveRow`, one per evaluation.
-            returns: [P, M, E] of every episode; M modes in the order of `algorithms.api.MODES`.
-        """
-        import numpy as np
-
-        file = io.BytesIO()
-        np.savez_compressed(file, env_steps=env_steps, returns=returns)
-        self.contents["episodes.npz"] = file.getvalue()
-
-    def put_states(self, env_steps: int, steps: Sequence[int], obs: np.ndarray) -> None:
-        """Replaces states.npz.
-
-        Args:
-            env_steps: of the evaluation they are from, as in `CurveRow`.
-            steps: [K] of its episodes.
-            obs: [K, G, O] what G noise-free episodes saw at these steps.
-        """
-        import numpy as np
-
-        file = io.BytesIO()
-        np.savez_compressed(
-            file, env_steps=np.int64(env_steps), steps=np.asarray(steps, np.int64), obs=obs
-        )
-        self.contents[_STATES] = file.getvalue()
 
 
 class CellFiles:
@@ -274,7 +197,7 @@ class CellFiles:
         """
         import numpy as np
 
-        path = self.path / _STATES
+        path = self.path / STATES
         if not path.is_file():
             return None
         env_steps, steps, obs = self._arrays(path, "env_steps", "steps", "obs")
@@ -335,13 +258,7 @@ class CellFiles:
         return read_bounded(path, max_bytes)
 
     def _table(self, path: Path) -> csv.DictReader[str]:
-        content = self._content(path, MAX_CURVE_BYTES)
-        if content.count(b",") > MAX_TABLE_VALUES:
-            raise ValueError(f"more than {MAX_TABLE_VALUES:,} values, far more than any run writes")
-        if content.partition(b"\n")[0].count(b",") >= MAX_COLUMNS:
-            raise ValueError(f"more than {MAX_COLUMNS:,} columns, far more than any run writes")
-        text = content.decode("utf-8-sig")
-        return csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        return csv_reader(self._content(path, MAX_CURVE_BYTES))
 
     def _arrays(self, path: Path, *names: str) -> tuple[np.ndarray, ...]:
         """Reads arrays of numbers; raises UserError where the file is damaged."""
@@ -365,7 +282,7 @@ class CellFiles:
             return None
         try:
             check_inside(path, self._run_path)
-            return convert(kind, read_table(path))
+            return convert(kind, read_json_object(path))
         except (TypeError, ValueError) as error:
             raise damaged(path, error) from None
 
@@ -373,33 +290,6 @@ class CellFiles:
 def cell_path(run_path: Path, cell: Cell) -> Path:
     """Returns the directory of one cell."""
     return run_path / cell.task / cell.algorithm / f"seed-{cell.seed:03d}"
-
-
-def read_table(path: Path) -> dict[str, object]:
-    """Reads a JSON file that holds an object.
-
-    Raises:
-        UserError: it does not, or is too large or too deep to be a run's.
-    """
-    try:
-        data = parse_json(read_bounded(path, MAX_JSON_BYTES))
-    except ValueError as error:
-        raise damaged(path, error) from None
-    if not isinstance(data, dict):
-        raise damaged(path, ValueError("not an object"))
-    return data
-
-
-def damaged(path: Path, error: Exception) -> UserError:
-    """Returns the error for a file of a run that holds nonsense, with what is to be done."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    other = (
-        "it, and its states are played again"
-        if path.name == _STATES
-        else "the cell's directory, which the job's checkpoint brings back; to train it afresh "
-        "delete that checkpoint and the directories of all the job's seeds"
-    )
-    return UserError(f"{path} is damaged ({reason}); restore it, or delete {other}")
 
 
 def _curve_row(row: Mapping[str, str]) -> CurveRow:

@@ -31,7 +31,8 @@ from suite.common.files import (
 from suite.configuration.protocol import Protocol
 from suite.leases.lease import Lease, Regrouped, is_owned
 from suite.leases.worker import Worker
-from suite.storage.cell_files import CellFiles, cell_path, read_table
+from suite.storage.bounded_files import read_json_object
+from suite.storage.cell_files import CellFiles, cell_path
 from suite.storage.origin import (
     MODEL,
     hyperparameter_differences,
@@ -93,7 +94,7 @@ class RunDirectory:
         file = path / "protocol.json"
         if not file.is_file():
             raise UserError(f"{path} is no run directory: it has no protocol.json")
-        record = read_table(file)
+        record = read_json_object(file)
         protocol = record.get("protocol")
         if not isinstance(protocol, dict):
             raise UserError(f"{file}: has no protocol; restore the file or use another directory")

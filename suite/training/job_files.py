@@ -25,7 +25,7 @@ from suite.compute.build import acting_part
 from suite.compute.program import SeedState
 from suite.leases.lease import Lease
 from suite.storage import checkpoint
-from suite.storage.cell_files import Batch
+from suite.storage.cell_batch import Batch
 from suite.storage.digests import CHECKPOINTS, PARTS, announce_checkpoint, is_own_checkpoint
 from suite.storage.records import Cell, Job, RunRecord, Status
 from suite.storage.run_directory import RunDirectory

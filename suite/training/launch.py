@@ -16,7 +16,7 @@ from suite.common import interrupt
 from suite.common.errors import UserError
 from suite.leases.claims import Held
 from suite.leases.lease import LeaseLost, Regrouped
-from suite.leases.signs_of_life import DEFAULT_SECONDS
+from suite.leases.signs_of_life import DEFAULT_SECONDS, LOOKS
 from suite.leases.worker import Worker
 from suite.planning.plan import Plan
 from suite.planning.run_request import RunRequest
@@ -25,9 +25,6 @@ from suite.storage.run_directory import RunDirectory, divergences_kept
 from suite.training.context import JobResult, RunContext
 from suite.training.job import run_job
 from suite.training.progress import Progress
-
-_LOOKS = 12
-"""At a job that is taken, within the silence after which its owner counts as dead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +152,7 @@ class Shift:
             listed = "; ".join(map(str, jobs))
             print(f"suite: waiting for other processes to finish {listed}", file=sys.stderr)
             self._told = jobs
-        until = time.monotonic() + self._worker.seconds / _LOOKS
+        until = time.monotonic() + self._worker.seconds / LOOKS
         while time.monotonic() < until and not interrupt.requested():
             time.sleep(0.1)
 

@@ -20,7 +20,7 @@ from generate import generate_runs
 from reports.runs.loading import load_results
 from suite.common.errors import UserError
 from suite.storage.archives import open_archive
-from suite.storage.cell_files import MAX_ARRAY_BYTES, MAX_CURVE_BYTES
+from suite.storage.bounded_files import MAX_ARRAY_BYTES, MAX_CURVE_BYTES
 from suite.storage.records import Cell, Job
 from suite.storage.run_directory import RunDirectory
 

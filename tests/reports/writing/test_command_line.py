@@ -94,7 +94,7 @@ def test_a_broken_setting_of_matplotlib_is_told(
     tmp_path: Path, name: str, value: str, message: str
 ) -> None:
     (tmp_path / "matplotlibrc").write_bytes(b"font.family: caf\xe9\n")
-    code = "from reports.commands import start_matplotlib as start; start()"
+    code = "from reports.command_options import start_matplotlib as start; start()"
     environment = {**os.environ, name: value or str(tmp_path)}
     arguments = [sys.executable, "-c", code]
     ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
