@@ -171,12 +171,12 @@ class Measured:
 
     Attributes:
         returns: of each method and task, the last evaluation's of every seed; NaN: it diverged.
-        speeds: of each method, environment steps of all seeds together in a second of training, by
-            task and seed.
+        speeds: of each method and task, environment steps of all seeds together in a second of
+            training, by seed.
     """
 
     returns: Mapping[tuple[str, str], Sequence[float]]
-    speeds: Mapping[str, Sequence[float]]
+    speeds: Mapping[tuple[str, str], Sequence[float]]
 
 
 def measured(directories: Sequence[Path]) -> Measured:
@@ -186,7 +186,7 @@ def measured(directories: Sequence[Path]) -> Measured:
         UserError: there is none at a path, or a cell is in two of them.
     """
     returns: dict[tuple[str, str], list[float]] = {}
-    speeds: dict[str, list[float]] = {}
+    speeds: dict[tuple[str, str], list[float]] = {}
     seen: dict[Cell, Path] = {}
     for path in directories:
         run = RunDirectory.open(path)
@@ -198,7 +198,7 @@ def measured(directories: Sequence[Path]) -> Measured:
             if value is not None:
                 returns.setdefault((cell.algorithm, cell.task), []).append(value)
             if speed is not None:
-                speeds.setdefault(cell.algorithm, []).append(speed)
+                speeds.setdefault((cell.algorithm, cell.task), []).append(speed)
     return Measured(returns, speeds)
 
 
@@ -249,7 +249,7 @@ def _result_cells(name: str, row: check_algo.Row | None, found: Measured) -> Cel
     told = [f"{answers.count(each)} {each}" for each in ("ok", "FAIL", "skipped")]
     checks = ", ".join(each for each in told if not each.startswith("0 "))
     ratio = update_to_data(name)
-    speeds = found.speeds.get(name)
+    speeds = found.speeds.get((name, TASKS[0]))
     return [
         checks,
         states.get("probes", ""),
@@ -301,8 +301,8 @@ Written by `{command}`; a test holds the page to that.
   deviation (seeds), of the finished runs in {runs}; a seed that diverged counts as 0. Blank: no
   such run there. The settings of `lite` were searched for the first five alone; the others have
   those of their classes.
-- steps/s: environment steps of all seeds together in a second of training, the median of those
-  runs that did not diverge, with whatever else the machine did.
+- steps/s: environment steps of all seeds together in a second of training on CheetahRun, the median
+  of those runs that did not diverge, with whatever else the machine did.
 - update-to-data: gradient steps per environment step under `lite`, without those of a warm-up and
   of a change of stage. A minibatch has each method's own size.
 """

@@ -86,11 +86,11 @@ class Question:
 def ask(analysis: Analysis) -> Question:
     """Judges the generative methods of an analysis, with its random numbers and rules."""
     methods = GAUSSIAN + GENERATIVE
-    together = _restricted(analysis, methods, analysis.results.tasks)
+    together = restricted(analysis, methods, analysis.results.tasks)
     found = [
         (task, pair)
         for task in together.results.tasks
-        for pair in _judgement(_restricted(together, methods, (task,))).pairs
+        for pair in _judgement(restricted(together, methods, (task,))).pairs
     ]
     ps = [pair.p_different for _, pair in found]
     within = claims.reachable([pair.sizes for _, pair in found], analysis.repetitions)
@@ -103,7 +103,8 @@ def _discovery_rates(ps: Sequence[float]) -> list[float]:
     return [float(q) for q in stats.false_discovery_control(ps, method="bh")] if ps else []
 
 
-def _restricted(analysis: Analysis, methods: Sequence[str], tasks: Sequence[str]) -> Analysis:
+def restricted(analysis: Analysis, methods: Sequence[str], tasks: Sequence[str]) -> Analysis:
+    """Returns the analysis of some methods on some tasks, with its random numbers and rules."""
     results = analysis.results
     runs = [run for run in results.runs if run.algorithm in methods and run.task in tasks]
     return dataclasses.replace(analysis, results=dataclasses.replace(results, runs=tuple(runs)))
@@ -167,7 +168,8 @@ def _verdict(judgement: Judgement) -> str:
         return "It cannot be told from so few runs, whatever they scored."
     if any(pair.is_open for pair in pairs):
         return f"Not shown: no generative policy is shown to score higher than {named(rivals)}."
-    return f"No: no generative policy scores higher than {named(rivals)}."
+    mean = "on average " * (len(judgement.analysis.tasks) > 1)
+    return f"No: {mean}no generative policy scores higher than {named(rivals)}."
 
 
 def _s(names: Sequence[Label]) -> str:
@@ -191,11 +193,11 @@ def _evidence(judgement: Judgement, outcome: Outcome, pairs: Sequence[Judged]) -
     if outcome == "undecidable":
         lacking = judgement.shortage
         needs = f", which would need {lacking.remedy}" if lacking else ""
-        told = "; ".join(map(_with, pairs))
+        told = "; ".join(map(with_grounds, pairs))
         return f"Out of reach of any test{needs}: {told}."
     if outcome == "undecided":
         told = "; ".join(
-            _with(pair, f"seeds: {seeds_words(judgement.seeds(pair))}") for pair in pairs
+            with_grounds(pair, f"seeds: {seeds_words(judgement.seeds(pair))}") for pair in pairs
         )
         return (
             f"Not told by so many seeds: {told}. (Seeds: of each method on each task, to show a "
@@ -203,16 +205,17 @@ def _evidence(judgement: Judgement, outcome: Outcome, pairs: Sequence[Judged]) -
             "one is the observed one.)"
         )
     ps = [p.p_equivalent_holm if outcome == "equivalent" else p.p_different_holm for p in pairs]
-    told = "; ".join(_with(pair, p_words(p)) for pair, p in zip(pairs, ps, strict=True))
+    told = "; ".join(with_grounds(pair, p_words(p)) for pair, p in zip(pairs, ps, strict=True))
     return f"Shown to be {_IN_WORDS[outcome]}: {told}."
 
 
-def _with(pair: Judged, *more: str) -> str:
-    """Returns `GoRL(FM) against PPO (0.200 [0.186, 0.213], p < 0.0001)`."""
-    return f"{_pair(pair)} ({', '.join([str(pair.difference), *more])})"
+def with_grounds(pair: Judged, *more: str) -> str:
+    """Returns `GoRL(FM) against PPO (0.200 [0.186, 0.213], p < 0.001)`."""
+    return f"{pair_words(pair)} ({', '.join([str(pair.difference), *more])})"
 
 
-def _pair(pair: Judged) -> str:
+def pair_words(pair: Judged) -> str:
+    """Returns `GoRL(FM) against PPO`."""
     return f"{display_name(pair.new)} against {display_name(pair.stored)}"
 
 
@@ -239,7 +242,9 @@ def _where(on_tasks: Sequence[OnTask]) -> Iterator[str]:
 
 def _listed(found: Sequence[OnTask]) -> str:
     """Returns `on FishSwim GoRL(FM) against PPO (0.2 [0.1, 0.3], p = 0.001)` and so on."""
-    return ", ".join(f"on {each.task} {_with(each.judged, p_words(each.p_holm))}" for each in found)
+    return ", ".join(
+        f"on {each.task} {with_grounds(each.judged, p_words(each.p_holm))}" for each in found
+    )
 
 
 def _named_where(on_tasks: Sequence[OnTask]) -> str:
@@ -249,43 +254,16 @@ def _named_where(on_tasks: Sequence[OnTask]) -> str:
     return (
         "The weaker question, where they probably differ, by the false discovery rate (Benjamini "
         f"and Hochberg; of all that is named at most {LEVEL:.0%} is expected to be no difference). "
-        f"Higher: {_by_pair(higher)}. Lower: {_by_pair(lower)}."
+        f"Higher: {_bypair_words(higher)}. Lower: {_bypair_words(lower)}."
     )
 
 
-def _by_pair(found: Sequence[OnTask]) -> str:
+def _bypair_words(found: Sequence[OnTask]) -> str:
     """Returns `FPO against PPO on CheetahRun, FishSwim; DPPO against PPO on CheetahRun`."""
     tasks: dict[str, list[str]] = {}
     for each in found:
-        tasks.setdefault(_pair(each.judged), []).append(each.task)
+        tasks.setdefault(pair_words(each.judged), []).append(each.task)
     return "; ".join(f"{pair} on {', '.join(on)}" for pair, on in tasks.items()) or "nowhere"
-
-
-def otherwise(question: Question, other: Question, choice: str) -> str:
-    """Returns what the answer over tasks would be by another choice, "" if it changed nothing.
-
-    Args:
-        question: as it was asked.
-        other: the same, asked by the other choice.
-        choice: in words that begin a sentence.
-    """
-    before = {(pair.new, pair.stored): pair for pair in question.judgement.pairs}
-    moved = [
-        pair
-        for pair in other.judgement.pairs
-        if pair.difference.value != before[pair.new, pair.stored].difference.value
-    ]
-    if not moved:
-        return ""
-    told = [
-        f"{_with(pair, p_words(pair.p_different_holm))}"
-        + ("" if pair.outcome == before[pair.new, pair.stored].outcome else f", {pair.outcome}")
-        for pair in moved
-    ]
-    return (
-        f"{choice}, these would be the differences, with another outcome where one is named: "
-        f"{'; '.join(told)}."
-    )
 
 
 def _steps(results: Results) -> str:
@@ -337,4 +315,4 @@ def _effort(found: Mapping[str, int | str]) -> str:
     if total is None:
         total = math.prod(int(found.get(name, 1)) for name in ("configurations", "seeds", "steps"))
     tasks = str(found.get("tasks", "tasks that it does not name")).replace(",", ", ")
-    return f"{' with '.join(counts)}, {int(total):,} steps in all, on {tasks}"
+    return f"{' with '.join(counts)}, {int(total):,} steps at most, on {tasks}"

@@ -210,7 +210,8 @@ import pandas as pd
 
 rows = pd.read_parquet("results/data/evaluations.parquet")  # or pd.read_csv of the other
 lite = rows[(rows.directory == "results/lite") & (rows["mode"] == "deterministic")]
-last = lite[lite.env_steps == lite.groupby("run_id").env_steps.transform("max")]
+last = lite[lite.env_steps == lite.groupby("run_id").env_steps.transform("max")].copy()
+last.loc[last.state == "diverged", "return_mean"] = 0  # as the tables score them by default
 last.pivot_table(index="algorithm", columns="task", values="return_mean", aggfunc=["mean", "count"])
 ```
 

@@ -18,12 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.publishing.answers import (
-    Question,
-    answer,
-    ask,
-    otherwise,
-)
+from benchmarks.publishing.answers import Question, answer, ask
 from benchmarks.publishing.results_tables import (
     SEEDS,
     TASKS,
@@ -35,6 +30,7 @@ from benchmarks.publishing.results_tables import (
     returns_table,
     seconds_table,
 )
+from benchmarks.publishing.robustness import one_task_less, otherwise, still_rising
 from reports.analysis.comparison import Analysis
 from reports.figures.learning_curves import overview
 from reports.runs.choice import EVERYTHING, Choice
@@ -131,17 +127,22 @@ def _answer(question: Question, part: Subject) -> list[str]:
 
 
 def _robustness(question: Question, part: Subject, of_part: ReportRequest) -> list[str]:
-    """Returns what the answer owes to how diverged runs are scored, and to noise-free actions."""
+    """Returns what the answer owes to one task, other choices and the budget."""
     if part.verdict.level == "bad":
         return []
     others: dict[str, dict[str, Any]] = {SAMPLED: {"mode": "sample"}}
     if any(run.state == "diverged" for run in part.analysis.results.runs):
         kept = {"policy": dataclasses.replace(of_part.policy, diverged="last")}
         others = {LAST: kept, **others}
-    found = []
+    usual = one_task_less(question)
+    found = [f"Whichever task is left out, {usual}" if usual else ""]
     for choice, changes in others.items():
-        other = dataclasses.replace(of_part, **changes).analyse()
-        found.append(otherwise(question, ask(other), choice))
+        other = ask(dataclasses.replace(of_part, **changes).analyse())
+        found.append(otherwise(question, other, choice))
+        without = one_task_less(other)
+        if without not in ("", usual):
+            found.append(f"{choice}, and whichever task is left out, {without}")
+    found.append(still_rising(part.analysis))
     return [text for text in found if text]
 
 

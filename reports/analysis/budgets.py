@@ -19,7 +19,7 @@ def equal_budgets(results: Results) -> str:
         return ", ".join(["not judged, as no run is finished", *stopped])
     if stopped_runs(results, "running", "damaged"):
         return f"no, {', '.join(stopped)}"
-    return f"yes, but for {', '.join(stopped)}" if stopped else "yes"
+    return f"yes, except that {', '.join(stopped)}" if stopped else "yes"
 
 
 def ranks_unequal(results: Results, policy: ScorePolicy) -> bool:

@@ -41,8 +41,8 @@ def seeds_words(seeds: float) -> str:
 
 
 def p_words(p_value: float) -> str:
-    """Returns `p = 0.0123`, or `p < 0.0001`."""
-    return "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.4f}"
+    """Returns `p = 0.0123`, or `p < 0.001`, below which permutations are too few to tell."""
+    return "p < 0.001" if p_value < 1e-3 else f"p = {p_value:.4f}"
 
 
 def _of_one(judgement: Judgement, new: str) -> str:

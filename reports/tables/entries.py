@@ -35,7 +35,7 @@ def estimate_entry(estimate: Estimate | None, runs: tuple[str, ...] = ()) -> Ent
 
 def p_value_entry(p_value: float) -> Entry:
     """Returns a p-value with four digits, as nothing smaller than a ten-thousandth is meant."""
-    return Entry("<0.0001" if p_value < 1e-4 else f"{p_value:.4f}", p_value)
+    return Entry("<0.001" if p_value < 1e-3 else f"{p_value:.4f}", p_value)
 
 
 def spread(

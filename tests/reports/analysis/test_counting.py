@@ -212,7 +212,7 @@ def test_budgets_of_runs_that_are_all_under_way_or_diverged(tmp_path: Path) -> N
     assert equal_budgets(load_results([run.path])) == "yes"
     job = Job("ppo", TASK, (0, 1))
     write_cell(run, job.cells[0], job, POINTS, "diverged", 4)
-    diverged = "yes, but for 1 run diverged, at 30% of the budget"
+    diverged = "yes, except that 1 run diverged, at 30% of the budget"
     assert equal_budgets(load_results([run.path])) == diverged
     assert f"Equal budgets to the step: {diverged}." in judge(load_results([run.path])).text
 
