@@ -80,6 +80,8 @@ def compare(
         )
     if alone and new is not None:
         raise UserError("--new is for run directories; an ablation has a reference arm instead")
+    if len({path.resolve() for path in run_dirs}) < len(run_dirs):
+        raise UserError("a directory is named twice; its methods would be judged by themselves")
     judging = Judging(tuple(names_in(new, "--new")), margin)
     request = make_request(run_dirs, scoring, common=True, judging=judging)
     subject = request.load()
@@ -170,11 +172,13 @@ def power(
     """
     start_matplotlib()
     from reports.runs.choice import Choice
-    from reports.writing.power import power_rows, power_text
+    from reports.writing.power import left_out, power_rows, power_text
     from reports.writing.report_request import ReportRequest
 
     request = ReportRequest(run_dirs, mode=mode, choice=Choice.parse(tasks, algorithms))
     rows = power_rows(request, delta, power, _progress())
+    if lacking := left_out(request):
+        note(lacking)
     click.echo(to_json(rows) if as_json else power_text(rows, delta, power))
 
 

@@ -123,7 +123,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error.__cause__)
         return _complain(f"suite: error: {error}")
     except (KeyboardInterrupt, click.Abort):
-        return _complain("suite: interrupted", EXIT_INTERRUPTED)
+        return _complain("suite: interrupted; nothing that was stored is lost", EXIT_INTERRUPTED)
     except SystemExit:
         # Click ends so where a pipe is closed, and has put something else in the pipe's place.
         if sys.stdout is output:

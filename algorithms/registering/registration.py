@@ -59,8 +59,10 @@ def class_fault(cls: Any, defaults: Mapping[str, Any]) -> str:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     undeclared = [name for name in _annotated(cls) if name not in fields]
     if undeclared:
-        listed = ", ".join(undeclared)
-        return f"{cls.__name__} lacks @dataclasses.dataclass(frozen=True), so {listed} is no field"
+        listed, verb = ", ".join(undeclared), "is" if len(undeclared) == 1 else "are"
+        return (
+            f"{cls.__name__} lacks @dataclasses.dataclass(frozen=True), so {listed} {verb} no field"
+        )
     if untyped := [name for name in fields if _is_untyped(cls, name)]:
         return (
             f"{cls.__name__}.{untyped[0]} is set without a type, so the field keeps the value that "

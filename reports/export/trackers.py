@@ -74,7 +74,9 @@ def write_tracked(results: Results, tracker: str, out: Path) -> int:
     if tracker not in TRACKERS:
         raise unknown("tracker", tracker, TRACKERS)
     if importlib.util.find_spec(tracker) is None:
-        raise UserError(f"--to {tracker} needs a package that is missing; `pip install {tracker}`")
+        raise UserError(
+            f"--to {tracker} needs a package that is missing; `pip install -e '.[{tracker}]'`"
+        )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a directory for {tracker}'s files")
     make_directory(out)

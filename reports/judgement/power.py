@@ -12,6 +12,7 @@ import numpy as np
 from reports.analysis.claims import claimed
 from reports.analysis.point_estimates import Scores
 from reports.analysis.run_scores import RunScores
+from reports.runs.names import Label
 from reports.runs.remembered import remembered
 from suite.common.claim_floor import LEVEL, smallest_p
 from suite.common.errors import UserError
@@ -162,17 +163,21 @@ def powers(scores: RunScores, delta: float) -> dict[tuple[str, str], Power]:
     if not scores.scored_tasks:
         tasks = ", ".join(scores.results.tasks)
         raise UserError(f"there are no scores: the bounds of the return on {tasks} are unknown")
-    enough = [a for a in scores.algorithms if scores.runs_per_task(a)[0] >= 2]
-    pairs = list(itertools.combinations(enough, 2))
+    pairs = list(itertools.combinations(with_spread(scores), 2))
     if not pairs:
         raise UserError(
-            "no two algorithms have two runs on every task, so their spread is unknown; "
-            "run more seeds with `suite run --seeds`"
+            "no two algorithms have two finished runs on every task, so their spread is unknown; "
+            "run more seeds with `suite run --seeds`, or finish those that are not"
         )
     comparisons = math.comb(len(scores.algorithms), 2)
     return {
         (a, b): Power(scores.by_task(a), scores.by_task(b), delta, comparisons) for a, b in pairs
     }
+
+
+def with_spread(scores: RunScores) -> list[Label]:
+    """Returns the algorithms that have two runs with a score on every task."""
+    return [a for a in scores.algorithms if scores.runs_per_task(a)[0] >= 2]
 
 
 def _like(scores: np.ndarray, trials: int, runs: int, generator: np.random.Generator) -> np.ndarray:

@@ -283,7 +283,7 @@ def _tuning(configuration: Configuration) -> str:
     counts = [f"{plain(found[name])} {name}" for name in _COUNTED if name in found]
     text = " × ".join(counts)
     if "total_steps" in found:  # fewer than the product where candidates were dropped on the way
-        text += f", {plain(found['total_steps'])} steps in all"
+        text = f"{text} at most, {plain(found['total_steps'])} steps in all"
     return f"{text}, on {plain(found['tasks'])}" if "tasks" in found else text
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from reports.judgement.power import MAX_SEEDS, powers
-from reports.runs.names import display_name
+from reports.judgement.power import MAX_SEEDS, powers, with_spread
+from reports.runs.names import display_name, named
 from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import LEVEL
 from suite.common.formatting import table as text_table
@@ -67,6 +67,15 @@ def power_rows(
         )
         progress(len(rows), len(pairs))
     return rows
+
+
+def left_out(request: ReportRequest) -> str:
+    """Returns which algorithms have no row in `power_rows`, and why, "" if all have."""
+    scores = request.analyse().scores
+    lacking = [a for a in scores.results.algorithms if a not in with_spread(scores)]
+    if not lacking:
+        return ""
+    return f"left out, as without two finished runs on every task: {named(lacking)}"
 
 
 def power_text(rows: Sequence[PowerRow], delta: float, power: float) -> str:

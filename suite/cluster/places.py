@@ -136,8 +136,9 @@ def parse_place(text: str) -> Place:
         raise UserError(f"--on {text}: give a scheduler's address as tcp://HOST:PORT")
     found = _WITH_COUNT.fullmatch(text)
     kinds: dict[str, Kind] = {kind: kind for kind in ("local", *QUEUES)}
+    known = (AUTO, HERE, *kinds, "tcp://HOST:PORT", "FILE.toml")
     if not found or found[1] not in kinds:
-        raise UserError(f"--on: {unknown('place', text, [*kinds, 'tcp://HOST:PORT', 'FILE.toml'])}")
+        raise UserError(f"--on: {unknown('place', text, known)}")
     return _checked(Place(kinds[found[1]], workers=int(found[2]) if found[2] else None), "--on")
 
 

@@ -21,7 +21,8 @@ def parse_algorithms(text: str, known: Sequence[str] = names.NAMES) -> tuple[str
     selected: list[str] = []
     for name in _items(text, "--algos"):
         if name != "all" and name not in known:
-            raise unknown("algorithm", name, ["all", *known])
+            told = unknown("algorithm", name, ["all", *known])
+            raise UserError(f"{told}; a method of your own is given by its file, ./{name}.py")
         selected += names.ALL if name == "all" else [name]
     return tuple(dict.fromkeys(selected))
 

@@ -153,7 +153,9 @@ class MyMethod(Algorithm[State]):
         value_loss = jnp.mean(jnp.square(error))
         entropy = jnp.mean(policy.entropy())
         total = policy_loss + value_loss - self.entropy_cost * entropy
-        return total, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+        # A run whose metrics start as NaN is ended, so what is optimized is among them.
+        metrics = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+        return total, {"loss": total, **metrics}
 
     def parameters(self, state: State) -> Networks:
         """Returns what is trained by gradients; its size is reported."""

@@ -45,6 +45,7 @@ ENVIRONMENT = (
 """Variables that change results or speed; no others are recorded."""
 
 _ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("algorithms", "envs", "suite", "reports")
 
 
 def provenance() -> dict[str, object]:
@@ -148,12 +149,15 @@ def _user_name() -> str | None:
 
 
 def _git_state() -> dict[str, object] | None:
-    """Returns commit and cleanness of the checkout that this very file belongs to."""
+    """Returns commit and cleanness of the checkout that this very file belongs to.
+
+    Clean are its packages: a report or a method of one's own beside them changes no run.
+    """
     top = _git("rev-parse", "--show-toplevel")
     commit = _git("rev-parse", "HEAD")
     if top is None or commit is None or Path(top).resolve() != _ROOT:
         return None
-    return {"commit": commit, "clean": _git("status", "--porcelain") == ""}
+    return {"commit": commit, "clean": _git("status", "--porcelain", "--", *_PACKAGES) == ""}
 
 
 def _git(*arguments: str) -> str | None:

@@ -29,6 +29,7 @@ from suite.common.files import (
     remove_leftovers,
 )
 from suite.configuration.protocol import Protocol
+from suite.configuration.selection import format_seeds
 from suite.leases.lease import Lease, Regrouped, is_owned
 from suite.leases.worker import Worker
 from suite.storage.bounded_files import read_json_object
@@ -139,10 +140,18 @@ class RunDirectory:
         Raises:
             UserError: it was never started here; names the nearest that was.
         """
-        known = {str(each): each for each in self.cells()}
-        if str(cell) not in known:
-            raise unknown(f"cell of {self.path}", str(cell), known)
-        return cell
+        cells = self.cells()
+        if cell in cells:
+            return cell
+        if cell.task not in (tasks := dict.fromkeys(each.task for each in cells)):
+            raise unknown(f"task in {self.path}", cell.task, tasks)
+        there = [each for each in cells if each.task == cell.task]
+        if cell.algorithm not in (names := dict.fromkeys(each.algorithm for each in there)):
+            raise unknown(f"algorithm on {cell.task} in {self.path}", cell.algorithm, names)
+        seeds = format_seeds([each.seed for each in there if each.algorithm == cell.algorithm])
+        raise UserError(
+            f"{self.path} has of {cell.algorithm} on {cell.task} the seeds {seeds}, not {cell.seed}"
+        )
 
     def stored_job(self, cell: Cell) -> Job | None:
         """Returns the job that a started cell belongs to."""

@@ -115,7 +115,7 @@ def test_a_missing_package_and_a_missing_place(
     for tracker in ("tensorboard", "wandb", "trackio"):
         assert export(run, "--to", tracker, "--out", tmp_path / "x") == cli.EXIT_USER_ERROR
         message = capsys.readouterr().err
-        assert f"`pip install {tracker}`" in message and len(message.splitlines()) == 1
+        assert f"`pip install -e '.[{tracker}]'`" in message and len(message.splitlines()) == 1
     assert not (tmp_path / "x").exists()
     assert export(run, "--to", "wandb") == cli.EXIT_USER_ERROR
     assert "give it by --out" in capsys.readouterr().err

@@ -140,6 +140,8 @@ def test_who_is_new_can_be_said(suite: Suite, runs: Stored) -> None:
     assert unknown.code == cli.EXIT_USER_ERROR and "did you mean 'close'" in unknown.err
     every = suite("compare", runs.stored, runs.mine, "--new", "ppo,fpo,dppo,twin,close")
     assert every.code == cli.EXIT_USER_ERROR and "leave out those to judge" in every.err
+    twice = suite("compare", runs.stored, runs.mine, runs.stored)
+    assert twice.code == cli.EXIT_USER_ERROR and "a directory is named twice" in twice.err
     bad = suite("compare", runs.stored, runs.mine, "--margin", "5")
     assert bad.code == cli.EXIT_USER_ERROR and "margin = 5.0: must be" in bad.err
 

@@ -174,6 +174,18 @@ def test_power_says_how_far_it_is(
     assert "pairs" not in suite("power", three.path, "--delta", "0.1", "--algos", "ppo,fpo").err
 
 
+def test_power_says_who_has_too_few_runs(suite: Suite, tmp_path: Path) -> None:
+    run = generate_runs(tmp_path / "run", ("ppo", "fpo"), TASKS, range(3), points=3)
+    generate_runs(
+        run.path, ("newcomer",), TASKS, range(2), points=3, state="running", evaluations=2
+    )
+    result = suite("power", run.path, "--delta", "0.1")
+    assert result.code == 0 and "newcomer" not in result.out
+    assert "left out, as without two finished runs on every task: newcomer" in result.err
+    alone = suite("power", run.path, "--delta", "0.1", "--algos", "ppo,newcomer")
+    assert alone.code == cli.EXIT_USER_ERROR and "or finish those that are not" in alone.err
+
+
 def test_power_refuses_an_impossible_difference(suite: Suite, run: RunDirectory) -> None:
     result = suite("power", run.path, "--delta", "5")
     assert result.code == cli.EXIT_USER_ERROR

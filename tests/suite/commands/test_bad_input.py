@@ -21,6 +21,8 @@ from suite import cli
     ("arguments", "expected"),
     [
         (("run", "--algos", "gorlfm"), "unknown algorithm 'gorlfm'; did you mean 'gorl-fm'"),
+        (("run", "--algos", "my_method"), "of your own is given by its file, ./my_method.py"),
+        (("run", "--on", "locla"), "did you mean 'local'? Known: auto, here, local"),
         (("run", "--tasks", "CheetaRun"), "did you mean 'CheetahRun'"),
         (("run", "--protocol", "smok"), "did you mean 'smoke'"),
         (("run", "--protocol", "none.toml"), "none.toml: no such file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from collections.abc import Sequence
@@ -175,6 +176,12 @@ def test_eval_of_a_stored_policy(
     text = suite("eval", "runs/smoke", *where, "--episodes", "3", "--eval-seed", "9").out
     assert "return 3.0 (std 2.2 over 3 episodes)" in text
     assert asked[1] == (Cell("ppo", "CheetahRun", 1), 3, "deterministic", 9)
-    missing = suite("eval", "runs/smoke", *where[:-1], "7")
-    assert missing.code == 2
-    assert "unknown cell of runs/smoke" in missing.err
+    for wrong, told in {
+        "7": "runs/smoke has of ppo on CheetahRun the seeds 0-1, not 7",
+        "ppoo": "unknown algorithm on CheetahRun in runs/smoke 'ppoo'; did you mean 'ppo'",
+        "Cheetah": "unknown task in runs/smoke 'Cheetah'; did you mean 'CheetahRun'",
+    }.items():
+        changed = dict(zip(where[::2], where[1::2], strict=True))
+        option = {"7": "--seed", "ppoo": "--algo", "Cheetah": "--task"}[wrong]
+        missing = suite("eval", "runs/smoke", *itertools.chain(*{**changed, option: wrong}.items()))
+        assert missing.code == 2 and told in missing.err

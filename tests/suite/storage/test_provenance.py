@@ -119,11 +119,14 @@ def test_git_state_is_that_of_the_suites_own_checkout(
     assert provenance.provenance()["git"] is None
     git("init", "-q")
     assert provenance.provenance()["git"] is None  # no commit yet
-    (tmp_path / "file").write_text("a")
-    git("add", "file")
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite/file").write_text("a")
+    git("add", "suite")
     git("commit", "-qm", "one")
     assert provenance.provenance()["git"] == {"commit": git("rev-parse", "HEAD"), "clean": True}
-    (tmp_path / "file").write_text("b")
+    (tmp_path / "my_method.py").write_text("b")  # beside the packages, where the tutorial puts it
+    assert provenance.provenance()["git"] == {"commit": git("rev-parse", "HEAD"), "clean": True}
+    (tmp_path / "suite/new.py").write_text("b")
     assert provenance.provenance()["git"] == {"commit": git("rev-parse", "HEAD"), "clean": False}
     (tmp_path / "inside").mkdir()
     monkeypatch.setattr(provenance, "_ROOT", tmp_path / "inside")
