@@ -212,7 +212,7 @@ def page(root: Path = ROOT) -> str:
 
 
 _BRAX = (
-    "suite run --algos ppo-brax --tasks CheetahRun --seeds 3 --protocol brax"
+    "suite run --algos ppo-brax --tasks CheetahRun --seeds 5 --protocol brax"
     f" --set protocol.total_steps=9830400 --out {STORED}/brax"
 )
 _PAPER = (

@@ -52,15 +52,21 @@ class Outcome:
         state: `skipped` where it does not concern the method, or cannot be run.
         text: what was found, or why it was skipped.
         seconds: that it took.
+        crashed: whether the method's own code ended in an error before the check could look.
     """
 
     check: Check
     state: State
     text: str
     seconds: float
+    crashed: bool = False
 
     def lesson(self) -> str:
         """Returns what a failure teaches: what was found, why it matters, how to mend it."""
+        if self.crashed:
+            return (
+                f"{self.text}. The method's own code fails there, before this could be looked at."
+            )
         return f"{self.text}. {self.check.why} {self.check.mend}"
 
     def to_dict(self) -> dict[str, object]:
@@ -85,8 +91,14 @@ def perform(check: Check, subject: Subject, failed: Collection[str]) -> Outcome:
         failed: names of the checks before that it failed, or that were skipped for one it failed.
     """
     began = time.perf_counter()
-    state, text = _answer(check, subject, failed)
-    return Outcome(check, state, text, time.perf_counter() - began)
+    crashed = False
+    try:
+        state, text = _answer(check, subject, failed)
+    except UserError as error:  # the wiring's, on what the method raised
+        state, text, crashed = "FAIL", _unnamed(error, subject), True
+    except Exception as error:  # it is the user's code
+        state, text, crashed = "FAIL", f"it ends in {told(error, subject.cls)}", True
+    return Outcome(check, state, text, time.perf_counter() - began, crashed)
 
 
 def _answer(check: Check, subject: Subject, failed: Collection[str]) -> tuple[State, str]:
@@ -99,7 +111,11 @@ def _answer(check: Check, subject: Subject, failed: Collection[str]) -> tuple[St
         return "skipped", str(reason)
     except Failed as found:
         return "FAIL", str(found)
-    except UserError as found:  # the wiring's, which names the method
-        return "FAIL", str(found).removeprefix(f"algorithm {subject.name}: ")
-    except Exception as error:  # it is the user's code
-        return "FAIL", f"it ends in {told(error, subject.cls)}"
+    except UserError as found:
+        if found.__cause__ is not None:
+            raise
+        return "FAIL", _unnamed(found, subject)
+
+
+def _unnamed(found: UserError, subject: Subject) -> str:
+    return str(found).removeprefix(f"algorithm {subject.name}: ")

@@ -56,7 +56,7 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         "python -m benchmarks.findings"
     ],
     "hours of training": [
-        "suite run --algos ppo-brax --tasks CheetahRun --seeds 3 --protocol brax"
+        "suite run --algos ppo-brax --tasks CheetahRun --seeds 5 --protocol brax"
         " --set protocol.total_steps=9830400 --out results/calibration/brax",
         "suite run --algos ppo,fpo --tasks CheetahRun --seeds 3 --protocol paper"
         " --set protocol.total_steps=6881280 --set protocol.eval_interval=7"

@@ -140,7 +140,10 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 def test_a_directory_without_runs_is_refused_in_one_line(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options: dict[str, Sequence[str]] = {"power": ["--delta", "0.1"], "compare": [str(tmp_path / "other")]}
+    options: dict[str, Sequence[str]] = {
+        "power": ["--delta", "0.1"],
+        "compare": [str(tmp_path / "other")],
+    }
     assert cli.run_command([command, str(tmp_path), *options.get(command, [])]) == 2
     message = capsys.readouterr().err
     assert "no run directory" in message and len(message.splitlines()) == 1

@@ -326,6 +326,16 @@ def test_a_sound_method_passes() -> None:
     assert {each.check.name: each.state for each in outcomes} == dict.fromkeys(CHECKS, "ok")
 
 
+def test_code_that_fails_is_no_lesson_on_what_could_not_be_looked_at() -> None:
+    def update(self: Learner, state: object, rollout: Rollout, key: jax.Array) -> object:
+        return rollout.extras["logprob"]
+
+    outcomes = examine(subject_of(update=update), checks=(CHECKS["shapes"],))
+    (lesson,) = [each.lesson() for each in outcomes if each.state == "FAIL"]
+    assert lesson.startswith("update fails: KeyError: 'logprob'")
+    assert CHECKS["shapes"].why not in lesson and "own code fails" in lesson
+
+
 def test_sound_traces_pass() -> None:
     outcomes = examine(subject_of(), checks=tuple(CHECKS[name] for name in TRACED))
     assert not failures(outcomes)
