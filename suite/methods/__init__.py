@@ -1,1 +1,1 @@
-"""What the harness asks of a learning method, and records."""
+"""How a learning method is found, made and recorded."""
