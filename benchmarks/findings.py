@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.publishing.answers import restricted
 from benchmarks.publishing.results_page import QUESTION
 from reports.analysis.arms import Arms
 from reports.analysis.bootstrap import (
@@ -173,17 +174,25 @@ METHODS_TASKS = ("CheetahRun", "CartpoleSwingup")
 """On which methods beyond the five are trained; the five's settings were searched on the second."""
 
 
-def judged_table(title: str, new: tuple[str, ...], against: tuple[str, ...]) -> Table:
+def judged_table(
+    title: str,
+    new: tuple[str, ...],
+    against: tuple[str, ...],
+    runs: tuple[str, ...] = METHODS_RUNS,
+) -> Table:
     """Returns how methods beyond the five compare with others, as `suite compare` judges new ones.
 
     Args:
         title: of the table.
         new: the methods.
         against: whom each is compared with.
+        runs: directories in results/; where several hold a method in other settings, it is that
+            of the first.
     """
-    directories = tuple(ROOT / "results" / name for name in METHODS_RUNS)
+    directories = tuple(ROOT / "results" / name for name in runs)
     chosen = Choice(METHODS_TASKS, (*against, *new))
-    analysis = ReportRequest(directories, choice=chosen).analyse()
+    loaded = ReportRequest(directories, choice=chosen).analyse()
+    analysis = restricted(loaded, (*against, *new), METHODS_TASKS)
     return dataclasses.replace(
         judgement_table(Judgement(analysis, tuple(map(Label, new)), MARGIN)), title=title
     )
@@ -201,6 +210,12 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "controls": lambda: results_table("controls"),
     "gaussian-decoder": lambda: judged_table(
         "A Gaussian decoder against a generative one", ("gorl-gauss",), ("gorl-fm", "gorl-diff")
+    ),
+    "controls-lite": lambda: judged_table(
+        "GoRL's controls against GoRL in `lite`",
+        ("gorl-identity", "ppo-matched", "ppo-matched-reset", "gorl-gauss"),
+        ("gorl-fm", "gorl-diff"),
+        ("lite-controls", "lite", "lite-cartpole"),
     ),
     "baselines": lambda: judged_table(
         "Other baselines against PPO",

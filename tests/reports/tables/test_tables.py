@@ -184,7 +184,7 @@ def test_one_seed_has_no_interval_and_no_power(tmp_path: Path) -> None:
     assert not analysis.estimates.aggregate("ppo").has_interval
     assert not analysis.differences.pairs[0].significant
     assert column(tables_of(analysis)["aggregates"], "coverage of 95%") == ["", ""]
-    with pytest.raises(UserError, match="two runs on every task"):
+    with pytest.raises(UserError, match="two finished runs on every task"):
         powers(analysis.scores, 0.05)
 
 
