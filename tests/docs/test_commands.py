@@ -62,11 +62,21 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         " --set protocol.total_steps=6881280 --set protocol.eval_interval=7"
         " --out results/calibration/paper",
         "suite ablate prior --on local:2",
+        "suite run --algos gorl-gauss,gorl-identity,ppo-matched,ppo-matched-reset"
+        " --tasks CheetahRun,CartpoleSwingup --seeds 3 --protocol lite"
+        " --set '*.learning_rate=0.00156' --set '*.clip=0.14' --set '*.latent_penalty=0.00194'"
+        " --set gorl-gauss.later_clip=0.28 --set gorl-identity.later_clip=0.28"
+        " --set ppo-matched-reset.later_clip=0.14 --set gorl-gauss.later_latent_penalty=0.00388"
+        " --set gorl-identity.later_latent_penalty=0.00388"
+        " --set ppo-matched-reset.later_latent_penalty=0.00194"
+        " --set gorl-gauss.decoder_epochs=58 --set gorl-gauss.decoder_learning_rate=0.000202"
+        " --out results/lite-controls",
         "suite run --algos ppo,fpo,dppo,gorl-fm,gorl-diff,ppo-brax,gorl-gauss,reinflow,dppo-ren,"
-        "fpo-plus-plus --tasks CartpoleSwingup --seeds 3 --protocol lite"
-        " --out results/lite-cartpole",
-        "suite run --algos ppo-brax,gorl-gauss,reinflow,dppo-ren,fpo-plus-plus --tasks CheetahRun"
-        " --seeds 3 --protocol lite --out results/lite-methods",
+        "fpo-plus-plus,gorl-identity,ppo-matched,ppo-matched-reset --tasks CartpoleSwingup"
+        " --seeds 3 --protocol lite --out results/lite-cartpole",
+        "suite run --algos ppo-brax,gorl-gauss,reinflow,dppo-ren,fpo-plus-plus,gorl-identity,"
+        "ppo-matched,ppo-matched-reset --tasks CheetahRun --seeds 3 --protocol lite"
+        " --out results/lite-methods",
     ],
     "trains on for minutes; tests/benchmarks/test_divergence.py does for a moment": [
         "python -m benchmarks.divergence results/lite"
