@@ -207,8 +207,12 @@ def page(root: Path = ROOT) -> str:
     """
     found = stored(root)
     record = json.loads((root / RECORD).read_text(encoding="utf-8"))
-    here = plain_table(table(found)) if found else "No run at full size is stored yet.\n"
-    return "\n".join([_HEAD, here, _SAME, plain_table(same_networks_table(record))]).rstrip() + "\n"
+    parts = [plain_table(table(found))] if found else []
+    lacking = [f"`{each}`" for each in REFERENCES if not (root / STORED / each).exists()]
+    if lacking:
+        parts.append(f"No run of {' and '.join(lacking)} is stored yet.\n")
+    same = plain_table(same_networks_table(record))
+    return "\n".join([_HEAD, *parts, _SAME, same]).rstrip() + "\n"
 
 
 _BRAX = (

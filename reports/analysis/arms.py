@@ -80,12 +80,18 @@ class Arms:
         """What the differences are from: an arm, or of a single arm its first method."""
         if self.ablation.axes:
             return self.reference.name
-        return display_name(self.ablation.algorithms[0])
+        return display_name(self._first_method)
 
     def reference_of(self, method: str) -> Label:
         """Returns the label that a method's arms are compared with."""
-        compared = method if self.ablation.axes else self.ablation.algorithms[0]
+        compared = method if self.ablation.axes else self._first_method
         return self.label(compared, self.reference)
+
+    @property
+    def _first_method(self) -> str:
+        """The first that was asked for, or of those that a choice left, the first with runs."""
+        asked = self.ablation.algorithms
+        return asked[0] if asked else self.analysis.results.algorithms[0].method
 
     def label(self, method: str, arm: Arm) -> Label:
         """Returns what an arm's runs of a method are called in the analysis."""

@@ -117,7 +117,9 @@ def _disagreements(
     if returns.ndim != 3 and len(rows):
         yield "damaged", "episodes.npz holds no returns of evaluations"
         return
-    modes = returns.shape[1] if returns.ndim == 3 else 0
+    if returns.ndim != 3:  # of a run that diverged before its first evaluation
+        returns = np.empty((0, 0, 1))
+    modes = returns.shape[1]
     expected = returns.mean(axis=-1, dtype=np.float64).reshape(-1)
     steps = np.repeat(env_steps, modes)
     if finished and len(expected) != len(rows):

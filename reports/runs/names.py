@@ -63,7 +63,8 @@ class Label(str):
     @property
     def setting(self) -> str:
         """The label without the directory that its results are of, where it names one."""
-        return self.partition(_OF_DIRECTORY)[0].rstrip(", [")
+        kept = [each for each in self.changes.split(", ") if not each.startswith(_OF_DIRECTORY)]
+        return f"{self.method} [{', '.join(kept)}]" if any(kept) else self.method
 
     def of_directory(self, directory: str) -> Label:
         """Returns the label of results that another directory has otherwise."""

@@ -45,7 +45,7 @@ def atomic_writer(
     Args:
         path: the file to replace.
         previous: where to keep the file that `path` was until now, if any.
-        announce: told the SHA-256 of the content before any file is replaced.
+        announce: told the SHA-256 of the content before `path` is replaced.
 
     Raises:
         OSError: with `filename` set to `path`; the old file is then untouched.
@@ -53,10 +53,12 @@ def atomic_writer(
     with _temporary_file(path) as (file, temporary):
         yield file
         _flush_to_disk(file)
-        if announce is not None:
-            announce(digest_of(temporary))
+        # In this order a disk that is full, again and again, announces nothing: a list of the
+        # newest digests would else fill with those of files that never came to be.
         if previous is not None and path.exists():
             keep_copy(path, previous)
+        if announce is not None:
+            announce(digest_of(temporary))
         os.replace(temporary, path)
         _sync_directory(path.parent)
 

@@ -69,6 +69,8 @@ class Effort:
         if not self.rungs or not rising or self.rungs[0] <= 0 or self.rungs[-1] != 1:
             listed = shares(self.rungs)
             raise UserError(f"--rungs {listed}: give rising shares of the budget that end with 1")
+        if self.ends[0] < 1:
+            raise UserError(f"--rungs {shares(self.rungs)}: the first ends before any update")
         if len(set(self.ends)) < len(self.ends):
             raise UserError(
                 f"--rungs {shares(self.rungs)}: two rungs end at the same evaluation, of which "

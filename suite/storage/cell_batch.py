@@ -51,8 +51,9 @@ class Batch:
     def put_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replaces metrics.csv by the mean training metrics of all chunks so far."""
         text = io.StringIO(newline="")
-        names = ["env_steps", *sorted({*rows[0]} - {"env_steps"} if rows else ())]
-        writer = csv.DictWriter(text, names, lineterminator="\n")
+        # A method of one's own may have been changed between two starts, its metrics too.
+        names = ["env_steps", *sorted({name for row in rows for name in row} - {"env_steps"})]
+        writer = csv.DictWriter(text, names, restval="nan", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         self.contents["metrics.csv"] = text.getvalue().encode()

@@ -247,8 +247,9 @@ class RunDirectory:
             The directory beside the cell's where they are now.
         """
         path, job = self.cell_path(cell), self.stored_job(cell)
-        number = len(list(path.parent.glob(f"{path.name}.diverged-*"))) + 1
-        aside = path.with_name(f"{path.name}.diverged-{number}")
+        kept = path.parent.glob(f"{path.name}.diverged-*")
+        numbers = [int(each.suffix[10:]) for each in kept if each.suffix[10:].isdecimal()]
+        aside = path.with_name(f"{path.name}.diverged-{max(numbers, default=0) + 1}")
         if job is not None and not any(self.belongs(c, job) for c in job.cells if c != cell):
             # The last cell takes the checkpoint along, or the new job might go on from it.
             for file in self.checkpoint_path(job).parent.glob(f"{job.name}.ckpt*"):

@@ -120,6 +120,11 @@ def stored_method(directory: Path, method: Method) -> Method:
             f"{path} was drawn from other ranges or around other defaults than {method.name} has "
             "now; choose another directory with --out"
         )
+    if len(stored.candidates) != len(method.candidates):
+        raise UserError(
+            f"{path} is damaged ({len(stored.candidates)} candidates of "
+            f"{len(method.candidates)}); restore it"
+        )
     return stored
 
 
@@ -136,8 +141,8 @@ def read_method(directory: Path, name: str) -> Method:
         candidates = [{str(f): _value(v) for f, v in each.items()} for each in data["candidates"]]
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({damage(error)}); restore it") from None
-    if not candidates:
-        raise UserError(f"{path} is damaged (no candidates); restore it")
+    if not candidates or any(each.keys() != candidates[0].keys() for each in candidates):
+        raise UserError(f"{path} is damaged (candidates lack fields, or all are gone); restore it")
     return Method(name, ranges, tuple(candidates))
 
 

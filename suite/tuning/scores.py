@@ -71,7 +71,14 @@ def cell_score(run: RunDirectory, cell: Cell, end: int) -> tuple[float, bool] | 
     end = min(end, status.total_updates)
     rows = [row for row in files.read_curve() if row.updates <= end]
     if not rows or rows[-1].updates < end:
-        return (0.0, True) if status.state == "diverged" else None
+        if status.state == "diverged":
+            return 0.0, True
+        if status.finished or status.updates > end:
+            raise UserError(
+                f"{files.path} is damaged: its curve lacks the evaluation after {end} updates, of "
+                f"which its status tells {status.updates}; restore curve.csv, or delete the cell"
+            )
+        return None
     points = sorted({row.updates for row in rows} - {0})[-LAST_EVALUATIONS:]
     returns = [row.return_mean for row in rows if row.updates in points]
     low, high = _bounds(run, cell)

@@ -197,6 +197,10 @@ def prepare_like(
     seeds, tasks = _typed_seeds(effort.seeds), ",".join(effort.tasks)
     engine = effort.engine if engine == "auto" else engine
     base = make_request(algos, tasks, seeds, effort.protocol, engine, out, changes)
+    if base.protocol.fingerprint() != effort.protocol.fingerprint():
+        raise UserError(
+            f"--like spends what {source} spent, under its protocol; leave out --set protocol.FIELD"
+        )
     options = Options(
         tasks, effort.trials, len(effort.seeds), effort.rungs, effort.eta, effort.draw
     )

@@ -32,6 +32,20 @@ def test_a_label_is_its_text_and_tells_its_parts(text: str, method: str, changes
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("ppo", "ppo"),
+        ("ppo [clip=0.2]", "ppo [clip=0.2]"),
+        ("ppo [results of c]", "ppo"),
+        ("ppo [clip=0.2, results of c]", "ppo [clip=0.2]"),
+        ("ppo [a=(1, 2), results of c]", "ppo [a=(1, 2)]"),
+    ],
+)
+def test_a_setting_is_the_label_without_the_directory(text: str, setting: str) -> None:
+    assert Label(text).setting == setting
+
+
 def test_order_and_display_names() -> None:
     labels = ["zoo", "ppo-matched", "gorl-diff", "abc", "ppo [clip=0.2]", "dppo", "ppo"]
     expected = ["ppo", "ppo [clip=0.2]", "dppo", "gorl-diff", "ppo-matched", "abc", "zoo"]

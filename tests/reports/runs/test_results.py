@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from generate import generate_runs, generated_protocol, write_cell
 
+from reports.analysis.run_scores import RunScores
 from reports.analysis.scores import (
+    DEFAULT_POLICY,
     Axis,
     ScorePolicy,
     common_curves,
@@ -23,7 +25,7 @@ from reports.analysis.scores import (
 from reports.runs.loading import load_results
 from reports.runs.results import Results
 from suite.common.errors import UserError
-from suite.storage.records import Cell, Job
+from suite.storage.records import Cell, Divergence, Job, Ledger, Status
 from suite.storage.run_directory import RunDirectory
 
 CELL = Cell("ppo", "CheetahRun", 1)
@@ -228,6 +230,22 @@ def test_duplicates_are_counted_once(path: Path) -> None:
     assert len(results.runs) == 8
     assert results.directories == ("run (1)", "run (2)")
     assert kinds(results) == ["duplicate"] * 8
+
+
+def test_a_seed_that_diverges_before_its_first_evaluation_scores_0(tmp_path: Path) -> None:
+    run = generate_runs(tmp_path / "run", ("ppo",), ("CheetahRun",), range(3), points=3)
+    with run.files(Cell("ppo", "CheetahRun", 1)).batch() as batch:
+        batch.put_curve([])
+        batch.put_metrics([])
+        batch.put_episodes(np.asarray([], np.int64), np.asarray([], np.float32))
+        ended = Divergence(0, "actions")
+        batch.put_status(
+            Status("diverged", 0, run.protocol.updates, Ledger(), 1.0, {}, divergence=ended)
+        )
+    found = load_results([run.path])
+    assert [each.state for each in found.runs] == ["done", "diverged", "done"]
+    scores = RunScores(found, "deterministic", DEFAULT_POLICY).of("ppo", "CheetahRun")
+    assert scores is not None and len(scores.scores) == 3 and scores.scores[1] == 0
 
 
 def test_other_hyperparameters_get_a_label(path: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import hashlib
 import json
 import logging
@@ -17,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from suite.common import files
 from suite.common.errors import UserError
-from suite.storage import checkpoint
+from suite.storage import checkpoint, digests
 
 META = {"updates": 3, "name": "é", "ledger": {"train": 2**40}, "rows": [[1.5, None]]}
 
@@ -312,6 +315,31 @@ def test_no_more_is_read_than_the_template_takes(path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_saves_that_fail_again_and_again_leave_the_files_known(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has no room for the copy of the old file; the list holds four digests."""
+    announce = functools.partial(digests.announce_checkpoint, path, digests.CHECKPOINTS)
+
+    def save(number: int) -> None:
+        checkpoint.save(path, {"a": np.arange(3)}, {"number": number}, announce=announce)
+
+    save(0)
+    save(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "keep_copy", _no_room)
+        for number in range(2, 8):
+            with pytest.raises(OSError, match="No space"):
+                save(number)
+    own = functools.partial(digests.is_own_checkpoint, path)
+    assert own(path) and own(checkpoint.previous_path(path))
+    assert checkpoint.load(path, {"a": np.arange(3)}, is_own=own)[1]["number"] == 1
+
+
+def _no_room(path: Path, copy: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(copy))
 
 
 def test_what_is_compressed_is_no_checkpoint(path: Path) -> None:

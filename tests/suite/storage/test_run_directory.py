@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from suite.common import files
 from suite.common.errors import UserError
 from suite.configuration.protocol import Protocol, load_protocol
+from suite.leases.lease import Lease
 from suite.storage.records import Cell, Configuration, CurveRow, Divergence, Job, Ledger, Status
 from suite.storage.run_directory import RunDirectory
 
@@ -231,6 +234,26 @@ def test_metrics_and_the_kept_checkpoint(run: RunDirectory) -> None:
     assert (run.cell_path(CELL) / "last-good.ckpt").read_bytes() == b"good"
 
 
+def test_metrics_may_change_between_two_starts(run: RunDirectory) -> None:
+    """As those of a method of one's own do that is changed while its run is stopped."""
+    files = run.files(CELL)
+    with files.batch() as batch:
+        batch.put_metrics([{"env_steps": 1, "old": 0.5}, {"env_steps": 2, "new": 0.25}])
+    first, second = files.read_metrics()
+    assert (first["old"], second["new"]) == (0.5, 0.25)
+    assert math.isnan(first["new"]) and math.isnan(second["old"])
+
+
+def test_a_cell_is_set_aside_beside_those_that_are_left(run: RunDirectory) -> None:
+    run.write_run(configuration(run, CELL), {})
+    path = run.cell_path(CELL)
+    other = path.with_name(f"{path.name}.diverged-2")  # the first was deleted
+    other.mkdir()
+    (other / "run.json").write_text("{}")
+    lease = mock.create_autospec(Lease, instance=True)
+    assert run.set_aside(CELL, lease).name == f"{path.name}.diverged-3"
+
+
 def test_cells_are_found_and_sorted(run: RunDirectory) -> None:
     cells = [Cell("fpo", "CheetahRun", 0), CELL, Cell("ppo", "CheetahRun", 1000)]
     cells.append(Cell("fpo", "WalkerWalk", 0))
@@ -240,8 +263,10 @@ def test_cells_are_found_and_sorted(run: RunDirectory) -> None:
     (run.path / "CheetahRun" / "ppo" / "seed-005").mkdir()
     assert run.cells() == cells
     assert run.require_cell(CELL) == CELL
-    with pytest.raises(UserError, match="did you mean 'CheetahRun/ppo/seed-001'"):
+    with pytest.raises(UserError, match="did you mean 'CheetahRun'"):
         run.require_cell(Cell("ppo", "CheetahRn", 1))
+    with pytest.raises(UserError, match="ppo on CheetahRun the seeds 1,1000, not 2"):
+        run.require_cell(Cell("ppo", "CheetahRun", 2))
 
 
 SAME = {"clip": 0.1, "hidden": (32, 32), "form": "code"}

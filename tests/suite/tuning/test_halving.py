@@ -120,6 +120,7 @@ def test_steps_are_those_of_every_candidate_update_for_update(
         ({"rungs": (0.5, 0.9)}, "--rungs 0.5,0.9: give rising shares of the budget that end"),
         ({"rungs": (0.5, 0.5, 1.0)}, "rising shares"),
         ({"rungs": (0.0, 1.0)}, "rising shares"),
+        ({"rungs": (1e-5, 1.0)}, "the first ends before any update"),
         ({"rungs": (0.49, 0.5, 1.0)}, "two rungs end at the same evaluation"),
     ],
 )

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ from suite.storage.run_directory import RunDirectory
 from suite.training.launch import launch
 from suite.tuning.directory import read_effort, read_method
 from suite.tuning.outcome import render
+from suite.tuning.scores import cell_score
 from suite.tuning.tune import Options, Prepared, prepare_like, prepare_tuning, run_tuning
 
 TASKS = "CartpoleSwingup,ReacherHard"
@@ -353,6 +355,27 @@ def test_stored_searches_are_not_mixed(prepare: Prepare, tmp_path: Path) -> None
     path.write_text("{}")
     with pytest.raises(UserError, match=r"gainer\.json is damaged"):
         prepare()
+    record: dict[str, Any] = dict(prepared.searches["gainer"].method.to_dict())
+    for candidates in (record["candidates"][:-1], [*record["candidates"][:-1], {}]):
+        path.write_text(json.dumps({**record, "candidates": candidates}))
+        with pytest.raises(UserError, match=r"gainer\.json is damaged"):
+            prepare()
+    with pytest.raises(UserError, match=r"leave out --set protocol\.FIELD"):
+        prepare_like("other", str(prepared.out), "native", None, ("protocol.total_steps=384",))
+
+
+def test_a_curve_that_is_gone_ends_a_search_in_one_line(whole: Prepared, tmp_path: Path) -> None:
+    out = shutil.copytree(whole.out, tmp_path / "copy")
+    stored = [RunDirectory.open(each) for each in sorted(out.glob("candidate-*"))]
+    run, cell = next(
+        (run, cell)
+        for run in stored
+        for cell in run.cells()
+        if (status := run.files(cell).read_status()) and status.state == "done"
+    )
+    (run.cell_path(cell) / "curve.csv").unlink()
+    with pytest.raises(UserError, match="its curve lacks the evaluation after"):
+        cell_score(run, cell, whole.effort.ends[-1])
 
 
 def test_unequal_budgets_are_refused(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
