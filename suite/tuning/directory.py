@@ -40,15 +40,20 @@ class Method:
         name: of the method.
         ranges: what each field is drawn from, in words.
         candidates: values of those fields, and of those that move along, by number.
+        fixed: other fields that all candidates have otherwise than the method's class, by the
+            protocol or by `--set`; None where an older version did not tell.
     """
 
     name: str
     ranges: Mapping[str, str]
     candidates: tuple[Mapping[str, Any], ...]
+    fixed: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Returns plain data for JSON."""
-        return {"ranges": dict(self.ranges), "candidates": [dict(each) for each in self.candidates]}
+        told = {} if self.fixed is None else {"fixed": dict(self.fixed)}
+        drawn = {"ranges": dict(self.ranges), "candidates": [dict(e) for e in self.candidates]}
+        return {**drawn, **told}
 
 
 def candidate_path(directory: Path, number: int) -> Path:
@@ -120,6 +125,13 @@ def stored_method(directory: Path, method: Method) -> Method:
             f"{path} was drawn from other ranges or around other defaults than {method.name} has "
             "now; choose another directory with --out"
         )
+    if stored.fixed is not None and stored.fixed != method.fixed:
+        now, then = method.fixed or {}, stored.fixed
+        names = sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n))
+        raise UserError(
+            f"{path}: {method.name} was searched for with another {', '.join(names)}; choose "
+            "another directory with --out"
+        )
     if len(stored.candidates) != len(method.candidates):
         raise UserError(
             f"{path} is damaged ({len(stored.candidates)} candidates of "
@@ -139,11 +151,12 @@ def read_method(directory: Path, name: str) -> Method:
     try:
         ranges = {str(field): str(text) for field, text in data["ranges"].items()}
         candidates = [{str(f): _value(v) for f, v in each.items()} for each in data["candidates"]]
+        fixed = {str(f): _value(v) for f, v in data["fixed"].items()} if "fixed" in data else None
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({damage(error)}); restore it") from None
     if not candidates or any(each.keys() != candidates[0].keys() for each in candidates):
         raise UserError(f"{path} is damaged (candidates lack fields, or all are gone); restore it")
-    return Method(name, ranges, tuple(candidates))
+    return Method(name, ranges, tuple(candidates), fixed)
 
 
 def stored_methods(directory: Path) -> list[str]:

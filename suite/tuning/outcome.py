@@ -101,6 +101,7 @@ def tuned_toml(chosen: Sequence[tuple[Search, int]]) -> str:
     for search, number in chosen:
         lines += ["", f"[algorithms.{_key(search.method.name)}]  # candidate {number}"]
         lines += _entries(search.method.candidates[number])
+        lines += _entries(search.method.fixed or {})
     for search, _ in chosen:
         lines += ["", f"[tuning.{_key(search.method.name)}]"]
         lines += _entries({**effort.record(), "digest": digest(search)})

@@ -232,10 +232,13 @@ def _prepared(base: RunRequest, options: Options) -> Prepared:
 
 def _search(base: RunRequest, effort: Effort, name: str) -> Search:
     entry = lookup(name)
-    check_defaults(name, entry.cls, {**class_defaults(entry.cls), **entry.defaults})
+    defaults = {**class_defaults(entry.cls), **entry.defaults}
+    check_defaults(name, entry.cls, defaults)
     values = base.hyperparameters[name]
     candidates = draw_candidates(name, entry.cls, values, effort.trials, effort.draw)
-    method = Method(name, describe_ranges(entry.cls), candidates)
+    others = {field: value for field, value in values.items() if field not in candidates[0]}
+    fixed = {field: value for field, value in others.items() if value != defaults.get(field)}
+    method = Method(name, describe_ranges(entry.cls), candidates, fixed)
     return Search(base.out, effort, stored_method(base.out, method))
 
 

@@ -33,7 +33,7 @@ from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 from suite.training.launch import launch
 from suite.tuning.directory import read_effort, read_method
-from suite.tuning.outcome import render
+from suite.tuning.outcome import render, tuned_toml
 from suite.tuning.scores import cell_score
 from suite.tuning.tune import Options, Prepared, prepare_like, prepare_tuning, run_tuning
 
@@ -136,8 +136,13 @@ Prepare = Callable[..., Prepared]
 def prepare(protocol: Protocol, tmp_path: Path) -> Prepare:
     """Returns a function that prepares a search."""
 
-    def make(name: str = "out", algos: str = "gainer", options: Options = OPTIONS) -> Prepared:
-        return prepare_tuning(algos, protocol, "native", tmp_path / name, (), options)
+    def make(
+        name: str = "out",
+        algos: str = "gainer",
+        options: Options = OPTIONS,
+        changes: tuple[str, ...] = (),
+    ) -> Prepared:
+        return prepare_tuning(algos, protocol, "native", tmp_path / name, changes, options)
 
     return make
 
@@ -355,6 +360,10 @@ def test_stored_searches_are_not_mixed(prepare: Prepare, tmp_path: Path) -> None
     path.write_text("{}")
     with pytest.raises(UserError, match=r"gainer\.json is damaged"):
         prepare()
+    suite.tuning.tune.write_method(tmp_path, prepared.searches["gainer"].method)
+    path.write_bytes((tmp_path / "methods" / "gainer.json").read_bytes())
+    with pytest.raises(UserError, match="gainer was searched for with another poison_at"):
+        prepare(changes=("gainer.poison_at=-2",))
     record: dict[str, Any] = dict(prepared.searches["gainer"].method.to_dict())
     for candidates in (record["candidates"][:-1], [*record["candidates"][:-1], {}]):
         path.write_text(json.dumps({**record, "candidates": candidates}))
@@ -376,6 +385,13 @@ def test_a_curve_that_is_gone_ends_a_search_in_one_line(whole: Prepared, tmp_pat
     (run.cell_path(cell) / "curve.csv").unlink()
     with pytest.raises(UserError, match="its curve lacks the evaluation after"):
         cell_score(run, cell, whole.effort.ends[-1])
+
+
+def test_what_was_fixed_is_part_of_the_outcome(prepare: Prepare) -> None:
+    """Or the settings that were found would be run beside others than they were found with."""
+    search = prepare(changes=("gainer.poison_at=-2",)).searches["gainer"]
+    table = tomllib.loads(tuned_toml([(search, 1)]))["algorithms"]["gainer"]
+    assert table == {**search.method.candidates[1], "poison_at": -2}
 
 
 def test_unequal_budgets_are_refused(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
