@@ -268,6 +268,16 @@ def test_a_single_arm_is_a_comparison_of_its_methods(tmp_path: Path) -> None:
     assert arms is not None and results_table(arms).title == "Ablation made-up"
 
 
+def test_a_method_that_was_trained_later_can_be_looked_at_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not among the methods that the ablation was begun with, of which it would be told apart."""
+    make(tmp_path, algorithms=("ppo",))
+    arguments = ("report", str(tmp_path), "--format", "tables", "--reps", "50", "--algos")
+    assert run_command([*arguments, "gorl-fm"]) == 0
+    assert "GoRL(FM)" in capsys.readouterr().out
+
+
 def test_a_task_without_runs_is_not_passed_over(tmp_path: Path) -> None:
     make(tmp_path, TIMING)
     for arm in ("after", "before"):
