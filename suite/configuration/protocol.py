@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import tomllib
 import typing
@@ -53,6 +54,9 @@ Mode = Literal["deterministic", "sample"]
 _MAX_COUNT = 2**31 - 1
 MAX_EPISODES = 10_000
 """Of an evaluation in one mode. A stranger's protocol sets how many are played again."""
+
+MAX_RETURNS = 8_000_000
+"""Of the episodes of all evaluations of a run, in both modes: what is written must be readable."""
 
 MAX_EVALUATIONS = 10_000
 """Of a run. Every one is a point of every curve that is read, stored and drawn."""
@@ -192,6 +196,13 @@ class Protocol:
             )
         if self.eval_episodes > MAX_EPISODES:
             raise UserError(f"eval_episodes = {self.eval_episodes}: at most {MAX_EPISODES:,}")
+        evaluations = 1 + math.ceil(self.updates / self.eval_interval)
+        returns = evaluations * self.eval_episodes * len(typing.get_args(Mode))
+        if returns > MAX_RETURNS:
+            raise UserError(
+                f"eval_episodes = {self.eval_episodes}: {returns:,} episodes of {evaluations:,} "
+                f"evaluations, more than {MAX_RETURNS:,}; evaluate fewer, or less often"
+            )
 
     @property
     def steps_per_update(self) -> int:

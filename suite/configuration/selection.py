@@ -35,7 +35,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     items = _items(text, "--seeds")
     if len(items) == 1 and items[0].isascii() and items[0].isdigit():
-        first, last = 0, int(items[0]) - 1
+        first, last = 0, _number(items[0]) - 1
         if last < 0:
             raise UserError("--seeds 0 selects no seed; the first N seeds are --seeds N")
         ranges = [(first, last)]
@@ -67,12 +67,17 @@ def _items(text: str, option: str) -> list[str]:
     return items
 
 
+def _number(digits: str) -> int:
+    """Returns a number of any length, up to one that is larger than every seed."""
+    return int(digits) if len(digits) <= len(str(MAX_SEED)) else MAX_SEED + 1
+
+
 def _seed_range(item: str, text: str) -> tuple[int, int]:
     first, dash, last = item.partition("-")
     ends = (first, last if dash else first)
     if not all(end.isascii() and end.isdigit() for end in ends):
         raise UserError(f"--seeds {text!r}: {item!r} is no seed; write 5, 5-9 or 0,3,5-7")
-    low, high = int(ends[0]), int(ends[1])
+    low, high = _number(ends[0]), _number(ends[1])
     if high < low:
         raise UserError(f"--seeds {text!r}: {item!r} runs backwards; write {high}-{low}")
     if high > MAX_SEED:

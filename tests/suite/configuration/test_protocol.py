@@ -9,11 +9,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite.common.errors import UserError
-from suite.configuration.protocol import PRESETS, Protocol, load_protocol
+from suite.configuration.protocol import MAX_RETURNS, PRESETS, Protocol, load_protocol
 from suite.planning.run_request import make_request
+from suite.storage.bounded_files import MAX_ARRAY_BYTES
 
 VALID = {
     "name": "mine",
@@ -233,6 +235,13 @@ def test_bad_files_are_refused_with_file_and_field(
     assert str(tmp_path / "mine.toml") in str(caught.value)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_run_would_write_can_be_read_again() -> None:
+    lite = load_protocol("lite")
+    with pytest.raises(UserError, match="evaluate fewer, or less often"):
+        dataclasses.replace(lite, total_steps=40_000_000, eval_interval=1, eval_episodes=10_000)
+    assert MAX_RETURNS * np.float32().itemsize <= MAX_ARRAY_BYTES
 
 
 def test_missing_fields_are_named(tmp_path: Path) -> None:
