@@ -27,7 +27,7 @@ FIRST_SEED = 100
 """Seeds of a search begin here, far from those that comparisons begin with."""
 
 EVAL_SEED_SHIFT = 1
-"""From the protocol's start states of evaluation to the search's, which no comparison uses."""
+"""From the protocol's seed of evaluation to the search's: no run of the protocol starts there."""
 
 FINALISTS = 2
 """Candidates, at least, that train to the end: of one alone, the end would decide nothing."""
@@ -168,7 +168,7 @@ class _Numbers:
 
 
 def for_tuning(protocol: Protocol) -> Protocol:
-    """Returns the protocol of a search: the same, from start states that no comparison uses.
+    """Returns the protocol of a search: the same, from other start states than its runs have.
 
     What it tells of earlier searches is left out.
     """

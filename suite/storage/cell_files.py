@@ -219,7 +219,10 @@ class CellFiles:
         return path
 
     def policy_path(self, stage: int) -> Path:
-        """Returns the file of the policy that the cell had at the end of a stage."""
+        """Returns the file of the policy that the cell had when a stage's updates were over.
+
+        A stage that selects one goes on from another: this is the one before that is put back.
+        """
         return self.path / f"policy-{stage}.npz"
 
     def kept_stages(self) -> tuple[int, ...]:
