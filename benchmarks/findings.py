@@ -212,7 +212,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
         "A Gaussian decoder against a generative one", ("gorl-gauss",), ("gorl-fm", "gorl-diff")
     ),
     "controls-lite": lambda: judged_table(
-        "GoRL's controls against GoRL in `lite`",
+        "GoRL's controls against GoRL, at its settings",
         ("gorl-identity", "ppo-matched", "ppo-matched-reset", "gorl-gauss"),
         ("gorl-fm", "gorl-diff"),
         ("lite-controls", "lite", "lite-cartpole"),
