@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable
 from importlib import metadata
@@ -26,8 +27,8 @@ def documented(cls: type[Algorithm]) -> set[str]:
     """Names in the Attributes sections of a class and its bases."""
     names: set[str] = set()
     for base in cls.__mro__:
-        _, _, section = (base.__doc__ or "").partition("Attributes:")
-        for found in re.findall(r"^ {8}(\w+(?:, \w+)*):", section, flags=re.MULTILINE):
+        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:")
+        for found in re.findall(r"^ {4}(\w+(?:, \w+)*):", section, flags=re.MULTILINE):
             names.update(found.split(", "))
     return names
 
