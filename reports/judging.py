@@ -176,8 +176,9 @@ def power(
     from reports.writing.report_request import ReportRequest
 
     request = ReportRequest(run_dirs, mode=mode, choice=Choice.parse(tasks, algorithms))
-    rows = power_rows(request, delta, power, _progress())
-    if lacking := left_out(request):
+    scores = request.analyse().scores
+    rows = power_rows(scores, delta, power, _progress())
+    if lacking := left_out(scores):
         note(lacking)
     click.echo(to_json(rows) if as_json else power_text(rows, delta, power))
 

@@ -254,11 +254,11 @@ def _named_where(on_tasks: Sequence[OnTask]) -> str:
     return (
         "The weaker question, where they probably differ, by the false discovery rate (Benjamini "
         f"and Hochberg; of all that is named at most {LEVEL:.0%} is expected to be no difference). "
-        f"Higher: {_bypair_words(higher)}. Lower: {_bypair_words(lower)}."
+        f"Higher: {_by_pair(higher)}. Lower: {_by_pair(lower)}."
     )
 
 
-def _bypair_words(found: Sequence[OnTask]) -> str:
+def _by_pair(found: Sequence[OnTask]) -> str:
     """Returns `FPO against PPO on CheetahRun, FishSwim; DPPO against PPO on CheetahRun`."""
     tasks: dict[str, list[str]] = {}
     for each in found:

@@ -34,6 +34,9 @@ _COLUMNS = 1000
 _SAME = 1e-9
 """Statistics, which lie between 0 and 1, that are as close as this are equal but for rounding."""
 
+SMALLEST_TOLD = 1e-3
+"""P-values below it are told as that: the permutations that are drawn tell no finer."""
+
 
 def permutation_test(
     x: Scores, y: Scores, repetitions: int, generator: np.random.Generator

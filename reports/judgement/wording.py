@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from reports.analysis.claims import SMALLEST_TOLD
 from reports.judgement.power import MAX_SEEDS
 from reports.judgement.verdicts import Judged, Judgement
 from reports.runs.names import display_name, named
@@ -41,8 +42,8 @@ def seeds_words(seeds: float) -> str:
 
 
 def p_words(p_value: float) -> str:
-    """Returns `p = 0.0123`, or `p < 0.001`, below which permutations are too few to tell."""
-    return "p < 0.001" if p_value < 1e-3 else f"p = {p_value:.4f}"
+    """Returns `p = 0.0123`, or `p < 0.001`."""
+    return f"p < {SMALLEST_TOLD:g}" if p_value < SMALLEST_TOLD else f"p = {p_value:.4f}"
 
 
 def _of_one(judgement: Judgement, new: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from reports.analysis.bootstrap import Estimate
+from reports.analysis.claims import SMALLEST_TOLD
 from reports.analysis.comparison import Analysis
 from reports.tables.table import Entry, Table
 
@@ -34,8 +35,9 @@ def estimate_entry(estimate: Estimate | None, runs: tuple[str, ...] = ()) -> Ent
 
 
 def p_value_entry(p_value: float) -> Entry:
-    """Returns a p-value with four digits, as nothing smaller than a ten-thousandth is meant."""
-    return Entry("<0.001" if p_value < 1e-3 else f"{p_value:.4f}", p_value)
+    """Returns a p-value with four digits, or that it is below `SMALLEST_TOLD`."""
+    below = p_value < SMALLEST_TOLD
+    return Entry(f"<{SMALLEST_TOLD:g}" if below else f"{p_value:.4f}", p_value)
 
 
 def spread(

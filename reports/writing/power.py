@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
+from reports.analysis.run_scores import RunScores
 from reports.judgement.power import MAX_SEEDS, powers, with_spread
 from reports.runs.names import display_name, named
-from reports.writing.report_request import ReportRequest
 from suite.common.claim_floor import LEVEL
 from suite.common.formatting import table as text_table
 
@@ -36,7 +36,7 @@ class PowerRow(TypedDict):
 
 
 def power_rows(
-    request: ReportRequest,
+    scores: RunScores,
     delta: float,
     power: float,
     progress: Callable[[int, int], None] = lambda done, pairs: None,
@@ -44,15 +44,14 @@ def power_rows(
     """Returns for each pair of algorithms how many seeds show a difference of `delta`.
 
     Args:
-        request: which runs.
+        scores: of the runs.
         delta: difference of mean scores.
         power: probability to show it.
         progress: called with the numbers of pairs that are done and that there are.
 
     Raises:
-        UserError: as `powers` and `open_stored`.
+        UserError: as `powers`.
     """
-    scores = request.analyse().scores
     pairs = powers(scores, delta)
     rows: list[PowerRow] = []
     for (first, second), found in pairs.items():
@@ -69,10 +68,10 @@ def power_rows(
     return rows
 
 
-def left_out(request: ReportRequest) -> str:
+def left_out(scores: RunScores) -> str:
     """Returns which algorithms have no row in `power_rows`, and why, "" if all have."""
-    scores = request.analyse().scores
-    lacking = [a for a in scores.results.algorithms if a not in with_spread(scores)]
+    judged = with_spread(scores)
+    lacking = [each for each in scores.results.algorithms if each not in judged]
     if not lacking:
         return ""
     return f"left out, as without two finished runs on every task: {named(lacking)}"

@@ -69,7 +69,8 @@ def _items(text: str, option: str) -> list[str]:
 
 def _number(digits: str) -> int:
     """Returns a number of any length, up to one that is larger than every seed."""
-    return int(digits) if len(digits) <= len(str(MAX_SEED)) else MAX_SEED + 1
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= len(str(MAX_SEED)) else MAX_SEED + 1
 
 
 def _seed_range(item: str, text: str) -> tuple[int, int]:

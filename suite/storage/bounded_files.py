@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from suite.common.errors import UserError
-from suite.common.reading import parse_json, read_bounded
+from suite.common.files import read_object
 from suite.storage.cell_batch import STATES
 
 MAX_JSON_BYTES = 4 << 20
@@ -29,25 +29,23 @@ def read_json_object(path: Path) -> dict[str, object]:
     Raises:
         UserError: it does not, or is too large or too deep to be a run's.
     """
-    try:
-        data = parse_json(read_bounded(path, MAX_JSON_BYTES))
-    except ValueError as error:
-        raise damaged(path, error) from None
-    if not isinstance(data, dict):
-        raise damaged(path, ValueError("not an object"))
-    return data
+    return read_object(path, MAX_JSON_BYTES, _advice(path))
 
 
 def damaged(path: Path, error: Exception) -> UserError:
     """Returns the error for a file of a run that holds nonsense, with what is to be done."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"{path} is damaged ({reason}); {_advice(path)}")
+
+
+def _advice(path: Path) -> str:
     other = (
         "it, and its states are played again"
         if path.name == STATES
         else "the cell's directory, which the job's checkpoint brings back; to train it afresh "
         "delete that checkpoint and the directories of all the job's seeds"
     )
-    return UserError(f"{path} is damaged ({reason}); restore it, or delete {other}")
+    return f"restore it, or delete {other}"
 
 
 def csv_reader(content: bytes) -> csv.DictReader[str]:

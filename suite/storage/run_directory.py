@@ -138,7 +138,7 @@ class RunDirectory:
         """Returns `cell`.
 
         Raises:
-            UserError: it was never started here; names the nearest that was.
+            UserError: it was never started here; names the part of it that is not here.
         """
         cells = self.cells()
         if cell in cells:
@@ -248,7 +248,7 @@ class RunDirectory:
         """
         path, job = self.cell_path(cell), self.stored_job(cell)
         kept = path.parent.glob(f"{path.name}.diverged-*")
-        numbers = [int(each.suffix[10:]) for each in kept if each.suffix[10:].isdecimal()]
+        numbers = [int(n) for each in kept if (n := each.name.rpartition("-")[2]).isdecimal()]
         aside = path.with_name(f"{path.name}.diverged-{max(numbers, default=0) + 1}")
         if job is not None and not any(self.belongs(c, job) for c in job.cells if c != cell):
             # The last cell takes the checkpoint along, or the new job might go on from it.
