@@ -1,43 +1,63 @@
 #!/usr/bin/env bash
-# all.sh [MINUTES=9] [OPTION...]   Runs first and calibrate, one after the other, within MINUTES (a
-# whole number) and whatever fails. The options are those that both have: --tiny, --engines NAMES.
-# Records and logs go to $OUT (default results/gpu).
+# all.sh [MINUTES=9] [ENGINES=jax] [--tiny]   Runs everything, the calibration and throughput at once
+# within MINUTES (a whole number) and whatever fails: compiling takes a core, and a machine with a
+# GPU has many. Timing waits until nothing else computes. Records and logs go to $OUT (default
+# results/gpu); the same command goes on with what is not in them.
+# TASKS: whose throughput, by spaces. ALGOS: what everything tries. CALIBRATE=0: no calibration.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
-export OUT="${OUT:-results/gpu}" PYTHONUNBUFFERED=1
+minutes=${1:-9} engines=${2:-jax} tiny=${3:-}
+python=${PYTHON:-python3}
+tasks=${TASKS:-CheetahRun FingerSpin FingerTurnHard FishSwim HopperStand WalkerWalk}
+algos=${ALGOS:-ppo fpo dppo gorl-fm gorl-diff}
+size=(--protocol paper --seeds 5 --set protocol.total_steps=13762560 --set protocol.eval_interval=7)
+rows=(--envs 2048 --seeds 5,1)
+[ -z "$tiny" ] || { size=(--protocol smoke --seeds 2) rows=(--tiny); }
+# Many processes share one card, so none may take its memory ahead.
+export OUT="${OUT:-results/gpu}" PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
 mkdir -p "$OUT" || exit 2
-limit=$((${1:-9} * 60))
-shift || true
-summary=()
-status=0
+lock="$OUT/.lock"
+: >"$OUT/summary.txt"
 
 # Shows equal lines once: MJX-Warp may print a line for every environment and step.
 once() { awk '!seen[$0]++ { print; fflush() }'; }
 
-# run NAME END [OPTION...]: runs a script until END seconds after the start. One that is killed or
-# dies is started again a few times: its record makes it go on with the next part.
-run() {
-    local name=$1 end=$2 left
-    code=0
+# begin NAME END COMMAND...: runs it in the background until END seconds after the start. One that
+# dies is started again, twice: its record makes it go on with the next part.
+begin() {
+    local name=$1 end=$2 code
     shift 2
-    for _ in 1 2 3 4 5; do
-        left=$((end - SECONDS))
-        ((left > 20)) || break
-        # The script stops itself somewhat earlier than it would be stopped.
-        timeout -k 10 "$left" "${PYTHON:-python3}" -m "benchmarks.gpu.$name" \
-            --minutes "$((left * 85 / 60))e-2" "$@" 2>&1 | once | tee -a "$OUT/$name.log"
-        code=${PIPESTATUS[0]}
-        ((code < 124)) && break
-    done
-    ((code == 0)) || status=1
-    summary+=("$name: exit code $code at $SECONDS s")
+    {
+        for _ in 1 2 3; do
+            ((end - SECONDS > 20)) || break
+            timeout -k 30 "$((end - SECONDS))" "$@" 2>&1 | once >>"$OUT/$name.log"
+            code=${PIPESTATUS[0]}
+            ((code > 127)) || break
+        done
+        echo "$name: exit code $code at $SECONDS s" >>"$OUT/summary.txt"
+    } &
 }
 
-run first $((limit / 2)) "$@"
-run calibrate $((limit - 30)) "$@"
-if ((code >= 124)); then # killed: what it trained is still to be reported
-    "${PYTHON:-python3}" -m benchmarks.gpu.calibrate --report "$@" 2>&1 | once |
-        tee -a "$OUT/calibrate.log"
+limit=$((minutes * 60))
+training=$((limit * 6 / 10)) # the rest is for timing
+for algo in $algos; do
+    begin "everything-$algo" "$training" flock -s "$lock" "$python" -m benchmarks.gpu.everything \
+        --task HopperStand --algos "$algo" --engines "$engines" --record "everything-$algo" $tiny
+done
+if [ "${CALIBRATE:-1}" = 1 ]; then
+    for number in 1 2; do # the second takes the method that the first has not
+        begin "calibrate-$number" "$training" flock -s "$lock" "$python" -m suite.cli run \
+            --algos ppo,fpo --tasks CheetahRun --engine "${engines%%,*}" "${size[@]}" \
+            --on here --out "$OUT/paper"
+    done
 fi
-printf '%s\n' "${summary[@]}"
-exit "$status"
+for task in $tasks; do
+    begin "throughput-$task" $((limit - 30)) "$python" -m benchmarks.gpu.throughput \
+        --tasks "$task" "${rows[@]}" --engines "$engines" --lock "$lock" \
+        --record "throughput-$task"
+done
+wait
+for log in "$OUT"/*.log; do tail -n 7 "$log"; done
+[ ! -d "$OUT/paper" ] || "$python" -m suite.cli status "$OUT/paper"
+cat "$OUT/summary.txt"
+! grep -qv "exit code 0" "$OUT/summary.txt"

@@ -39,12 +39,12 @@ BANK_SIZE = 256
 WORLDS = 5 * 8192
 """Environments of all seeds together that a script steps at most."""
 
-_NOT_SETTINGS = ("out", "minutes", "retry")
+_NOT_SETTINGS = ("out", "minutes", "retry", "record", "lock")
 _ERROR_LENGTH = 2000
 
 
-def options_parser(docstring: str | None) -> argparse.ArgumentParser:
-    """Returns a parser of the options that every script has."""
+def recording_parser(name: str, docstring: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of the options that every script has; `name` is the script's."""
     parser = argparse.ArgumentParser(description=(docstring or "").split("\n", 1)[0])
     parser.add_argument(
         "--out", type=Path, default=Path(os.environ.get("OUT", "results/gpu")), help="for records"
@@ -54,13 +54,8 @@ def options_parser(docstring: str | None) -> argparse.ArgumentParser:
         "--engines", type=checked(parse_engines), help="default: jax,warp, or native on a CPU"
     )
     parser.add_argument("--tiny", action="store_true", help="sizes that a laptop can do")
-    return parser
-
-
-def recording_parser(docstring: str | None) -> argparse.ArgumentParser:
-    """Returns `options_parser` and the options of a script that keeps a `Record`."""
-    parser = options_parser(docstring)
     parser.add_argument("--retry", action="store_true", help="repeat the parts that failed")
+    parser.add_argument("--record", default=name, help="the record's name in --out")
     return parser
 
 
@@ -118,14 +113,13 @@ class Record:
         left: parts that there was no time for.
     """
 
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
-        """Opens OUT/NAME.json; starts it afresh if it was made with other settings.
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Opens OUT/RECORD.json; starts it afresh if it was made with other settings.
 
         Args:
-            name: of the script.
             options: as parsed by `recording_parser`.
         """
-        self._path: Path = options.out / f"{name}.json"
+        self._path: Path = options.out / f"{options.record}.json"
         chosen = {key: value for key, value in vars(options).items() if key not in _NOT_SETTINGS}
         self._settings = json.loads(json_bytes(chosen))
         self._deadline = time.monotonic() + 60 * options.minutes

@@ -208,11 +208,11 @@ def only_task(name: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is not in the record yet; returns 1 if a part failed."""
-    parser = recording_parser(__doc__)
+    parser = recording_parser("everything", __doc__)
     parser.add_argument("--task", type=checked(only_task), default="CheetahRun")
     parser.add_argument("--algos", type=checked(parse_algorithms), default="all", help="names")
     options = parser.parse_args(arguments)
-    record = Record("everything", options)
+    record = Record(options)
     run_parts(record, options)
     return record.finish(COLUMNS)
 

@@ -5,6 +5,10 @@ counts rollouts and updates, with the `fair` protocol but for the number of envi
 Both are sums over the seeds.
 
     python -m benchmarks.gpu.throughput --envs 2048,8192,256 --seeds 5,1 --minutes 9
+
+Compiling takes longer than timing, and the programs of several tasks compile at once where there
+are cores for it. So with --lock FILE a process compiles all of its rows beside others, and times
+them once nothing else holds the lock.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import jax
 
 from benchmarks.gpu.common import (
     Record,
@@ -28,6 +35,7 @@ from benchmarks.gpu.common import (
     recording_parser,
     suitable_engines,
 )
+from benchmarks.gpu.turns import alone, beside_others
 from envs.names import TASK_SETS
 from envs.tasks import resolve_tasks
 from suite.compute.compiled import Compiled
@@ -88,20 +96,35 @@ def settings(
     ]
 
 
-def measure(setting: Setting, protocol: Protocol) -> dict[str, Any]:
-    """Measures medians of several rollouts, and of as many rollouts with an update."""
+class Ready(NamedTuple):
+    """A setting that is compiled, and has run once."""
+
+    setting: Setting
+    steps: int
+    compiled: Compiled
+    state: SeedState
+
+
+def prepare(setting: Setting, protocol: Protocol) -> Ready:
+    """Compiles a setting; `steps` are those of all its seeds in one update."""
     protocol = dataclasses.replace(protocol, num_envs=setting.envs)
     bench = open_bench(setting.task, setting.engine)
     program = bench.program(ALGORITHM, protocol)
     compiled = Compiled(program)
-    state = bench.starter(program)(range(setting.seeds))
-    rollout, state = median_seconds(lambda s: compiled.collect(s, 1), state)
+    state = compiled.collect(bench.starter(program)(range(setting.seeds)), 1)
+    state = jax.block_until_ready(compiled.train(state, 1)[0])
+    return Ready(setting, setting.seeds * protocol.steps_per_update, compiled, state)
+
+
+def measure(ready: Ready) -> dict[str, Any]:
+    """Measures medians of several rollouts, and of as many rollouts with an update."""
+    compiled = ready.compiled
+    rollout, state = median_seconds(lambda s: compiled.collect(s, 1), ready.state)
     training, state = median_seconds(lambda s: compiled.train(s, 1)[0], state)
-    steps = setting.seeds * protocol.steps_per_update
     return {
-        **setting._asdict(),
-        "env_steps_per_second": steps / rollout,
-        "training_steps_per_second": steps / training,
+        **ready.setting._asdict(),
+        "env_steps_per_second": ready.steps / rollout,
+        "training_steps_per_second": ready.steps / training,
         "rollout_seconds": rollout,
         "training_seconds": training,
         "compile_seconds": compiled.seconds,
@@ -112,8 +135,7 @@ def measure(setting: Setting, protocol: Protocol) -> dict[str, Any]:
 def median_seconds(
     advance: Callable[[SeedState], SeedState], state: SeedState
 ) -> tuple[float, SeedState]:
-    """Times `advance` after a first call, which compiles; returns the state it led to."""
-    state = advance(state)
+    """Times `advance`; returns the state that it led to."""
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
@@ -124,11 +146,12 @@ def median_seconds(
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = recording_parser(__doc__)
+    parser = recording_parser("throughput", __doc__)
     numbers = checked(parse_numbers)
     parser.add_argument("--tasks", type=checked(resolve_tasks), help="default: dmc6")
     parser.add_argument("--envs", type=numbers, help="for each seed; default: 2048,8192,256")
     parser.add_argument("--seeds", type=numbers, help="how many together; default: 5,1")
+    parser.add_argument("--lock", type=Path, help="compile beside its holders, time after them")
     options = parser.parse_args(arguments)
     default = TINY if options.tiny else FULL
     options.tasks = options.tasks or default.tasks
@@ -137,14 +160,41 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def run_rows(
+    record: Record, rows: Sequence[Setting], protocol: Protocol, lock: Path | None
+) -> None:
+    """Compiles rows that are not in the record yet, and times them once nobody has the lock."""
+    rows = [row for row in rows if str(row) not in record.parts]
+    with beside_others(lock):
+        ready = {row: _attempted(row, protocol) for row in rows}
+    with alone(lock):
+        for row in rows:
+            record.run(str(row), functools.partial(_measured, ready[row]))
+
+
+def _attempted(row: Setting, protocol: Protocol) -> Ready | Exception:
+    try:
+        return prepare(row, protocol)
+    except Exception as error:
+        return error
+
+
+def _measured(ready: Ready | Exception) -> dict[str, Any]:
+    if isinstance(ready, Exception):
+        raise ready
+    return measure(ready)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures what is not in the record yet; returns 1 if a row failed."""
     options = parse_options(arguments)
-    record = Record("throughput", options)
+    record = Record(options)
     protocol = load_protocol("smoke" if options.tiny else "fair")
     engines = options.engines or suitable_engines()
-    for row in settings(options.tasks, engines, options.envs, options.seeds):
-        record.run(str(row), functools.partial(measure, row, protocol))
+    rows = settings(options.tasks, engines, options.envs, options.seeds)
+    # With a lock all compile before any is timed; without one each is in the record at once.
+    for batch in [rows] if options.lock else [[row] for row in rows]:
+        run_rows(record, batch, protocol, options.lock)
     return record.finish(COLUMNS)
 
 
