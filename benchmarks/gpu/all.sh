@@ -3,7 +3,8 @@
 # within MINUTES (a whole number) and whatever fails: compiling takes a core, and a machine with a
 # GPU has many. Timing waits until nothing else computes. Records and logs go to $OUT (default
 # results/gpu); the same command goes on with what is not in them.
-# TASKS: whose throughput, by spaces. ALGOS: what everything tries. CALIBRATE=0: no calibration.
+# TASKS: whose throughput, by spaces. SEEDS: of it, by commas. ALGOS: what everything tries.
+# CALIBRATE=0: no calibration. LOCK: a file that several of these share, where they run at once.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 minutes=${1:-9} engines=${2:-jax} tiny=${3:-}
@@ -11,12 +12,12 @@ python=${PYTHON:-python3}
 tasks=${TASKS:-CheetahRun FingerSpin FingerTurnHard FishSwim HopperStand WalkerWalk}
 algos=${ALGOS:-ppo fpo dppo gorl-fm gorl-diff}
 size=(--protocol paper --seeds 5 --set protocol.total_steps=13762560 --set protocol.eval_interval=7)
-rows=(--envs 2048 --seeds 5,1)
+rows=(--envs 2048 --seeds "${SEEDS:-5,1}" --repeats 1)
 [ -z "$tiny" ] || { size=(--protocol smoke --seeds 2) rows=(--tiny); }
 # Many processes share one card, so none may take its memory ahead.
 export OUT="${OUT:-results/gpu}" PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
 mkdir -p "$OUT" || exit 2
-lock="$OUT/.lock"
+lock="${LOCK:-$OUT/.lock}"
 : >"$OUT/summary.txt"
 
 # Shows equal lines once: MJX-Warp may print a line for every environment and step.

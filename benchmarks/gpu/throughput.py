@@ -43,8 +43,6 @@ from suite.compute.program import SeedState
 from suite.configuration.protocol import Protocol, load_protocol
 
 ALGORITHM = "ppo"
-REPEATS = 3
-
 COLUMNS = {
     "env_steps_per_second": "env steps/s",
     "training_steps_per_second": "training steps/s",
@@ -116,11 +114,11 @@ def prepare(setting: Setting, protocol: Protocol) -> Ready:
     return Ready(setting, setting.seeds * protocol.steps_per_update, compiled, state)
 
 
-def measure(ready: Ready) -> dict[str, Any]:
+def measure(ready: Ready, repeats: int) -> dict[str, Any]:
     """Measures medians of several rollouts, and of as many rollouts with an update."""
     compiled = ready.compiled
-    rollout, state = median_seconds(lambda s: compiled.collect(s, 1), ready.state)
-    training, state = median_seconds(lambda s: compiled.train(s, 1)[0], state)
+    rollout, state = median_seconds(lambda s: compiled.collect(s, 1), ready.state, repeats)
+    training, state = median_seconds(lambda s: compiled.train(s, 1)[0], state, repeats)
     return {
         **ready.setting._asdict(),
         "env_steps_per_second": ready.steps / rollout,
@@ -133,11 +131,11 @@ def measure(ready: Ready) -> dict[str, Any]:
 
 
 def median_seconds(
-    advance: Callable[[SeedState], SeedState], state: SeedState
+    advance: Callable[[SeedState], SeedState], state: SeedState, repeats: int
 ) -> tuple[float, SeedState]:
     """Times `advance`; returns the state that it led to."""
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         state = advance(state)
         seconds.append(time.perf_counter() - began)
@@ -151,6 +149,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=checked(resolve_tasks), help="default: dmc6")
     parser.add_argument("--envs", type=numbers, help="for each seed; default: 2048,8192,256")
     parser.add_argument("--seeds", type=numbers, help="how many together; default: 5,1")
+    parser.add_argument("--repeats", type=int, default=3, help="times of which the median counts")
     parser.add_argument("--lock", type=Path, help="compile beside its holders, time after them")
     options = parser.parse_args(arguments)
     default = TINY if options.tiny else FULL
@@ -161,15 +160,15 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_rows(
-    record: Record, rows: Sequence[Setting], protocol: Protocol, lock: Path | None
+    record: Record, rows: Sequence[Setting], protocol: Protocol, options: argparse.Namespace
 ) -> None:
     """Compiles rows that are not in the record yet, and times them once nobody has the lock."""
     rows = [row for row in rows if str(row) not in record.parts]
-    with beside_others(lock):
+    with beside_others(options.lock):
         ready = {row: _attempted(row, protocol) for row in rows}
-    with alone(lock):
+    with alone(options.lock):
         for row in rows:
-            record.run(str(row), functools.partial(_measured, ready[row]))
+            record.run(str(row), functools.partial(_measured, ready[row], options.repeats))
 
 
 def _attempted(row: Setting, protocol: Protocol) -> Ready | Exception:
@@ -179,10 +178,10 @@ def _attempted(row: Setting, protocol: Protocol) -> Ready | Exception:
         return error
 
 
-def _measured(ready: Ready | Exception) -> dict[str, Any]:
+def _measured(ready: Ready | Exception, repeats: int) -> dict[str, Any]:
     if isinstance(ready, Exception):
         raise ready
-    return measure(ready)
+    return measure(ready, repeats)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -194,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = settings(options.tasks, engines, options.envs, options.seeds)
     # With a lock all compile before any is timed; without one each is in the record at once.
     for batch in [rows] if options.lock else [[row] for row in rows]:
-        run_rows(record, batch, protocol, options.lock)
+        run_rows(record, batch, protocol, options)
     return record.finish(COLUMNS)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from envs.api import Task, TaskState
 from envs.engines.carried import Carrier, find_carrier
-from envs.engines.contacts import make_room, refuse_overflow
+from envs.engines.contacts import make_room, refuse_overflow, silence
 from envs.engines.environments import (
     attempt,
     load_environment,
@@ -111,6 +111,7 @@ class PlaygroundTask(Task):
         self._config = self._env._config
         if engine == "warp":
             make_room(self._config, worlds)
+            silence(self._env)
         self.action_size = int(self._env.action_size)
         self.episode_length = self._config.episode_length
         self.model_hash = _hash_model(self.model, source_digest(name))
