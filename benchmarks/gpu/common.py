@@ -96,6 +96,17 @@ def parse_numbers(numbers: str) -> tuple[int, ...]:
     return tuple(map(int, items))
 
 
+def parse_number(text: str) -> int:
+    """Returns a positive whole number.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not text.isdecimal() or not int(text):
+        raise UserError(f"{text!r}: must be a whole number from 1")
+    return int(text)
+
+
 def suitable_engines() -> tuple[str, ...]:
     """Returns the engines that suit JAX's device, the one that runs use by default first."""
     return ("jax", "warp") if jax_settings.has_gpu() else ("native",)

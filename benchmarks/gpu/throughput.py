@@ -30,6 +30,7 @@ from benchmarks.gpu.common import (
     Record,
     checked,
     open_bench,
+    parse_number,
     parse_numbers,
     peak_memory_gib,
     recording_parser,
@@ -149,7 +150,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=checked(resolve_tasks), help="default: dmc6")
     parser.add_argument("--envs", type=numbers, help="for each seed; default: 2048,8192,256")
     parser.add_argument("--seeds", type=numbers, help="how many together; default: 5,1")
-    parser.add_argument("--repeats", type=int, default=3, help="times of which the median counts")
+    parser.add_argument("--repeats", type=checked(parse_number), default=3, help="timed runs")
     parser.add_argument("--lock", type=Path, help="compile beside its holders, time after them")
     options = parser.parse_args(arguments)
     default = TINY if options.tiny else FULL

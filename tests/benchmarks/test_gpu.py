@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import dataclasses
 import functools
 import json
 import os
 import subprocess
 import sys
-import time
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,12 @@ import pytest
 
 import suite.training.job
 import suite.training.stored_policies
-from benchmarks.gpu import calibrate, common, everything, first, throughput
+from benchmarks.gpu import common, everything, throughput, turns
 from envs.api import Task
 from envs.probes import ActionReward
-from suite.common import interrupt
 from suite.configuration.protocol import load_protocol
-from suite.planning.run_request import RunRequest
-from suite.storage.records import Cell, CurveRow
+from suite.planning.status import cell_reports
 from suite.storage.run_directory import RunDirectory
-from suite.training.launch import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,7 +63,7 @@ def read(path: Path) -> Any:
 
 
 def options(out: Path, **changes: Any) -> argparse.Namespace:
-    defaults = {"out": out, "minutes": 1.0, "retry": False, "tiny": True}
+    defaults = {"out": out, "record": "name", "minutes": 1.0, "retry": False, "tiny": True}
     return argparse.Namespace(**{**defaults, **changes})
 
 
@@ -76,7 +72,7 @@ def fail() -> dict[str, Any]:
 
 
 def test_record_goes_on_after_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    record = common.Record("name", options(tmp_path))
+    record = common.Record(options(tmp_path))
     record.run("one", fail)
     record.run("two", lambda: {"speed": 12345.6, "same": True})
     assert record.finish({"speed": "steps/s", "same": "same"}) == 1
@@ -91,16 +87,16 @@ def test_record_goes_on_after_a_failure(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_record_does_not_repeat_a_part(tmp_path: Path) -> None:
-    common.Record("name", options(tmp_path)).run("one", lambda: {"value": 1})
-    again = common.Record("name", options(tmp_path))
+    common.Record(options(tmp_path)).run("one", lambda: {"value": 1})
+    again = common.Record(options(tmp_path))
     again.run("one", fail)
     assert again.finish({}) == 0
     assert again.parts["one"]["value"] == 1
 
 
 def test_record_starts_afresh_with_other_settings(tmp_path: Path) -> None:
-    common.Record("name", options(tmp_path)).run("one", dict)
-    assert not common.Record("name", options(tmp_path, tiny=False)).parts
+    common.Record(options(tmp_path)).run("one", dict)
+    assert not common.Record(options(tmp_path, tiny=False)).parts
 
 
 def test_record_passes_over_the_part_that_killed_the_process(tmp_path: Path) -> None:
@@ -111,12 +107,12 @@ def test_record_passes_over_the_part_that_killed_the_process(tmp_path: Path) -> 
         raise Killed
 
     with pytest.raises(Killed):
-        common.Record("name", options(tmp_path)).run("one", die)
-    again = common.Record("name", options(tmp_path))
+        common.Record(options(tmp_path)).run("one", die)
+    again = common.Record(options(tmp_path))
     again.run("one", dict)
     again.run("two", dict)
     assert [part["status"] for part in again.parts.values()] == ["crashed", "ok"]
-    retried = common.Record("name", options(tmp_path, retry=True))
+    retried = common.Record(options(tmp_path, retry=True))
     retried.run("one", dict)
     assert {part["status"] for part in retried.parts.values()} == {"ok"}
 
@@ -126,8 +122,8 @@ def test_record_forgets_a_part_that_the_user_interrupted(tmp_path: Path) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        common.Record("name", options(tmp_path)).run("one", interrupted)
-    assert not common.Record("name", options(tmp_path)).parts
+        common.Record(options(tmp_path)).run("one", interrupted)
+    assert not common.Record(options(tmp_path)).parts
 
 
 def test_record_leaves_out_what_the_time_does_not_suffice_for(
@@ -135,7 +131,7 @@ def test_record_leaves_out_what_the_time_does_not_suffice_for(
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(common.time, "monotonic", lambda: clock[0])
-    record = common.Record("name", options(tmp_path, minutes=1.0))
+    record = common.Record(options(tmp_path, minutes=1.0))
 
     def take(seconds: float) -> dict[str, Any]:
         clock[0] += seconds
@@ -221,29 +217,6 @@ def test_everything_runs_one_engine_though_the_other_fails(tmp_path: Path) -> No
     assert parts["train warp ppo"]["error"] == "RuntimeError: no such kernel"
 
 
-@pytest.mark.usefixtures("probes")
-def test_first_asks_the_most_important_first_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first, "parse_algorithms", lambda _: ("ppo", "fpo"))
-    arguments = ["--tiny", "--engines", "jax,warp", "--out", str(tmp_path)]
-    assert first.main(arguments) == 1
-    parts = {part["part"]: part for part in read(tmp_path / "first.json")["parts"]}
-    assert list(parts)[:7] == [
-        "train HopperStand jax, 2 seeds",
-        "train HopperStand warp, 2 seeds",
-        "compare HopperStand jax warp, 2 seeds",
-        "speed CheetahRun jax 1 x 8",
-        "speed CheetahRun warp 1 x 8",
-        "speed CheetahRun jax 2 x 8",
-        "speed CheetahRun warp 2 x 8",
-    ]
-    assert {name for name, part in parts.items() if part["status"] == "error"} == {
-        name for name in parts if "warp" in name
-    }
-    assert list(parts)[7:] == ["train CheetahRun jax fpo"]
-
-
 def test_throughput_measures_the_most_useful_first() -> None:
     rows = throughput.settings(("a", "b"), ("jax", "warp"), (2048, 256), (5, 1))
     assert [str(row) for row in rows[::2]] == [
@@ -270,8 +243,8 @@ def test_throughput_counts_the_steps_of_all_seeds(tmp_path: Path) -> None:
     assert row["training_steps_per_second"] * training == pytest.approx(steps)
 
 
-def test_median_is_taken_without_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, costs = [0.0], iter((100.0, 1.0, 9.0, 2.0))
+def test_median_is_taken_of_the_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, costs = [0.0], iter((1.0, 9.0, 2.0))
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
 
     def advance(state: Any) -> Any:
@@ -279,96 +252,33 @@ def test_median_is_taken_without_the_first_call(monkeypatch: pytest.MonkeyPatch)
         return state + 1
 
     start: Any = 0
-    seconds, state = throughput.median_seconds(advance, start)
+    seconds, state = throughput.median_seconds(advance, start, 3)
     end: Any = state
-    assert (seconds, end) == (2.0, 4)
-
-
-def curve_row(updates: int, mode: str, value: float) -> CurveRow:
-    zeros: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(CurveRow)}
-    return CurveRow(**{**zeros, "updates": updates, "mode": mode, "return_mean": value})
-
-
-def test_returns_are_interpolated_between_evaluations() -> None:
-    rows = [curve_row(0, "sample", 0.0), curve_row(6, "sample", 60.0)]
-    rows.insert(1, curve_row(6, "deterministic", 999.0))
-    returns = [calibrate.interpolated_return(rows, "sample", each) for each in (0, 1, 6, 7)]
-    assert returns == [0.0, pytest.approx(10.0), 60.0, None]
-    assert calibrate.interpolated_return([], "sample", 0) is None
-
-
-def test_comparison_averages_seeds(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path, load_protocol("smoke"))
-    for seed, value in enumerate((100.0, 200.0)):
-        rows = [curve_row(updates, "deterministic", value) for updates in (0, 7)]
-        with run.files(Cell("ppo", "CheetahRun", seed)).batch() as batch:
-            batch.put_curve(rows)
-    ppo, fpo = calibrate.comparison(run, (0, 1, 2))
-    assert ppo["ours"] == [150.0, 150.0] + [None] * 8
-    assert fpo["ours"] == []
-    lines = calibrate.render_comparison([ppo, fpo]).splitlines()
-    assert lines[3].split()[:5] == ["ppo", "(deterministic)", "ratio", "750.00", "1.55"]
-
-
-def test_calibration_is_the_paper_protocol_cut_short() -> None:
-    paper = load_protocol("paper")
-    short = load_protocol(calibrate.CALIBRATION.protocol)
-    assert short.differences(paper) == ["total_steps"]
-    assert short.algorithms == paper.algorithms
-    assert short.updates == calibrate.PUBLISHED_UPDATES[-1]
-    for published in calibrate.PUBLISHED.values():
-        assert len(published.returns) == len(calibrate.PUBLISHED_UPDATES)
-
-
-def calibrate_arguments(path: Path, *more: str) -> list[str]:
-    places = ["--out", str(path / "out"), "--work", str(path / "work")]
-    return ["--engines", "native", "--seeds", "1", *places, *more]
+    assert (seconds, end) == (2.0, 3)
 
 
 @pytest.mark.usefixtures("probes")
-def test_calibrate_trains_and_reports(tmp_path: Path) -> None:
-    assert calibrate.main(calibrate_arguments(tmp_path, "--tiny", "--algos", "ppo")) == 0
-    with open(tmp_path / "out" / "curves.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert {(row["run"], row["task"], row["algorithm"], row["seed"]) for row in rows} == {
-        ("smoke-native", "CheetahRun", "ppo", "0")
-    }
-    assert [(row["updates"], row["mode"]) for row in rows[::2]] == [
-        ("0", "deterministic"),
-        ("4", "deterministic"),
-    ]
-    record = read(tmp_path / "out" / "calibrate.json")
-    assert record["cells"]["smoke-native"][0]["state"] == "done"
-    assert record["comparison"][0]["ours"][0] is not None
+def test_timing_waits_until_others_have_computed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    arguments = ["--tiny", "--engines", "jax", "--seeds", "2", "--envs", "4"]
+    arguments += ["--lock", str(lock), "--out", str(tmp_path)]
+    with turns.beside_others(lock):
+        thread = threading.Thread(target=throughput.main, args=(arguments,))
+        thread.start()
+        thread.join(timeout=8.0)  # it compiles, and then waits
+        assert thread.is_alive() and not (tmp_path / "throughput.json").exists()
+    thread.join()
+    (row,) = read(tmp_path / "throughput.json")["parts"]
+    assert row["status"] == "ok"
 
 
-def test_calibrate_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    launched = []
-
-    def launch(request: RunRequest) -> Outcome:
-        launched.append((request.protocol.name, *request.algorithms, *request.tasks))
-        if len(launched) == 1:
-            raise RuntimeError("out of memory")
-        return Outcome((), interrupted=len(launched) == 4)
-
-    monkeypatch.setattr(calibrate, "launch", launch)
-    assert calibrate.main(calibrate_arguments(tmp_path)) == 1
-    assert launched == [
-        ("paper-60m", "ppo", "CheetahRun"),
-        ("paper-60m", "fpo", "CheetahRun"),
-        ("fair", "ppo", "CheetahRun"),
-        ("fair", "gorl-fm", "CheetahRun"),
-    ]
-    errors = read(tmp_path / "out" / "calibrate.json")["errors"]
-    assert errors == {"paper-60m-native/CheetahRun/ppo": "RuntimeError: out of memory"}
-
-
-def test_training_is_asked_to_stop_in_time() -> None:
-    with interrupt.handling(), calibrate.interrupted_after(0.05):
-        deadline = time.monotonic() + 20
-        while not interrupt.requested() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert interrupt.requested()
+@pytest.mark.usefixtures("probes")
+def test_a_row_that_does_not_compile_is_an_error_of_its_own(tmp_path: Path) -> None:
+    arguments = ["--tiny", "--engines", "warp,jax", "--seeds", "1", "--envs", "4"]
+    lock = ["--lock", str(tmp_path / "lock")]
+    assert throughput.main([*arguments, *lock, "--out", str(tmp_path)]) == 1
+    statuses = {row["part"]: row["status"] for row in read(tmp_path / "throughput.json")["parts"]}
+    assert statuses == {"CheetahRun warp 1 x 4": "error", "CheetahRun jax 1 x 4": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -378,8 +288,8 @@ def test_training_is_asked_to_stop_in_time() -> None:
         (everything, ["--task", "dmc6"], "name one of them"),
         (throughput, ["--engines", "wrap"], "did you mean 'warp'"),
         (throughput, ["--envs", "2048,0"], "whole numbers"),
-        (calibrate, ["--algos", "gorl"], "unknown algorithm"),
-        (calibrate, ["--seeds", "x"], "--seeds"),
+        (everything, ["--algos", "gorl"], "unknown algorithm"),
+        (throughput, ["--repeats", "0"], "whole number from 1"),
     ],
 )
 def test_mistakes_end_in_one_line(
@@ -393,11 +303,9 @@ def test_mistakes_end_in_one_line(
 
 PYTHON_STUB = r"""#!/bin/sh
 echo "$@" >> "$OUT/calls"
-case "$(grep -c . "$OUT/calls") $*" in
-    "1 "*first*) kill -SEGV $$ ;;
-    *first*) exit 1 ;;
-    *calibrate\ --report*) exit 0 ;;
-    *calibrate*) kill -KILL $$ ;;
+case "$*" in
+    *everything*) if mkdir "$OUT/died" 2> /dev/null; then kill -SEGV $$; fi ;;
+    *throughput*) exit 1 ;;
 esac
 """
 
@@ -406,24 +314,24 @@ def test_all_restarts_what_died_and_runs_the_rest(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(PYTHON_STUB)
     python.chmod(0o755)
-    result = run_all(tmp_path, str(python), "--engines", "jax")
+    result = run_all(tmp_path, str(python), "jax")
     calls = (tmp_path / "calls").read_text().splitlines()
-    modules = [call.split()[1].rpartition(".")[2] for call in calls]
-    assert modules == ["first"] * 2 + ["calibrate"] * 6
-    assert ["--report" in call for call in calls] == [False] * 7 + [True]
-    assert all(call.endswith("--engines jax") for call in calls)
-    # half of nine minutes, of which the script itself gets 85%
-    assert float(calls[0].split()[3]) == pytest.approx(9 * 0.5 * 0.85, abs=0.1)
+    counts = Counter(call.split()[1].rpartition(".")[2] for call in calls)
+    # One of everything's five processes died once.
+    assert counts == {"everything": 6, "cli": 2, "throughput": 6}
+    assert all("jax" in call.split() for call in calls)
     assert result.returncode == 1
-    assert [line.split(" at ")[0] for line in result.stdout.splitlines()] == [
-        "first: exit code 1",
-        "calibrate: exit code 137",
-    ]
+    ends = dict(line.split(" at ")[0].split(": ") for line in result.stdout.splitlines())
+    assert ends["calibrate-1"] == ends["everything-ppo"] == "exit code 0"
+    assert {ends[name] for name in ends if "throughput" in name} == {"exit code 1"}
+    assert len(ends) == 13
 
 
-def run_all(out: Path, python: str, *more: str) -> subprocess.CompletedProcess[str]:
+def run_all(
+    out: Path, python: str, *more: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(ROOT / "benchmarks" / "gpu" / "all.sh"), "9", *more]
-    environment = {**os.environ, "OUT": str(out), "PYTHON": python}
+    environment = {**os.environ, "OUT": str(out), "PYTHON": python, **variables}
     return subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, text=True, timeout=600, check=False
     )
@@ -431,8 +339,11 @@ def run_all(out: Path, python: str, *more: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.slow
 def test_all_at_tiny_size(tmp_path: Path) -> None:
-    result = run_all(tmp_path, sys.executable, "--tiny", "--engines", "native")
+    tasks = {"TASKS": "CheetahRun", "ALGOS": "ppo gorl-fm"}
+    result = run_all(tmp_path, sys.executable, "native", "--tiny", **tasks)
     assert result.returncode == 0, result.stdout
-    assert all(part["status"] == "ok" for part in read(tmp_path / "first.json")["parts"])
-    cells = read(tmp_path / "calibrate.json")["cells"]["smoke-native"]
+    for name in ("everything-ppo", "everything-gorl-fm", "throughput-CheetahRun"):
+        parts = read(tmp_path / f"{name}.json")["parts"]
+        assert parts and all(part["status"] == "ok" for part in parts)
+    cells = cell_reports(RunDirectory.open(tmp_path / "paper"))
     assert {cell["state"] for cell in cells} == {"done"}
