@@ -58,9 +58,9 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
     "hours of training": [
         "suite run --algos ppo-brax --tasks CheetahRun --seeds 5 --protocol brax"
         " --set protocol.total_steps=9830400 --out results/calibration/brax",
-        "suite run --algos ppo,fpo --tasks CheetahRun --seeds 3 --protocol paper"
-        " --set protocol.total_steps=6881280 --set protocol.eval_interval=7"
-        " --out results/calibration/paper",
+        "suite run --algos ppo,fpo --tasks CheetahRun --seeds 5 --protocol paper --engine jax"
+        " --set protocol.total_steps=13762560 --set protocol.eval_interval=7"
+        " --out results/gpu/paper",
         "suite ablate prior --on local:2",
         "suite run --algos gorl-gauss,gorl-identity,ppo-matched,ppo-matched-reset"
         " --tasks CheetahRun,CartpoleSwingup --seeds 3 --protocol lite"
