@@ -217,6 +217,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
         ("gorl-fm", "gorl-diff"),
         ("lite-controls", "lite", "lite-cartpole"),
     ),
+    "lite-stages": lambda: results_table("lite-stages"),
     "baselines": lambda: judged_table(
         "Other baselines against PPO",
         ("ppo-brax", "fpo-plus-plus", "reinflow", "dppo-ren"),
