@@ -13,7 +13,7 @@ from pathlib import Path
 from suite.common import jax_settings
 
 SCRATCH = Path(tempfile.gettempdir()) / "gorl-suite-gpu"
-"""Where compiled programs and run directories stay between two calls."""
+"""Where compiled programs stay between two calls."""
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(SCRATCH / "jax-cache"))
 jax_settings.prepare()

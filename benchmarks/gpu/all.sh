@@ -26,7 +26,7 @@ once() { awk '!seen[$0]++ { print; fflush() }'; }
 # begin NAME END COMMAND...: runs it in the background until END seconds after the start. One that
 # dies is started again, twice: its record makes it go on with the next part.
 begin() {
-    local name=$1 end=$2 code
+    local name=$1 end=$2 code=124 # of one that there was no time for
     shift 2
     {
         for _ in 1 2 3; do
