@@ -65,6 +65,10 @@ class Task(abc.ABC):
     def step(self, state: TaskState, action: jax.Array) -> TaskState:
         """Takes one control step with `action` [A] in [-1, 1]."""
 
+    def on_cpu(self) -> Task:
+        """Returns the same task, with states of the same form, as a CPU can step it."""
+        return self
+
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Returns the choice nearest to `name`, whatever its case; None if none is near."""

@@ -126,6 +126,10 @@ class PlaygroundTask(Task):
             self._carrier = self._find_carrier()
         self.obs_size = jax.eval_shape(self.reset, jax.random.key(0)).obs.shape[-1]
 
+    def on_cpu(self) -> Task:
+        """Returns the task stepped by MJX in JAX, as MJX-Warp is for GPUs."""
+        return PlaygroundTask(self.name, "jax") if self.engine == "warp" else self
+
     @property
     def model(self) -> mujoco.MjModel:
         """The compiled model, for rendering and for tests."""

@@ -27,6 +27,7 @@ from envs.engines.native import BatchPhysics, NativeTask, prepare_model
 from envs.engines.playground import PlaygroundTask, RowLayout
 from envs.names import TASK_SETS
 from envs.vector import EnvState, VectorEnv
+from suite.compute.evaluation import start_states
 
 DMC6 = TASK_SETS["dmc6"]
 
@@ -364,3 +365,12 @@ def test_warp_tells_of_contacts_without_room() -> None:
         rest = jax.jit(jax.vmap(task.reset))(jax.random.split(jax.random.key(0), 64))
         for _ in range(50):
             rest = jax.jit(jax.vmap(task.step))(rest, jnp.zeros((64, task.action_size)))
+
+
+@pytest.mark.slow
+def test_evaluations_of_warp_start_from_the_same_bits_as_those_of_jax() -> None:
+    warp = load_task("FingerSpin", "warp", allow_slow_warp=True)
+    assert warp.on_cpu().engine == "jax"
+    ours, theirs = (start_states(task, 4, 3) for task in (warp, load_task("FingerSpin", "jax")))
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+    assert jax.eval_shape(warp.step, jax.tree.map(lambda x: x[0], ours), jnp.zeros(2)).obs.shape

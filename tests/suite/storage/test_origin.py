@@ -13,6 +13,10 @@ def starts(projection: float, digest: str = "0") -> dict[str, Any]:
     return {"sha256": digest, "projection": projection}
 
 
+def sketched(*sketch: object) -> dict[str, Any]:
+    return {**starts(float(len(str(sketch))), str(sketch)), "sketch": list(sketch)}
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -31,6 +35,15 @@ def starts(projection: float, digest: str = "0") -> dict[str, Any]:
         ({"sha256": "1"}, {"sha256": "2"}, False),
         (starts(float("nan")), starts(1.0), False),
         ([1], starts(1.0), False),
+        # Of sketches the root mean square decides, whatever the projections are.
+        (sketched(0.5, -1.0), sketched(0.5, -1.0279), True),
+        (sketched(0.5, -1.0), sketched(0.5, -1.0284), False),
+        (sketched(0.5, -1.0), sketched(0.5), False),
+        (sketched(0.5), sketched("half"), False),
+        (sketched(0.5), sketched(float("nan")), False),
+        (sketched(0.5), {**sketched(0.5), "sketch": 0.5}, False),
+        (starts(12.5), {**sketched(0.5), "projection": 12.501}, True),
+        (sketched(0.5), {**sketched(0.5), "projection": -1.0}, False),  # edited
     ],
 )
 def test_same_starts(one: object, other: object, same: bool) -> None:
