@@ -28,6 +28,7 @@ from suite.reproduction.groups import Group, groups_of, told
 from suite.reproduction.machine import elsewhere
 from suite.reproduction.policies import Policies, PolicySource, built, differing
 from suite.reproduction.stored_results import StoredResults, read_results
+from suite.storage.origin import as_recorded
 from suite.storage.recomputation import NOT_KEPT, Evaluation, Missing, Replayed
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
@@ -179,17 +180,15 @@ class _Replay:
         """Returns what run.json tells of the method and the task that is not so here."""
         told = self._group.records[cell].configuration
         loose = () if not self._elsewhere[cell] else ("model_hash", "eval_starts")
-        unsaid = ("eval_starts",) if told.eval_starts is None else ()
+        starts = as_recorded(self._facts["eval_starts"], told.eval_starts)
         return [
             f"{name} {_plain(getattr(told, name))} is stored, {_plain(value)} recomputed"
-            for name, value in self._facts.items()
-            if name not in (*loose, *unsaid) and getattr(told, name) != value
+            for name, value in {**self._facts, "eval_starts": starts}.items()
+            if name not in loose and getattr(told, name) != value
         ]
 
 
-def _facts(
-    algorithm: Algorithm[Any], task: Task, states: Any, starts: TaskState
-) -> dict[str, object]:
+def _facts(algorithm: Algorithm[Any], task: Task, states: Any, starts: TaskState) -> dict[str, Any]:
     """Returns what a configuration tells of a method [S, ...] and its task, computed anew."""
     parameters = jax.eval_shape(algorithm.parameters, states)
     seeds = jax.tree.leaves(states)[0].shape[0]

@@ -17,13 +17,13 @@ from suite.common.reading import parse_trusted_json, read_bounded
 from suite.storage.archives import MANIFEST, MAX_MANIFEST_VALUES, Archive, open_archive
 from suite.storage.cell_batch import METHOD
 from suite.storage.cell_files import CellFiles
-from suite.storage.origin import completed
+from suite.storage.origin import as_recorded, completed
 from suite.storage.records import Status
 
 TIMES = ("wall_seconds", "train_seconds", "eval_seconds")
 """Fields that are no part of a comparison."""
 
-_SINCE = ("return_bounds", "eval_starts")
+_SINCE = ("return_bounds",)
 """Fields of a configuration that older versions did not record."""
 
 
@@ -49,7 +49,7 @@ def compare_files(stored: CellFiles, again: CellFiles) -> tuple[list[str], list[
 
 
 def _differences(stored: CellFiles, again: CellFiles) -> Iterator[tuple[str, str]]:
-    yield "run.json", _first(_configuration(stored), _configuration(again), optional=_SINCE)
+    yield "run.json", _configurations(_configuration(stored), _configuration(again))
     yield "status.json", _first(_status(stored), _status(again))
     yield "curve.csv", _rows(_curve(stored), _curve(again))
     yield "metrics.csv", _rows(stored.read_metrics(), again.read_metrics())
@@ -110,13 +110,16 @@ def _bytes(stored: Path, again: Path) -> str:
     return "" if same else "is not what was trained"
 
 
-def _configuration(files: CellFiles) -> dict[str, object]:
+def _configurations(stored: dict[str, Any], again: dict[str, Any]) -> str:
+    starts = as_recorded(again["eval_starts"], stored["eval_starts"])
+    return _first(stored, {**again, "eval_starts": starts}, optional=_SINCE)
+
+
+def _configuration(files: CellFiles) -> dict[str, Any]:
     record = files.read_run()
     assert record is not None
-    plain: dict[str, object] = json.loads(json_bytes(dataclasses.asdict(record.configuration)))
-    values = plain["hyperparameters"]
-    assert isinstance(values, dict)
-    return {**plain, "hyperparameters": completed(values)}
+    plain: dict[str, Any] = json.loads(json_bytes(dataclasses.asdict(record.configuration)))
+    return {**plain, "hyperparameters": completed(plain["hyperparameters"])}
 
 
 def _status(files: CellFiles) -> dict[str, object]:

@@ -124,6 +124,15 @@ def same_starts(one: object, other: object) -> bool:
     return abs(first - second) <= _ROUNDING * max(1.0, abs(first), abs(second))
 
 
+def as_recorded(
+    now: Mapping[str, object] | None, stored: Mapping[str, object] | None
+) -> Mapping[str, object] | None:
+    """Returns of a record of start states what an older version, which stored one, recorded."""
+    if not now or not stored:
+        return stored and now
+    return {name: value for name, value in now.items() if name in stored}
+
+
 def _same_sketch(one: object, other: object) -> bool:
     try:
         first, second = np.asarray(one, float), np.asarray(other, float)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suite.storage.origin import origin_differences, same_starts
+from suite.storage.origin import as_recorded, origin_differences, same_starts
 
 
 def starts(projection: float, digest: str = "0") -> dict[str, Any]:
@@ -50,6 +50,13 @@ def test_same_starts(one: object, other: object, same: bool) -> None:
     assert same_starts(one, other) == same_starts(other, one) == same
     found = origin_differences({"eval_starts": one}, {"eval_starts": other})
     assert bool(found) != same
+
+
+def test_what_an_older_version_recorded_of_start_states() -> None:
+    now = sketched(0.5)
+    assert as_recorded(now, starts(1.0)) == starts(now["projection"], now["sha256"])
+    assert as_recorded(now, None) is None
+    assert as_recorded(None, now) is None
 
 
 def test_a_decoder_is_known_by_its_content() -> None:
