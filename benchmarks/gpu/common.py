@@ -84,18 +84,6 @@ def parse_engines(names: str) -> tuple[str, ...]:
     return engines
 
 
-def parse_numbers(numbers: str) -> tuple[int, ...]:
-    """Returns the positive whole numbers in a comma-separated list.
-
-    Raises:
-        UserError: it is something else.
-    """
-    items = [item.strip() for item in numbers.split(",")]
-    if not all(item.isdecimal() and int(item) for item in items):
-        raise UserError(f"{numbers!r}: must be whole numbers from 1, such as 2048,256")
-    return tuple(map(int, items))
-
-
 def parse_number(text: str) -> int:
     """Returns a positive whole number.
 
@@ -105,6 +93,15 @@ def parse_number(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise UserError(f"{text!r}: must be a whole number from 1")
     return int(text)
+
+
+def parse_numbers(numbers: str) -> tuple[int, ...]:
+    """Returns the positive whole numbers in a comma-separated list.
+
+    Raises:
+        UserError: one of them is something else.
+    """
+    return tuple(parse_number(item.strip()) for item in numbers.split(","))
 
 
 def suitable_engines() -> tuple[str, ...]:

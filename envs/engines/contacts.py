@@ -78,6 +78,7 @@ def refuse_overflow(name: str, row: jax.Array, data: Any) -> jax.Array:
 
 def _refuse(name: str, overflown: int, worlds: int) -> NoReturn:
     raise EnvError(
-        f"{name}: MJX-Warp found no room for the contacts of {overflown} of {worlds} worlds, so "
-        "that their physics would be wrong; train fewer seeds in one job, or use --engine jax"
+        f"{name}: MJX-Warp found no room for all contacts or constraints of {overflown} of "
+        f"{worlds} worlds, so that their physics would be wrong; train fewer seeds in one job, or "
+        "use --engine jax"
     )

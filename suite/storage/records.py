@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,6 +14,9 @@ FINISHED: tuple[State, ...] = ("done", "diverged")
 
 DEFAULT_RETURN_BOUNDS = (0.0, 1000.0)
 """Of the tasks of runs that recorded none: a reward in [0, 1] for each of 1000 control steps."""
+
+_LONGEST_NAME = 200
+"""Characters of seeds in a file name; endings, of temporary files too, come on top."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -42,8 +46,15 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The job's file name without its ending: `job-000-004`."""
-        return f"job-{format_seeds(self.seeds, width=3)}"
+        """The job's file name without its ending: `job-000-004`.
+
+        File systems take 255 bytes; of seeds that lie too far apart for that there is a digest.
+        """
+        seeds = format_seeds(self.seeds, width=3)
+        if len(seeds) > _LONGEST_NAME:
+            digest = hashlib.sha256(seeds.encode()).hexdigest()[:16]
+            seeds = f"{len(self.seeds)}-seeds-{digest}"
+        return f"job-{seeds}"
 
     def __str__(self) -> str:
         return f"{self.task}/{self.algorithm} seeds {format_seeds(self.seeds)}"

@@ -287,7 +287,7 @@ def test_a_row_that_does_not_compile_is_an_error_of_its_own(tmp_path: Path) -> N
         (everything, ["--task", "CheetaRun"], "did you mean 'CheetahRun'"),
         (everything, ["--task", "dmc6"], "name one of them"),
         (throughput, ["--engines", "wrap"], "did you mean 'warp'"),
-        (throughput, ["--envs", "2048,0"], "whole numbers"),
+        (throughput, ["--envs", "2048,0"], "a whole number from 1"),
         (everything, ["--algos", "gorl"], "unknown algorithm"),
         (throughput, ["--repeats", "0"], "whole number from 1"),
     ],

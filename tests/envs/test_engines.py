@@ -353,7 +353,7 @@ def test_contacts_that_found_no_room_stop_the_program(bits: list[int]) -> None:
     if not any(each & 2 for each in bits):
         np.testing.assert_array_equal(run(rows, flags), rows)
         return
-    with pytest.raises(Exception, match="no room for the contacts of 1 of 6 worlds"):
+    with pytest.raises(Exception, match="no room for all contacts or constraints of 1 of 6 worlds"):
         jax.block_until_ready(run(rows, flags))
 
 
@@ -361,7 +361,7 @@ def test_contacts_that_found_no_room_stop_the_program(bits: list[int]) -> None:
 def test_warp_tells_of_contacts_without_room() -> None:
     task = load_task("HopperStand", "warp", allow_slow_warp=True)
     task._config.naconmax = 2  # type: ignore[attr-defined]
-    with pytest.raises(Exception, match="no room for the contacts"):
+    with pytest.raises(Exception, match="no room for all contacts"):
         rest = jax.jit(jax.vmap(task.reset))(jax.random.split(jax.random.key(0), 64))
         for _ in range(50):
             rest = jax.jit(jax.vmap(task.step))(rest, jnp.zeros((64, task.action_size)))

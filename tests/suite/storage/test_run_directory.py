@@ -70,6 +70,14 @@ def test_layout(run: RunDirectory) -> None:
     assert run.cell_path(CELL) == run.path / "CheetahRun" / "ppo" / "seed-001"
     assert run.checkpoint_path(JOB) == run.path / "CheetahRun" / "ppo" / "job-000-002.ckpt"
     assert Job("ppo", "CheetahRun", (0, 3)).name == "job-000,003"
+
+
+def test_a_job_of_scattered_seeds_has_a_name_that_a_file_can_have(tmp_path: Path) -> None:
+    names = {Job("ppo", "CheetahRun", tuple(range(k, 200 + k, 2))).name for k in (0, 1)}
+    assert len(names) == 2
+    for name in names:
+        (tmp_path / f"{name}.ckpt.part").touch()
+        assert name.startswith("job-100-seeds-")
     assert JOB.cells == (Cell("ppo", "CheetahRun", 0), CELL, Cell("ppo", "CheetahRun", 2))
 
 
