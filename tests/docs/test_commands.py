@@ -73,6 +73,7 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         " --out results/lite-controls",
         "suite ablate stages --protocol lite --seeds 6 --out results/lite-stages",
         "suite ablate prior --protocol lite --seeds 5 --out results/lite-prior",
+        "suite ablate restart --protocol lite --seeds 5 --out results/lite-restart",
         "suite run --algos ppo,fpo,dppo,gorl-fm,gorl-diff,ppo-brax,gorl-gauss,reinflow,dppo-ren,"
         "fpo-plus-plus,gorl-identity,ppo-matched,ppo-matched-reset --tasks CartpoleSwingup"
         " --seeds 3 --protocol lite --out results/lite-cartpole",
