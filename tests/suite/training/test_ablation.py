@@ -73,6 +73,17 @@ def test_an_axis_sets_every_field_of_every_selected_algorithm() -> None:
         axis.changes(1e-4, ["ppo"])
 
 
+def test_an_arm_of_kl_sets_both_kinds_of_stages() -> None:
+    recipe = load_recipe("kl")
+    (arm,) = [each for each in make_arms(recipe.axes) if each.name == "0.01-kl"]
+    pairs = zip(recipe.axes, arm.values, strict=True)
+    assert [text for axis, value in pairs for text in axis.changes(value, ["gorl-fm"])] == [
+        "gorl-fm.latent_penalty=0.01",
+        "gorl-fm.later_latent_penalty=0.01",
+        "gorl-fm.penalty_form=kl",
+    ]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "clash"),
     [
@@ -321,6 +332,7 @@ def test_normalizer(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_pa
     assert all(cells["FPO", arm] == "1 missing" for arm in arms)
 
 
+@pytest.mark.slow
 def test_a_copy_of_kl(trained: Trained, tmp_path: Path) -> None:
     """Both forms at one coefficient; the penalty of both kinds of stages follows the axis."""
     copy = smaller(tmp_path, "kl", "[0.0, 1e-4, 1e-3, 1e-2, 1e-1]", "[1e-3]")
@@ -344,6 +356,7 @@ def test_a_copy_of_prior(trained: Trained, tmp_path: Path) -> None:
     assert state.experience.latent is not None
 
 
+@pytest.mark.slow
 def test_controls(trained: Trained) -> None:
     out = trained("controls", "--algos", "ppo,ppo-matched")
     check_table(out, ["all"], ["PPO", "PPO matched"])
