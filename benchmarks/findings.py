@@ -217,6 +217,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
         ("gorl-fm", "gorl-diff"),
         ("lite-controls", "lite", "lite-cartpole"),
     ),
+    "lite-kl": lambda: results_table("lite-kl"),
     "lite-restart": lambda: results_table("lite-restart"),
     "lite-prior": lambda: results_table("lite-prior"),
     "lite-stages": lambda: results_table("lite-stages"),

@@ -71,6 +71,7 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         " --set ppo-matched-reset.later_latent_penalty=0.00194"
         " --set gorl-gauss.decoder_epochs=58 --set gorl-gauss.decoder_learning_rate=0.000202"
         " --out results/lite-controls",
+        "suite ablate kl --protocol lite --algos gorl-fm --seeds 6 --out results/lite-kl",
         "suite ablate stages --protocol lite --seeds 6 --out results/lite-stages",
         "suite ablate prior --protocol lite --seeds 5 --out results/lite-prior",
         "suite ablate restart --protocol lite --seeds 5 --out results/lite-restart",
