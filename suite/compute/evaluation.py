@@ -24,7 +24,6 @@ KEPT_EPISODES = 4
 KEPT_STEPS = 4
 """Steps of an episode whose observations are kept: its start and each quarter."""
 
-
 SKETCHED = 8
 """Sums in a sketch of start states: a chance likeness of all of them is one in billions."""
 

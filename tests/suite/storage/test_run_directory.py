@@ -70,6 +70,7 @@ def test_layout(run: RunDirectory) -> None:
     assert run.cell_path(CELL) == run.path / "CheetahRun" / "ppo" / "seed-001"
     assert run.checkpoint_path(JOB) == run.path / "CheetahRun" / "ppo" / "job-000-002.ckpt"
     assert Job("ppo", "CheetahRun", (0, 3)).name == "job-000,003"
+    assert JOB.cells == (Cell("ppo", "CheetahRun", 0), CELL, Cell("ppo", "CheetahRun", 2))
 
 
 def test_a_job_of_scattered_seeds_has_a_name_that_a_file_can_have(tmp_path: Path) -> None:
@@ -78,7 +79,6 @@ def test_a_job_of_scattered_seeds_has_a_name_that_a_file_can_have(tmp_path: Path
     for name in names:
         (tmp_path / f"{name}.ckpt.part").touch()
         assert name.startswith("job-100-seeds-")
-    assert JOB.cells == (Cell("ppo", "CheetahRun", 0), CELL, Cell("ppo", "CheetahRun", 2))
 
 
 def test_protocol_is_written_once(run: RunDirectory, protocol: Protocol) -> None:
