@@ -4,8 +4,8 @@
 
 Lines, imports and tests are read off the source, answers off the record of
 benchmarks/check_algo.py, gradient steps off the methods as they run under `lite`, returns and
-speeds off run directories, results/lite unless named. A cell is blank where there is nothing to
-read it from. Nothing is trained.
+speeds off run directories, those of `RUNS` unless named; runs of a smaller budget get a table of
+their own. A cell is blank where there is nothing to read it from. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import ast
 import dataclasses
 import inspect
 import json
-import math
 import os
-import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,19 +24,17 @@ from algorithms.api import EnvSpec
 from algorithms.names import NAMES
 from algorithms.registry import lookup
 from benchmarks import check_algo
+from benchmarks.publishing.final_returns import Measured, by_budget
 from docs.import_graph import module_graph
 from suite.checks.subject import of_protocol
 from suite.common.errors import UserError
 from suite.configuration.protocol import load_protocol
 from suite.methods.build_method import build
-from suite.storage.records import Cell
-from suite.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ("results/lite",)
+RUNS = ("results/lite", "results/lite-methods", "results/lite-cartpole")
 TASKS = ("CheetahRun", "CartpoleSwingup")
 PROTOCOL = "lite"
-MODE = "deterministic"
 
 _CONTRACT = ("algorithms.api", "algorithms.bounds", "algorithms.registry", "algorithms.names")
 """What every method rests on, so that it tells nothing of one; nor do its tests."""
@@ -165,58 +161,6 @@ def update_to_data(name: str) -> float | None:
     return steps / pipeline.steps_per_update
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """What runs say of methods.
-
-    Attributes:
-        returns: of each method and task, the last evaluation's of every seed; NaN: it diverged.
-        speeds: of each method and task, environment steps of all seeds together in a second of
-            training, by seed.
-    """
-
-    returns: Mapping[tuple[str, str], Sequence[float]]
-    speeds: Mapping[tuple[str, str], Sequence[float]]
-
-
-def measured(directories: Sequence[Path]) -> Measured:
-    """Reads run directories; runs that are not done are left out.
-
-    Raises:
-        UserError: there is none at a path, or a cell is in two of them.
-    """
-    returns: dict[tuple[str, str], list[float]] = {}
-    speeds: dict[tuple[str, str], list[float]] = {}
-    seen: dict[Cell, Path] = {}
-    for path in directories:
-        run = RunDirectory.open(path)
-        for cell in run.cells():
-            if cell in seen:
-                raise UserError(f"{cell} is in {path} and in {seen[cell]}; name one of them")
-            seen[cell] = path
-            value, speed = _of_cell(run, cell)
-            if value is not None:
-                returns.setdefault((cell.algorithm, cell.task), []).append(value)
-            if speed is not None:
-                speeds.setdefault((cell.algorithm, cell.task), []).append(speed)
-    return Measured(returns, speeds)
-
-
-def _of_cell(run: RunDirectory, cell: Cell) -> tuple[float | None, float | None]:
-    """Returns the final return and the steps a second; None of what is not known."""
-    files = run.files(cell)
-    status, record, curve = files.read_status(), files.read_run(), files.read_curve()
-    if status is None or status.state not in ("done", "diverged"):
-        return None, None
-    if status.state == "diverged":
-        return math.nan, None
-    value = [row.return_mean for row in curve if row.mode == MODE][-1]
-    if record is None or not curve[-1].train_seconds:
-        return value, None
-    together = len(record.configuration.seeds_together)
-    return value, together * curve[-1].env_steps / curve[-1].train_seconds
-
-
 def page(directories: Sequence[str], root: Path = ROOT) -> str:
     """Returns docs/methods-table.md.
 
@@ -225,17 +169,19 @@ def page(directories: Sequence[str], root: Path = ROOT) -> str:
         root: of the checkout.
 
     Raises:
-        UserError: see `measured`.
+        UserError: see `by_budget`.
     """
     record = json.loads(check_algo.RECORD.read_text(encoding="utf-8"))["methods"]
-    found = measured([root / each for each in directories])
+    (steps, found), *smaller = by_budget([root / each for each in directories]).items()
     known = codes(root)
     first = [[*_code_cells(n, known[n]), *_result_cells(n, record.get(n), found)] for n in NAMES]
     command = f"python -m benchmarks.methods_table --runs {','.join(directories)}"
-    head = _HEAD.format(command=command, runs=", ".join(directories))
+    head = _HEAD.format(command=command, runs=", ".join(directories), steps=steps)
     files = {code.path: code for code in known.values()}
-    second = [_import_cells(code) for code in files.values()]
-    return "\n".join([head, *_lines(_HEADER, first), _PARTS, *_lines(_PARTS_HEADER, second), ""])
+    last = [_import_cells(code) for code in files.values()]
+    between = [line for budget in smaller for line in _smaller_budget(*budget)]
+    lines = [head, *_lines(_HEADER, first), *between, _PARTS, *_lines(_PARTS_HEADER, last), ""]
+    return "\n".join(lines)
 
 
 def _code_cells(name: str, code: Code) -> Cells:
@@ -249,25 +195,24 @@ def _result_cells(name: str, row: check_algo.Row | None, found: Measured) -> Cel
     told = [f"{answers.count(each)} {each}" for each in ("ok", "FAIL", "skipped")]
     checks = ", ".join(each for each in told if not each.startswith("0 "))
     ratio = update_to_data(name)
-    speeds = found.speeds.get((name, TASKS[0]))
     return [
         checks,
         states.get("probes", ""),
-        *(_returns(found.returns.get((name, task), ())) for task in TASKS),
-        f"{statistics.median(speeds):,.0f}" if speeds else "",
+        *_measured_cells(name, found),
         "" if ratio is None else f"{ratio:.3g}",
     ]
 
 
-def _returns(values: Sequence[float]) -> str:
-    """Returns mean and standard deviation over seeds, how many they are and how many diverged."""
-    if not values:
-        return ""
-    scores = [0.0 if math.isnan(each) else each for each in values]
-    spread = f" ± {statistics.stdev(scores):.0f}" if len(scores) > 1 else ""
-    diverged = sum(map(math.isnan, values))
-    told = f", {diverged} diverged" if diverged else ""
-    return f"{statistics.fmean(scores):.0f}{spread} ({len(scores)}{told})"
+def _measured_cells(name: str, found: Measured) -> Cells:
+    returns = [found.return_text(name, task) for task in TASKS]
+    return [*returns, found.speed_text(name, TASKS[0])]
+
+
+def _smaller_budget(steps: int, found: Measured) -> list[str]:
+    """Returns the table of the methods that were trained for fewer steps."""
+    cells = {name: _measured_cells(name, found) for name in NAMES}
+    rows = [[f"`{name}`", *row] for name, row in cells.items() if any(row)]
+    return [_SMALLER.format(steps=steps), *_lines(("method", *_MEASURED), rows)]
 
 
 def _import_cells(code: Code) -> Cells:
@@ -281,9 +226,10 @@ def _lines(header: Cells, rows: Sequence[Cells]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
+_MEASURED = (*TASKS, "steps/s")
 _HEADER = (
     "method", "file", "lines", "shared parts", "own tests", "tests of its parts", "check-algo",
-    "probes", *TASKS, "steps/s", "update-to-data",
+    "probes", *_MEASURED, "update-to-data",
 )  # fmt: skip
 _PARTS_HEADER = ("file", "imports", "and through these", "own tests", "tests of its parts")
 
@@ -298,13 +244,20 @@ Written by `{command}`; a test holds the page to that.
 - check-algo, probes: answers to `suite check-algo`, from results/benchmarks/check-algo.json;
   [the checks](reference/checks.md) tells why one fails.
 - CheetahRun, CartpoleSwingup: return of the last evaluation without noise, mean ± standard
-  deviation (seeds), of the finished runs in {runs}; a seed that diverged counts as 0. Blank: no
-  such run there. The settings of `lite` were searched for the first five alone; the others have
-  those of their classes.
+  deviation (seeds), of the finished runs of {steps:,} environment steps in {runs};
+  a seed that diverged counts as 0. Blank: no such run there. The settings of `lite` were searched
+  for the first five alone; the others have those of their classes.
 - steps/s: environment steps of all seeds together in a second of training on CheetahRun, the median
   of those runs that did not diverge, with whatever else the machine did.
 - update-to-data: gradient steps per environment step under `lite`, without those of a warm-up and
   of a change of stage. A minibatch has each method's own size.
+"""
+
+_SMALLER = """
+## After {steps:,} environment steps
+
+The same columns of runs that had this budget, of which a method's stages are shares. They compare
+with each other and not with the table above.
 """
 
 _PARTS = """

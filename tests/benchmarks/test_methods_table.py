@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from algorithms.names import NAMES
 from benchmarks import methods_table
-from benchmarks.methods_table import Code, codes, equation_tests, measured, update_to_data
-from suite.common.errors import UserError
+from benchmarks.methods_table import Code, codes, equation_tests, update_to_data
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/methods-table.md"
-LITE = ROOT / "results/lite-first"
+CONTROLS = ROOT / "results/controls/all/CheetahRun"
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +62,13 @@ def test_update_to_data_of_a_method_with_and_one_without_replay() -> None:
     assert update_to_data("sac") == update_to_data("rldt-warm") == 1 / 16
 
 
-def test_returns_and_speeds_are_those_of_the_finished_runs() -> None:
-    found = measured([LITE])
-    assert found.returns["ppo", "CheetahRun"] == pytest.approx([795.7109, 697.8874], abs=1e-3)
-    assert methods_table._returns(found.returns["ppo", "CheetahRun"]) == "747 ± 69 (2)"
-    assert methods_table._returns([float("nan"), 100.0]) == "50 ± 71 (2, 1 diverged)"
-    assert ("sac", "CheetahRun") not in found.returns
-    assert methods_table._returns([]) == ""
-
-
-def test_runs_that_are_not_there_or_there_twice_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError):
-        measured([tmp_path / "nowhere"])
-    shutil.copytree(LITE, tmp_path / "copy")
-    with pytest.raises(UserError, match="name one of them"):
-        measured([LITE, tmp_path / "copy"])
+def test_runs_of_a_smaller_budget_have_a_table_of_their_own() -> None:
+    """GoRL's controls at 2M steps beside the first two seeds of `lite`: nothing is mixed."""
+    text = methods_table.page(["results/controls/all", "results/lite-first"])
+    before, after = text.split("\n## After 1,996,800 environment steps\n")
+    rows = {line.split(" | ")[0]: line for line in before.splitlines()}
+    assert "of the finished runs of 3,993,600 environment steps in" in before
+    assert "| 747 ± 69 (2) |" in rows["| `ppo`"]
+    assert [line.split(" | ")[0] for line in after.splitlines() if "(3) |" in line] == [
+        f"| `{name}`" for name in NAMES if (CONTROLS / name).is_dir()
+    ]
