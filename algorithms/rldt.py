@@ -56,17 +56,18 @@ class Particles(NamedTuple):
 class RLDTSettings(OffPolicySettings):
     """Hyper-parameters of RLDT, of its official code where nothing else is said (ALGORITHMS 6).
 
-    The code fine-tunes policies that were cloned from demonstrations. What is other than its
-    own here is for learning from nothing.
+    The code's values are those of fine-tuning a policy that was cloned from demonstrations, for
+    which it has results; its configurations for learning from nothing, of which none are known,
+    differ in some.
 
     Attributes:
-        learning_rate: Adam's, of the critics.
-        actor_learning_rate: Adam's, of the flow; 2e-5 there, which is for fine-tuning. Tuned
-            above that, to what the critics have.
+        learning_rate: Adam's, of the critics; half of it there from nothing.
+        actor_learning_rate: Adam's, of the flow; 2e-5 there, from nothing too. Tuned above that,
+            to what the critics have.
         critic_hidden: widths of each critic's hidden layers.
         critic_layer_norm: none there.
         actor_hidden: widths of the flow's hidden layers; as those of GoRL's decoders.
-        flow_steps: Euler steps K; 8 there, 10 as for all flows here.
+        flow_steps: Euler steps K; 8 there, 32 from nothing, 10 as for all flows here.
         output_scale: factor on the flow's output; .25 keeps the first policy near N(0, I).
         rollout_length: steps between two turns, after each of which the trust region moves; at
             2,048 environments its 512 critic steps an iteration come of it.
@@ -74,7 +75,8 @@ class RLDTSettings(OffPolicySettings):
         particles: P actions for each.
         temperature: tau as a share of the gradients' mean length; 1e-3 there. Tuned up
             to where two modes of a known Q are kept (ALGORITHMS 6).
-        straightness: weight of the distance between landing point and particle.
+        straightness: weight of the distance between landing point and particle; 1 there from
+            nothing.
         trust: weight of the distance to the flow of the turn's beginning. Tuned up to 2, as the
             temperature is.
         value_samples: actions over which the value of the next state is the mean.

@@ -39,11 +39,11 @@ class RLDTWarmSettings(RLDTSettings):
 
     Attributes:
         actor_learning_rate: Adam's, of the flow; that of `rldt`, so that the start is all that
-            differs. Tuned from half of the official code's 2e-5, which is for fine-tuning.
+            differs. Tuned from half of the official code's 2e-5.
         target_rate: as of `rldt`; not tuned here, as the warm-up's share is.
         warm_up_share: share of the budget that PPO has, at least one update. Ten to
             twenty million steps of 180 are 6 to 11%. Tuned from half of that to twice it.
-        ppo_learning_rate: PPO's Adam's, as `ppo` has it by default.
+        ppo_learning_rate: PPO's Adam's, as `ppo` has it by default and in each preset.
         ppo_clip: PPO's clip range, likewise.
         ppo_critic_hidden: widths of PPO's value network, likewise.
         fit_epochs: passes of the flow's fit over the observations in the buffer; those of GoRL's

@@ -67,8 +67,9 @@ class DPPORen(SeparateRates, OnPolicy):
     adds none; its authors' evaluation starts at random and leaves out the last step's alone.
 
     It was made to fine-tune a policy that has learned from demonstrations; numbers here are those
-    of its authors' runs from scratch where they have some. Advantages, critic and epochs are the
-    suite's own: no stop at a KL divergence, no running scale of rewards, networks of 4 x 32.
+    of its authors' runs from scratch where they have some, but for the denoising discount.
+    Advantages, critic and epochs are the suite's own: no stop at a KL divergence, no running
+    scale of rewards, networks of 4 x 32.
 
     Attributes:
         learning_rate: 1e-4 (ALGORITHMS 7.3, as is all that follows).
@@ -78,8 +79,8 @@ class DPPORen(SeparateRates, OnPolicy):
         first_clip: .1, of the first and noisiest step's; the others lie between, by `clip_rate`.
         clip_rate: how late in the chain the clip range grows, exponentially; 3.
         denoising_steps: K, 10.
-        denoising_discount: .99; its runs from scratch do not discount, 1. Tuned
-            among both and .9.
+        denoising_discount: .99, of its fine-tuning; its runs from scratch do not discount, 1.
+            Tuned among both and .9.
         min_std: floor of the steps' std, for sampling and densities, .1. Tuned by a factor of two
             to three.
     """

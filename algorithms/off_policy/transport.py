@@ -14,14 +14,15 @@ MIN_BANDWIDTH = 1e-6
 
 
 def bandwidth(squared: jax.Array) -> jax.Array:
-    """The median heuristic h = median / (2 log(P + 1)), [..., 1, 1].
+    """The median heuristic h_i = median_j / (2 log(P + 1)) of each point, [..., I, 1].
 
-    With it the kernels of P particles that are as far apart as the median add up to about 1.
+    With it the kernels of P particles that are as far from a point as the median add up to about
+    1. Of an even number the median is the lower of the two middle ones, as in RLDT's code.
 
     Args:
         squared: [..., I, P] squared distances of points and particles.
     """
-    middle = jnp.median(squared, axis=(-2, -1), keepdims=True)
+    middle = jnp.quantile(squared, 0.5, axis=-1, keepdims=True, method="lower")
     return jnp.maximum(middle / (2.0 * jnp.log(squared.shape[-1] + 1.0)), MIN_BANDWIDTH)
 
 
@@ -31,8 +32,8 @@ def field(
     """SVGD's direction at each point, times the temperature: [..., I, A].
 
     phi(x) = 1/P sum_j k(x, a_j) (grad Q(a_j) + tau (x - a_j) / h) with the kernel
-    k(x, a) = exp(-|x - a|^2 / (2 h)). The first part leads to where Q is high, the second keeps
-    points away from the particles.
+    k(x, a) = exp(-|x - a|^2 / (2 h)), whose width h is each point's own. The first part leads to
+    where Q is high, the second keeps points away from the particles.
 
     Args:
         points: [..., I, A] x, what is moved.

@@ -192,11 +192,13 @@ def test_exploration_is_as_wide_as_the_flow_is_bent(setting: Setting) -> None:
 
 
 @pytest.mark.slow
-def test_a_flow_learns_both_modes_of_a_known_q() -> None:
+@pytest.mark.parametrize("seed", [1, 2, 9])
+def test_a_flow_learns_both_modes_of_a_known_q(seed: int) -> None:
     """It starts near N(0, 1), and ends at -1.2 and 1.2, about as often at either.
 
-    With a trust region of a tenth of this, at this temperature, it leans to one of the two.
+    With a trust region of a tenth of this it may end at one of the two alone.
     """
+    key = jax.random.key(seed)
     algorithm: RLDT = make("rldt", actor_hidden=(32, 32), particles=16, temperature=0.2, trust=2.0)
     size = SPEC.action_size
     optimizer = optax.adam(1e-3)
@@ -222,11 +224,11 @@ def test_a_flow_learns_both_modes_of_a_known_q() -> None:
 
         return jax.lax.scan(step, carry, jax.random.split(key, 20))[0], None
 
-    policy = algorithm.flow.init(KEY)
+    policy = algorithm.flow.init(key)
     start = policy, optimizer.init(policy)
-    (policy, _), _ = jax.jit(lambda: jax.lax.scan(turn, start, jax.random.split(KEY, 120)))()
+    (policy, _), _ = jax.jit(lambda: jax.lax.scan(turn, start, jax.random.split(key, 120)))()
     flow = algorithm.flow
-    noise = jax.random.normal(KEY, (500, size))
+    noise = jax.random.normal(key, (500, size))
     action = np.asarray(
         flow.decode(policy, flow.schedule(), jnp.zeros((500, SPEC.obs_size)), noise)
     )

@@ -79,10 +79,11 @@ def gaussian_entropy(std: Array) -> Array:
 
 def slow_field(points: Array, particles: Array, gradient: Array, temperature: float) -> Array:
     """SVGD of one state's points [I, A], one pair after another (Liu & Wang 2016)."""
-    squared = [[np.sum((x - a) ** 2) for a in particles] for x in points]
-    width = float(np.median(squared)) / (2.0 * math.log(len(particles) + 1))
     moved = np.zeros_like(points)
     for i, x in enumerate(points):
+        squared = sorted(float(np.sum((x - a) ** 2)) for a in particles)
+        # The lower of two middle ones.
+        width = squared[(len(particles) - 1) // 2] / (2.0 * math.log(len(particles) + 1))
         for a, slope in zip(particles, gradient, strict=True):
             kernel = math.exp(-np.sum((x - a) ** 2) / (2.0 * width))
             # The gradient of the kernel with respect to the particle.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiling import quickly
-from references import float64, slow_field
+from references import Array, float64, slow_field
 
 from algorithms.off_policy import transport
 
@@ -34,21 +34,29 @@ def test_particles_on_one_point_follow_the_gradient_alone() -> None:
     np.testing.assert_allclose(moved, gradient, rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_both_modes_of_a_known_q_keep_their_mass(size: int) -> None:
-    """Q = tau log of two Gaussians of std .5 around -1.2 and 1.2: exp(Q / tau) is theirs."""
-    temperature, std, mode = 0.2, 0.5, 1.2 * jnp.ones(size)
+TEMPERATURE = 0.2
+
+
+def transported(start: jax.Array, modes: jax.Array, shares: Array, std: float) -> Array:
+    """Where particles [P, A] end whose Q is tau log of a mixture of Gaussians at modes [M, A]."""
 
     def q(a: jax.Array) -> jax.Array:
-        logs = [-jnp.sum(jnp.square(a - m)) / (2.0 * std**2) for m in (-mode, mode)]
-        return temperature * jax.nn.logsumexp(jnp.stack(logs))
+        logs = -jnp.sum(jnp.square(a - modes), axis=-1) / (2.0 * std**2) + jnp.log(shares)
+        return TEMPERATURE * jax.nn.logsumexp(logs)
 
     def step(_: int, a: jax.Array) -> jax.Array:
         gradient = jax.vmap(jax.grad(q))(a)
-        return a + 0.5 * transport.field(a, a, gradient, jnp.float32(temperature))
+        return a + 0.5 * transport.field(a, a, gradient, jnp.float32(TEMPERATURE))
 
+    return np.asarray(jax.jit(lambda a: jax.lax.fori_loop(0, 2000, step, a))(start))
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_both_modes_of_a_known_q_keep_their_mass(size: int) -> None:
+    """exp(Q / tau) is two Gaussians of std .5 around -1.2 and 1.2, alike."""
+    std, mode = 0.5, 1.2 * jnp.ones(size)
     start = jax.random.normal(jax.random.key(1), (60, size))
-    end = np.asarray(jax.jit(lambda a: jax.lax.fori_loop(0, 600, step, a))(start))
+    end = transported(start, jnp.stack([-mode, mode]), np.array([0.5, 0.5]), std)
     right = end.sum(axis=-1) > 0
     assert 0.35 < right.mean() < 0.65
     for side, middle in ((right, mode), (~right, -mode)):
@@ -56,3 +64,18 @@ def test_both_modes_of_a_known_q_keep_their_mass(size: int) -> None:
         spread = end[side].std(axis=0)
         # A kernel as wide as the modes' distance makes few particles keep closer together.
         assert ((0.6 * std < spread) & (spread < 1.2 * std)).all()
+
+
+@pytest.mark.parametrize("share", [0.7, 0.9])
+@pytest.mark.parametrize(("size", "mode"), [(1, 1.0), (2, 0.7)])
+def test_particles_at_a_lesser_mode_go_over_to_a_greater(
+    size: int, mode: float, share: float
+) -> None:
+    """From around one of two modes to exp(Q / tau), whose share, mean and std are known."""
+    modes = jnp.stack([-mode * jnp.ones(size), mode * jnp.ones(size)])
+    start = modes[0] + 0.3 * jax.random.normal(jax.random.key(1), (60, size))
+    end = transported(start, modes, np.array([1.0 - share, share]), 0.6)
+    mean = (2.0 * share - 1.0) * mode
+    np.testing.assert_allclose((end.sum(axis=-1) > 0).mean(), share, atol=0.08)
+    np.testing.assert_allclose(end.mean(axis=0), mean, atol=0.05)
+    np.testing.assert_allclose(end.std(axis=0), np.sqrt(0.36 + mode**2 - mean**2), atol=0.05)

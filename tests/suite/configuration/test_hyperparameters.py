@@ -7,6 +7,10 @@ from typing import Any, Literal
 
 import pytest
 
+from algorithms.api import EnvSpec, settings_of
+from algorithms.ppo import PPOSettings
+from algorithms.registry import lookup
+from suite.checks.subject import of_protocol
 from suite.common.errors import UserError
 from suite.configuration.hyperparameters import (
     Setting,
@@ -18,6 +22,8 @@ from suite.configuration.hyperparameters import (
     parse_setting,
     protocol_settings,
 )
+from suite.configuration.protocol import PRESETS, load_protocol
+from suite.methods.build_method import build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,3 +219,20 @@ def test_defaults_out_of_a_factory_are_recorded_and_typed_like_others() -> None:
     with pytest.raises(UserError, match="is not a list of any number of whole numbers"):
         hyperparameters("m", Lists, {}, [parse_setting("m.widths=64,wide")])
     assert describe_type(tuple[bool, ...]) == "a list of any number of values, like 64,64"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_warm_start_learns_from_the_ppo_of_its_preset(preset: str) -> None:
+    """Its PPO is set by fields of its own, which a preset that changes `ppo` has to follow."""
+    protocol = load_protocol(preset)
+
+    def method(name: str) -> Any:
+        entry = lookup(name)
+        pipeline = protocol.pipeline()
+        return build(entry.cls, EnvSpec(17, 6), pipeline, of_protocol(entry, protocol))
+
+    known = settings_of(PPOSettings, method("ppo"))
+    found = settings_of(PPOSettings, method("rldt-warm").ppo)
+    if preset == "paper2026":  # a std for all states, which the teacher's is not
+        assert known.pop("std_form") != found.pop("std_form")
+    assert found == known
