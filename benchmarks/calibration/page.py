@@ -233,8 +233,9 @@ $ {_PAPER}
 ```
 
 The first on two cores of a CPU. The second on one NVIDIA H200 in the five minutes that there were,
-beside other programs: 7 of FPO's 14 updates and 9 of PPO's, so that its audit fails: its runs are not
-finished, and two processes drew other start states (`results/gpu/README.md`). None of these methods' settings depend on the budget, so a run that
+beside other programs: 7 of FPO's 14 updates and 9 of PPO's, so that its audit fails: its runs are
+not finished, and two processes drew other start states (`results/gpu/README.md`). None of these
+methods' settings depend on the budget, so a run that
 is cut off is the beginning of the whole one.
 
 ## Ours and theirs

@@ -80,19 +80,27 @@ def still_rising(analysis: Analysis) -> str:
     results = analysis.results
     from_steps, rises = LAST_FIFTH * results.budget, []
     for method in analysis.algorithms:
+        runs = {task: results.runs_of(method, task) for task in results.tasks}
+        done = {task: [r for r in of if r.state == "done"] for task, of in runs.items()}
         of_tasks = [
-            np.mean([_rise(run.mode_curve(analysis.mode), from_steps) for run in done])
-            for task in results.tasks
-            if (done := [r for r in results.runs_of(method, task) if r.state == "done"])
+            np.mean([_rise(run.mode_curve(analysis.mode), from_steps) for run in of])
+            for of in done.values()
+            if of
         ]
         if of_tasks:
-            rises.append(f"{display_name(method)} {np.mean(of_tasks):.0f}")
+            few = _counted(sum(map(len, done.values())), sum(map(len, runs.values())))
+            rises.append(f"{display_name(method)} {np.mean(of_tasks):.0f}{few}")
     if not rises:
         return ""
     return (
         "From four fifths of the budget to its end the return of finished runs rose on, in the "
         f"mean over tasks: {', '.join(rises)}."
     )
+
+
+def _counted(done: int, runs: int) -> str:
+    """Returns how many runs that is of, where it is not of all."""
+    return "" if done == runs else f" ({done} of {runs} runs)"
 
 
 def _rise(curve: pd.DataFrame, from_steps: float) -> float:

@@ -320,7 +320,8 @@ def test_what_was_still_learned_at_the_end_is_that_of_the_files(tmp_path: Path) 
         write_cell(run, cell, job, points=6, state="diverged", evaluations=3)
     both = [_rises(path / task / "ppo") for task in TASKS[:2]]
     assert still_rising(analysed(path)).endswith(
-        f": PPO {np.mean(both):.0f}, DPPO {np.mean(_rises(path / TASKS[1] / 'dppo')):.0f}."
+        f": PPO {np.mean(both):.0f}, DPPO {np.mean(_rises(path / TASKS[1] / 'dppo')):.0f} "
+        "(2 of 4 runs)."
     )
 
 
