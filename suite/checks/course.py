@@ -122,12 +122,12 @@ class Course:
         states = self._run(self._advance, states, seeds.probes)
         return Seeds(states, seeds.probes, seeds.stage + 1, stages[seeds.stage + 1].updates)
 
-    def learn(self, seeds: Seeds) -> tuple[Seeds, Metrics]:
-        """Makes the first update that learns, after a warm-up if there is one; with its metrics."""
-        if self.algorithm.stages()[0].warm_up and seeds.stage == 0:
+    def ready(self, seeds: Seeds) -> Seeds:
+        """Takes seeds through the warm-up, if there is one, to where they learn."""
+        if self.algorithm.stages()[0].warm_up:
             seeds, _ = self.train(seeds, seeds.left)
             seeds = self.advance(seeds)
-        return self.train(seeds, 1)
+        return seeds
 
     @functools.cached_property
     def single(self) -> Seeds:
@@ -135,9 +135,14 @@ class Course:
         return self.start(PROBE_NAMES[-1:])
 
     @functools.cached_property
+    def single_ready(self) -> Seeds:
+        """It before the first update that learns."""
+        return self.ready(self.single)
+
+    @functools.cached_property
     def single_learned(self) -> tuple[Seeds, Metrics]:
         """It after the first update that learns, and the metrics of that."""
-        return self.learn(self.single)
+        return self.train(self.single_ready, 1)
 
     @functools.cached_property
     def whole(self) -> list[tuple[Seeds, Metrics]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from algorithms.api import Metrics, PyTree
 from suite.checks.check import Check, Failed
-from suite.checks.course import Seeds
+from suite.checks.course import Course, Seeds
 from suite.checks.subject import Subject
 from suite.common.errors import UserError
 from suite.storage import checkpoint
@@ -27,21 +27,43 @@ def same_bits(subject: Subject) -> str:
     """Traces twice, and makes the first update twice."""
     subject.wiring.check_noise()
     course = subject.course
-    once, again = course.single_learned, course.learn(course.single)
+    once, again = course.single_learned, course.train(course.ready(course.single), 1)
     if found := first_difference(_parts(once), _parts(again)):
         raise Failed(f"{found} differs between two runs of one seed")
     return ""
 
 
 def seeds(subject: Subject) -> str:
-    """Compares a seed that is trained among others with itself alone."""
+    """Compares a seed that is trained among others with itself alone.
+
+    Step by step, each from one state: over the many steps of a warm-up rounding alone may become
+    larger than what is allowed.
+    """
     course = subject.course
-    together = course.start()
-    alone, learned = course.single.states.algorithm, course.single_learned
-    _hold("before any update", alone, _last(together.states.algorithm), alone)
-    before = _parts((course.single, jax.tree.map(jnp.zeros_like, learned[1])))
-    _hold("after an update", _parts(learned), _last(_parts(course.learn(together))), before)
+    alone, together = course.single, course.start()
+    before = alone.states.algorithm
+    _hold("before any update", before, _last(together.states.algorithm), before)
+    if course.algorithm.stages()[0].warm_up:
+        _hold_step("after an update of the warm-up", alone, together, _update(course))
+        ended, together = (course.train(each, each.left)[0] for each in (alone, together))
+        _hold_step("after the warm-up", ended, together, lambda seeds: (course.advance(seeds), {}))
+        alone, together = course.single_ready, course.advance(together)
+    _hold_step("after an update", alone, together, _update(course))
     return "within rounding"
+
+
+def _update(course: Course) -> Callable[[Seeds], tuple[Seeds, Metrics]]:
+    return lambda seeds: course.train(seeds, 1)
+
+
+def _hold_step(
+    when: str, alone: Seeds, others: Seeds, step: Callable[[Seeds], tuple[Seeds, Metrics]]
+) -> None:
+    """Takes a step with a single seed and with it among others, from the same state."""
+    put = jax.tree.map(lambda all_, one: all_.at[-1:].set(one), others.states, alone.states)
+    expected, found = _parts(step(alone)), _parts(step(others._replace(states=put)))
+    nothing = jax.tree.map(jnp.zeros_like, expected["metrics"])
+    _hold(when, expected, _last(found), _parts((alone, nothing)))
 
 
 def _last(tree: PyTree) -> PyTree:

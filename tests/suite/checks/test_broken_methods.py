@@ -180,6 +180,26 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
         {"update": updating(lambda new, old: new._replace(critic=mixed(new.critic)))},
         "after an update, state.critic is ",
     ),
+    "seeds that are mixed in a warm-up": (
+        "seeds",
+        {
+            "stages": lambda self: (Stage(6, warm_up=True), Stage(self.pipeline.updates - 6)),
+            "record": lambda self, state, rollout: state._replace(
+                critic=mixed(state.critic + rollout.reward.mean())
+            ),
+        },
+        "after an update of the warm-up, state.critic is ",
+    ),
+    "seeds that are mixed between stages": (
+        "seeds",
+        {
+            "stages": lambda self: (Stage(6, warm_up=True), Stage(self.pipeline.updates - 6)),
+            "advance": lambda self, state, key: state._replace(
+                critic=mixed(state.critic + jax.random.normal(key))
+            ),
+        },
+        "after the warm-up, state.critic is ",
+    ),
     "a count without a type": (
         "compiling",
         {"init": with_weak_count},
