@@ -28,6 +28,11 @@ LATE_STEPS = 2
 """Exploration measures a flow's straightness at one of so many last Euler steps."""
 
 
+def executed(action: jax.Array) -> jax.Array:
+    """Cuts actions [..., A] to what an environment takes."""
+    return jnp.clip(action, -1.0, 1.0)
+
+
 class FlowNetworks(NamedTuple):
     """What gradients train: a velocity network and critics."""
 
@@ -44,7 +49,7 @@ class Particles(NamedTuple):
     Attributes:
         start: [B, P, A] x_t at a random step of the particle's own path.
         t: [B, P, 1] its time.
-        end: [B, P, A] the particle, before tanh.
+        end: [B, P, A] the particle, uncut.
     """
 
     start: jax.Array
@@ -102,8 +107,10 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
     """A flow whose landing points are moved along a field that leads to exp(Q / tau).
 
     No gradient passes through the chain of Euler steps: each step learns by itself where the
-    action that it leads to should be. The deterministic mode starts the flow at zero; `sample`
-    starts it at N(0, I) and adds noise that is as wide as the flow is bent.
+    action that it leads to should be. The flow is over the action itself, which is cut to
+    [-1, 1] when it is executed; the critics judge it uncut, so that their slope does not vanish
+    where a flow may have to come back from. The deterministic mode starts the flow at zero;
+    `sample` starts it at N(0, I) and adds noise that is as wide as the flow is bent.
     """
 
     @property
@@ -137,17 +144,16 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
         normalized = state.normalizer(obs)
         start = jnp.zeros((*obs.shape[:-1], self.env.action_size))
         if mode == "deterministic":
-            return jnp.tanh(flow.decode(policy, flow.schedule(), normalized, start)), {}
+            return executed(flow.decode(policy, flow.schedule(), normalized, start)), {}
         start_key, late_key, noise_key = jax.random.split(key, 3)
         start = jax.random.normal(start_key, start.shape)
         seen = self._path(policy, normalized, start)
         drawn = self.explored(policy, normalized, seen, late_key, noise_key)
-        action = jnp.tanh(drawn)
-        return action, {"action": action, "pre_tanh": drawn}
+        return executed(drawn), {"action": drawn}
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
         """Returns where the flow ended, with what was added [N, A]."""
-        return extras["pre_tanh"]
+        return extras["action"]
 
     def explored(
         self,
@@ -199,11 +205,11 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
         return self._at(path, jax.random.randint(index_key, shape[:-1], 0, self.flow_steps))
 
     def q_gradient(self, critic: Params, obs: jax.Array, action: jax.Array) -> jax.Array:
-        """Gradient [B, P, A] of the critics' mean Q(s, tanh a) at pre-tanh actions [B, P, A]."""
+        """Gradient [B, P, A] of the critics' mean Q(s, a) at actions [B, P, A]."""
         states = jnp.broadcast_to(obs[:, None], (*action.shape[:-1], obs.shape[-1]))
 
         def total(action: jax.Array) -> jax.Array:
-            return self.critics.values(critic, states, jnp.tanh(action)).mean(axis=0).sum()
+            return self.critics.values(critic, states, action).mean(axis=0).sum()
 
         slope: jax.Array = jax.grad(total)(action)
         return slope
@@ -250,12 +256,12 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
     def _critic_target(
         self, networks: FlowNetworks, held: Held[FlowNetworks], batch: Transition, key: jax.Array
     ) -> jax.Array:
-        """r + gamma (1 - terminated) mean over actions of min_k Q_k(s', tanh a'), [B]."""
+        """r + gamma (1 - terminated) mean over actions of min_k Q_k(s', a'), [B]."""
         obs = held.normalizer(batch.next_obs)
         obs = jnp.broadcast_to(obs, (self.value_samples, *obs.shape))
         noise = jax.random.normal(key, (*obs.shape[:-1], self.env.action_size))
         action = self.flow.decode(networks.policy, self.flow.schedule(), obs, noise)
-        value = self.critics.least(held.target, obs, jnp.tanh(action)).mean(axis=0)
+        value = self.critics.least(held.target, obs, action).mean(axis=0)
         reward = self.reward_scale * batch.reward
         return one_step_target(reward, batch.terminated, value, self.env.discount)
 

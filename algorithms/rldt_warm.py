@@ -139,13 +139,11 @@ class RLDTWarm(RLDTWarmSettings, LearningWarmUp[WarmState], Algorithm[WarmState]
     ) -> tuple[jax.Array, Extras]:
         """Acts by PPO's policy in the warm-up, and as RLDT does after it."""
         warm = state.learner.stage == 0
-        first, first_extras = self.ppo.act(state.teacher, obs, key, mode)
+        first, _ = self.ppo.act(state.teacher, obs, key, mode)
         action, extras = self.rldt.act(state.learner, obs, key, mode)
-        action = jnp.where(warm, first, action)
-        if mode == "deterministic":
-            return action, {}
-        drawn = jnp.where(warm, first_extras["drawn"], extras["pre_tanh"])
-        return action, {"action": action, "pre_tanh": drawn}
+        # What PPO draws is squashed, and uncut is the same.
+        extras = {name: jnp.where(warm, first, each) for name, each in extras.items()}
+        return jnp.where(warm, first, action), extras
 
     def explore(self, state: WarmState, obs: jax.Array, key: jax.Array) -> tuple[jax.Array, Extras]:
         """Samples PPO's policy, and notes what PPO and the buffer need."""
@@ -153,8 +151,8 @@ class RLDTWarm(RLDTWarmSettings, LearningWarmUp[WarmState], Algorithm[WarmState]
         return action, {**extras, "action": action}
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
-        """Returns what the policy gave before tanh [N, A]."""
-        return extras["pre_tanh"]
+        """Returns what the policy gave, uncut [N, A]."""
+        return extras["action"]
 
     def warm_up_update(self, state: WarmState, rollout: Rollout, key: jax.Array) -> WarmState:
         """Updates PPO, and keeps the rollout in RLDT's buffer and statistics."""
@@ -195,8 +193,8 @@ class RLDTWarm(RLDTWarmSettings, LearningWarmUp[WarmState], Algorithm[WarmState]
     ) -> Params:
         """Fits a flow to PPO's Gaussian by flow matching, at the observations in the buffer.
 
-        Every step draws observations, and for each of them a new action of the Gaussian before
-        tanh, a noise and a time: the policy is known, so no action has to serve twice.
+        Every step draws observations, and for each of them a new action, tanh of a draw of the
+        Gaussian, a noise and a time: the policy is known, so no action has to serve twice.
 
         Args:
             flow: parameters to begin with.
@@ -212,7 +210,8 @@ class RLDTWarm(RLDTWarmSettings, LearningWarmUp[WarmState], Algorithm[WarmState]
             params, moments = carry
             obs_key, action_key, loss_key = jax.random.split(key, 3)
             obs = teacher.normalizer(seen.sample(obs_key, self.fit_batch_size).obs)
-            action = self.ppo.gaussian(teacher.networks.policy, obs).sample(seed=action_key)
+            drawn = self.ppo.gaussian(teacher.networks.policy, obs).sample(seed=action_key)
+            action = jnp.tanh(drawn)
             gradient = jax.grad(self.rldt.flow.loss)(params, obs, action, 1, loss_key)
             change, moments = optimizer.update(gradient, moments)
             return (optax.apply_updates(params, change), moments), None

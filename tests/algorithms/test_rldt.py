@@ -87,7 +87,7 @@ def value_loss(setting: Setting, critic: Params, noise: Array) -> float:
     for b in range(COUNT):
         values = []
         for each in noise[:, b]:
-            action = np.tanh(walked(networks.policy, next_obs[b], each, 1.0))
+            action = walked(networks.policy, next_obs[b], each, 1.0)
             values.append(min(twins(held.target, next_obs[b], action)))
         target = float(batch.reward[b])
         if not batch.terminated[b]:
@@ -98,10 +98,10 @@ def value_loss(setting: Setting, critic: Params, noise: Array) -> float:
 
 
 def q_slope(critic: Params, obs: Array, end: Array) -> Array:
-    """Gradient of the mean Q(s, tanh a) at a [A], by differences."""
+    """Gradient of the mean Q(s, a) at a [A], by differences."""
 
     def q(leaf: Any) -> float:
-        return float(np.mean(twins(critic, obs, np.tanh(leaf))))
+        return float(np.mean(twins(critic, obs, leaf)))
 
     return numerical_gradient(q, end)[0]
 
@@ -189,6 +189,17 @@ def test_exploration_is_as_wide_as_the_flow_is_bent(setting: Setting) -> None:
     quiet = np.abs(noise).max(axis=-1) < 1e-5 * max(1.0, np.abs(end).max())
     assert 0.45 < quiet.mean() < 0.55
     np.testing.assert_allclose(noise[~quiet].std(axis=0), bend, rtol=0.1)
+
+
+def test_the_environment_gets_actions_cut_and_the_critics_uncut() -> None:
+    algorithm = make("rldt", output_scale=8.0)
+    obs = jax.random.normal(KEY, (200, SPEC.obs_size))
+    state = algorithm.init(KEY)
+    action, extras = quickly(lambda: algorithm.act(state, obs, KEY, "sample"))()
+    np.testing.assert_array_equal(action, np.clip(extras["action"], -1.0, 1.0))
+    assert np.abs(extras["action"]).max() > 1.5
+    still, nothing = quickly(lambda: algorithm.act(state, obs, KEY, "deterministic"))()
+    assert not nothing and np.abs(still).max() <= 1.0
 
 
 @pytest.mark.slow
