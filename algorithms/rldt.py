@@ -115,7 +115,7 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
 
     @property
     def flow(self) -> Flow:
-        """The policy's flow over the pre-tanh action."""
+        """The policy's flow over the action."""
         sizes = self.env.obs_size, self.env.action_size, self.actor_hidden
         return Flow(*sizes, self.flow_steps, self.output_scale)
 
