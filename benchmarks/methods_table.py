@@ -32,7 +32,12 @@ from suite.configuration.protocol import load_protocol
 from suite.methods.build_method import build
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ("results/lite", "results/lite-methods", "results/lite-cartpole")
+RUNS = (
+    "results/lite",
+    "results/lite-methods",
+    "results/lite-cartpole",
+    "results/lite-off-policy",
+)
 TASKS = ("CheetahRun", "CartpoleSwingup")
 PROTOCOL = "lite"
 

@@ -81,6 +81,9 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         "suite run --algos ppo-brax,gorl-gauss,reinflow,dppo-ren,fpo-plus-plus,gorl-identity,"
         "ppo-matched,ppo-matched-reset --tasks CheetahRun --seeds 3 --protocol lite"
         " --out results/lite-methods",
+        "suite run --algos ppo,gorl-fm,gorl-diff,sac,gorl-sac-fm,gorl-sac-diff,rldt,rldt-warm"
+        " --tasks CheetahRun,CartpoleSwingup --seeds 3 --protocol lite"
+        " --set protocol.total_steps=1198080 --out results/lite-off-policy",
     ],
     "trains on for minutes; tests/benchmarks/test_divergence.py does for a moment": [
         "python -m benchmarks.divergence results/lite"
