@@ -28,11 +28,6 @@ LATE_STEPS = 2
 """Exploration measures a flow's straightness at one of so many last Euler steps."""
 
 
-def executed(action: jax.Array) -> jax.Array:
-    """Cuts actions [..., A] to what an environment takes."""
-    return jnp.clip(action, -1.0, 1.0)
-
-
 class FlowNetworks(NamedTuple):
     """What gradients train: a velocity network and critics."""
 
@@ -144,12 +139,13 @@ class RLDT(RandomWarmUp, RLDTSettings, OffPolicy[FlowNetworks], Algorithm[RLDTSt
         normalized = state.normalizer(obs)
         start = jnp.zeros((*obs.shape[:-1], self.env.action_size))
         if mode == "deterministic":
-            return executed(flow.decode(policy, flow.schedule(), normalized, start)), {}
+            end = flow.decode(policy, flow.schedule(), normalized, start)
+            return jnp.clip(end, -1.0, 1.0), {}
         start_key, late_key, noise_key = jax.random.split(key, 3)
         start = jax.random.normal(start_key, start.shape)
         seen = self._path(policy, normalized, start)
         drawn = self.explored(policy, normalized, seen, late_key, noise_key)
-        return executed(drawn), {"action": drawn}
+        return jnp.clip(drawn, -1.0, 1.0), {"action": drawn}
 
     def unsquashed(self, action: jax.Array, extras: Extras) -> jax.Array:
         """Returns where the flow ended, with what was added [N, A]."""

@@ -135,14 +135,9 @@ class Course:
         return self.start(PROBE_NAMES[-1:])
 
     @functools.cached_property
-    def single_ready(self) -> Seeds:
-        """It before the first update that learns."""
-        return self.ready(self.single)
-
-    @functools.cached_property
     def single_learned(self) -> tuple[Seeds, Metrics]:
         """It after the first update that learns, and the metrics of that."""
-        return self.train(self.single_ready, 1)
+        return self.train(self.ready(self.single), 1)
 
     @functools.cached_property
     def whole(self) -> list[tuple[Seeds, Metrics]]:

@@ -45,9 +45,10 @@ def seeds(subject: Subject) -> str:
     _hold("before any update", before, _last(together.states.algorithm), before)
     if course.algorithm.stages()[0].warm_up:
         _hold_step("after an update of the warm-up", alone, together, _update(course))
-        ended, together = (course.train(each, each.left)[0] for each in (alone, together))
-        _hold_step("after the warm-up", ended, together, lambda seeds: (course.advance(seeds), {}))
-        alone, together = course.single_ready, course.advance(together)
+        alone, together = (course.train(each, each.left)[0] for each in (alone, together))
+        alone, together = _hold_step(
+            "after the warm-up", alone, together, lambda seeds: (course.advance(seeds), {})
+        )
     _hold_step("after an update", alone, together, _update(course))
     return "within rounding"
 
@@ -58,12 +59,17 @@ def _update(course: Course) -> Callable[[Seeds], tuple[Seeds, Metrics]]:
 
 def _hold_step(
     when: str, alone: Seeds, others: Seeds, step: Callable[[Seeds], tuple[Seeds, Metrics]]
-) -> None:
-    """Takes a step with a single seed and with it among others, from the same state."""
+) -> tuple[Seeds, Seeds]:
+    """Takes a step with a single seed and with it among others, from the same state.
+
+    Returns:
+        Both after the step.
+    """
     put = jax.tree.map(lambda all_, one: all_.at[-1:].set(one), others.states, alone.states)
-    expected, found = _parts(step(alone)), _parts(step(others._replace(states=put)))
-    nothing = jax.tree.map(jnp.zeros_like, expected["metrics"])
-    _hold(when, expected, _last(found), _parts((alone, nothing)))
+    expected, found = step(alone), step(others._replace(states=put))
+    before = alone, jax.tree.map(jnp.zeros_like, expected[1])
+    _hold(when, _parts(expected), _last(_parts(found)), _parts(before))
+    return expected[0], found[0]
 
 
 def _last(tree: PyTree) -> PyTree:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from compiling import quickly
 from references import Array, float64, gaussian_head, mlp, twins
+from scipy.stats import norm
 from tiny import PIPELINE, SPEC, assert_same, compiled, init, make, roll_out, update
 
 from algorithms.api import Rollout
@@ -69,6 +70,22 @@ def squashed_moments(mean: Array, std: Array) -> tuple[Array, Array]:
     return first, np.sqrt((values**2 * weights).sum(axis=-1) - first**2)
 
 
+def euler_std(mean: float, std: float, steps: int) -> float:
+    """Std at the end of Euler steps from N(0, 1) along the exact velocity to tanh of N(m, s^2).
+
+    The velocity E[e - a | x_t] where x_t = t e + (1 - t) a, by quadrature over a.
+    """
+    points, weights = np.polynomial.hermite_e.hermegauss(256)
+    ends = np.tanh(mean + std * points)
+    x = norm.ppf((np.arange(2000) + 0.5) / 2000)[:, None]
+    for t in np.arange(steps, 0, -1) / steps:
+        logs = -0.5 * ((x - (1 - t) * ends) / t) ** 2 + np.log(np.maximum(weights, 1e-300))
+        shares = np.exp(logs - logs.max(axis=-1, keepdims=True))
+        a = (shares * ends).sum(axis=-1, keepdims=True) / shares.sum(axis=-1, keepdims=True)
+        x = x - ((x - (1 - t) * a) / t - a) / steps
+    return float(x.std())
+
+
 def test_the_fitted_flow_draws_what_tanh_of_a_known_gaussian_draws() -> None:
     algorithm: RLDTWarm = small(
         actor_hidden=(32, 32),
@@ -93,9 +110,12 @@ def test_the_fitted_flow_draws_what_tanh_of_a_known_gaussian_draws() -> None:
     known_mean, known_std = gaussian_head(mlp(state.teacher.networks.policy, float64(obs[:4])))
     np.testing.assert_allclose(known_std, np.broadcast_to(STD, known_std.shape), atol=1e-5)
     assert np.ptp(known_mean[:, 0]) > 0.1
+    each = zip(known_mean.ravel(), known_std.ravel(), strict=True)
+    exact = [euler_std(mean, std, algorithm.flow_steps) for mean, std in each]
     known_mean, known_std = squashed_moments(known_mean, known_std)
     np.testing.assert_allclose(action.mean(axis=0), known_mean, atol=0.1)
     np.testing.assert_allclose(action.std(axis=0), known_std, rtol=0.15)
+    np.testing.assert_allclose(action.std(axis=0).ravel(), exact, rtol=0.1)
 
 
 class Course(NamedTuple):
