@@ -81,6 +81,9 @@ def test_every_number_has_bounds_and_keeps_to_them(name: str) -> None:
         ("ppo.gae_lambda=-2", "gae_lambda = -2.0 must be at least 0 and at most 1"),
         ("ppo.learning_rate=1e300", "must be above 0 and at most 3.4e+38, the largest float32"),
         ("gorl-diff.decoder_steps=1", "a diffusion needs at least 2"),
+        ("sac.update_to_data=1e30", "must be above 0 and at most 1000"),
+        ("dppo-ren.clip_rate=100", "clip_rate = 100.0 must be above 0 and at most 80"),
+        ("rldt.rollout_length=7", "rollout_length is 7, which does not divide the protocol's"),
         ("sac.warm_up=4", "warm_up = 4: leaves no update of 4 to learn in"),
         ("protocol.eval_episodes=2000000", "eval_episodes = 2000000: at most 10,000"),
         ("protocol.eval_interval=0", "eval_interval = 0: must be at least 1"),
@@ -88,7 +91,8 @@ def test_every_number_has_bounds_and_keeps_to_them(name: str) -> None:
 )
 def test_what_is_impossible_is_refused_before_anything_runs(setting: str, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        make_request("all,sac", "CheetahRun", "1", "smoke", "native", None, (setting,))
+        names = "all,sac,dppo-ren,rldt"
+        make_request(names, "CheetahRun", "1", "smoke", "native", None, (setting,)).plan(None)
     assert expected in str(caught.value)
 
 

@@ -67,18 +67,6 @@ def test_an_update_leaves_the_decoder_alone(name: str) -> None:
     assert_same(after.learner, identity.learner)
 
 
-def test_deterministic_mode_decodes_the_mean() -> None:
-    algorithm = make("gorl-diff")
-    state = with_random_decoder(algorithm, init(algorithm, jax.random.key(0)))
-    obs = jax.random.normal(jax.random.key(1), (9, SPEC.obs_size))
-    action, _ = algorithm.act(state, obs, jax.random.key(2), "deterministic")
-    output = algorithm.encoder.actor.forward(state.learner.networks.policy, obs)
-    mean = output[:, : SPEC.action_size]
-    model = algorithm.decoder_model
-    pre_tanh = model.decode(state.decoder.params, model.schedule(), (obs - 0.5) / 2.0, mean)
-    np.testing.assert_allclose(action, np.tanh(pre_tanh), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("data", ["recent", "extra"])
 def test_where_decoder_data_comes_from(data: str) -> None:
     algorithm = make("gorl-fm", decoder_data=data)

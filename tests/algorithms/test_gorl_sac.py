@@ -115,6 +115,23 @@ def test_what_a_restart_keeps_is_a_setting(trained: tuple[Any, Any]) -> None:
     assert_same(back.replay, after.replay)
 
 
+def test_without_a_restart_the_policy_goes_on_and_the_critics_do_not(
+    trained: tuple[Any, Any],
+) -> None:
+    state = trained[1].learner
+    algorithm: StagedSAC = make(
+        "gorl-sac-fm", encoder_restart="warm", keep_statistics=False
+    ).encoder
+    after = compiled(StagedSAC.advance)(algorithm, state, jax.random.key(3))
+    assert_same(after.networks.policy, state.networks.policy)
+    assert_same(after.normalizer, state.normalizer)
+    assert int(after.replay.size) == 0 and not np.any(after.networks.log_temperature)
+    pairs = zip(
+        jax.tree.leaves(after.networks.critic), jax.tree.leaves(state.networks.critic), strict=True
+    )
+    assert all(np.any(new != old) for new, old in pairs)
+
+
 def test_with_a_frozen_decoder_it_is_dsrl() -> None:
     """SAC steers the latents of a policy from elsewhere, which stays as it is."""
     algorithm = make("gorl-sac-fm", refits=False, latent_bound=1.5, target_entropy=0.0)
