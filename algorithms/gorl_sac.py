@@ -16,11 +16,9 @@ from algorithms.api import Stage, settings_of
 from algorithms.bounds import Positive, Shares
 from algorithms.gorl import EncoderDecoder
 from algorithms.parts import normalizer
-from algorithms.parts.distributions import standard_normal_bias
-from algorithms.parts.networks import constant_output
 from algorithms.parts.normalizer import Normalizer
 from algorithms.sac import SACSettings, SACState, SoftActorCritic, SoftNetworks
-from algorithms.staged_ppo import make_stages, stage_updates
+from algorithms.staged_ppo import make_stages, restarted, stage_updates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +34,9 @@ class StagedSACSettings(SACSettings):
         spend_remainder: whether the last stage takes the updates that rounding the shares
             down leaves over.
         encoder_restart: `gaussian` draws x from N(0, I) exactly, the paper's reset to the
-            prior; `fresh` is a random network.
-        keep_statistics: keep the observation statistics at a restart.
+            prior; `fresh` is a random network; `warm` keeps the policy with its observation
+            statistics.
+        keep_statistics: keep the observation statistics, as a warm restart always does.
         restart_envs: start the environments afresh at a restart, too.
         stage_policy: the policy of a stage that goes on into the next one, its `last` or its
             `best` by the noise-free evaluation.
@@ -46,7 +45,7 @@ class StagedSACSettings(SACSettings):
     latent_bound: Positive = 3.0
     stage_shares: Shares = (1 / 3, 1 / 3, 1 / 6, 1 / 6)
     spend_remainder: bool = True
-    encoder_restart: Literal["gaussian", "fresh"] = "gaussian"
+    encoder_restart: Literal["gaussian", "fresh", "warm"] = "gaussian"
     keep_statistics: bool = True
     restart_envs: bool = False
     stage_policy: Literal["last", "best"] = "last"
@@ -89,15 +88,12 @@ class StagedSAC(StagedSACSettings, SoftActorCritic):
         return state._replace(networks=networks, normalizer=stats)
 
     def advance(self, state: SACState, key: jax.Array) -> SACState:
-        """Begins anew, with the policy at the prior and the statistics if they are kept."""
+        """Begins anew, but for what is kept of the policy and its statistics."""
         stats = state.normalizer
-        if not self.keep_statistics:
+        if not (self.keep_statistics or self.encoder_restart == "warm"):
             stats = normalizer.initial(self.env.obs_size)
         fresh = self._fresh(key, stats, state.stage + 1)
-        if self.encoder_restart == "fresh":
-            return fresh
-        prior = standard_normal_bias(self.env.action_size)
-        policy = constant_output(fresh.networks.policy, prior)
+        policy = restarted(self.encoder_restart, state.networks.policy, fresh.networks.policy)
         return fresh._replace(networks=fresh.networks._replace(policy=policy))
 
 

@@ -16,7 +16,7 @@ from algorithms.api import Stage
 from algorithms.bounds import NOT_TUNED, NotNegative, Positive, Range, Shares
 from algorithms.parts import normalizer
 from algorithms.parts.distributions import standard_normal_bias
-from algorithms.parts.networks import Params, constant_output
+from algorithms.parts.networks import Params, constant_output, output_bias
 from algorithms.parts.normalizer import Normalizer
 from algorithms.parts.on_policy import Coefficients, Learner, Networks
 from algorithms.ppo import PPO, PPOSettings
@@ -120,16 +120,24 @@ class StagedPPO(StagedPPOSettings, PPO):
         if not (self.keep_statistics or self.encoder_restart == "warm"):
             stats = normalizer.initial(self.env.obs_size)
         fresh = self._fresh(key, stats, state.stage + 1)
-        policy = self._restarted_policy(state.networks.policy, fresh.networks.policy)
+        policy = restarted(self.encoder_restart, state.networks.policy, fresh.networks.policy)
         critic = state.networks.critic if self.keep_critic else fresh.networks.critic
         return fresh._replace(networks=Networks(policy, critic))
 
-    def _restarted_policy(self, old: Params, fresh: Params) -> Params:
-        if self.encoder_restart == "warm":
-            return old
-        if self.encoder_restart == "fresh":
-            return fresh
-        return constant_output(fresh, standard_normal_bias(self.env.action_size))
+
+def restarted(way: Literal["gaussian", "fresh", "warm"], old: Params, fresh: Params) -> Params:
+    """Returns the parameters of a Gaussian policy that a stage begins with.
+
+    Args:
+        way: see `StagedPPOSettings.encoder_restart`.
+        old: of the last stage.
+        fresh: random ones, which all but the last layer of `gaussian` are too.
+    """
+    if way == "warm":
+        return old
+    if way == "fresh":
+        return fresh
+    return constant_output(fresh, standard_normal_bias(output_bias(fresh).shape[-1] // 2))
 
 
 def make_stages(

@@ -159,7 +159,7 @@ def update_to_data(name: str) -> float | None:
     protocol, entry = load_protocol(PROTOCOL), lookup(name)
     pipeline = protocol.pipeline()
     # Neither size matters for it.
-    algorithm = build(entry.cls, EnvSpec(17, 6), pipeline, of_protocol(entry, protocol))
+    algorithm = build(name, entry.cls, EnvSpec(17, 6), pipeline, of_protocol(entry, protocol))
     if algorithm.gradient_steps is None:
         return None
     steps: int = algorithm.gradient_steps * algorithm.rollouts_per_update

@@ -77,7 +77,8 @@ class DPPORen(SeparateRates, OnPolicy):
         clip: .1, of the last step's ratio. Tuned between its fine-tuning's .01 and PPO's, the
             first step's with it.
         first_clip: .1, of the first and noisiest step's; the others lie between, by `clip_rate`.
-        clip_rate: how late in the chain the clip range grows, exponentially; 3.
+        clip_rate: how late in the chain the clip range grows, exponentially; 3. float32 holds e
+            to the power of 80, and not much beyond.
         denoising_steps: K, 10.
         denoising_discount: .99, of its fine-tuning; its runs from scratch do not discount, 1.
             Tuned among both and .9.
@@ -89,7 +90,7 @@ class DPPORen(SeparateRates, OnPolicy):
     critic_learning_rate: float = 1e-3
     clip: Annotated[float, Range(0.02, 0.3, log=True, also=("first_clip",))] = 0.1
     first_clip: Positive = 0.1
-    clip_rate: Positive = 3.0
+    clip_rate: Annotated[float, Bounds(0, 80, above=True)] = 3.0
     denoising_steps: Annotated[int, Bounds(2)] = 10
     denoising_discount: Annotated[UnitInterval, Choice((0.9, 0.99, 1.0))] = 0.99
     min_std: Annotated[Positive, Range(0.05, 0.3, log=True)] = 0.1

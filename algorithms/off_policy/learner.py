@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from algorithms.api import Metrics, Rollout, Settings, emptied
-from algorithms.bounds import Count, Positive, Range, UnitInterval, Widths
+from algorithms.bounds import Bounds, Count, Positive, Range, UnitInterval, Widths
 from algorithms.off_policy.critics import Critics, polyak
 from algorithms.off_policy.lone_seed import without_lone_seed
 from algorithms.parts import normalizer, replay
@@ -121,7 +121,7 @@ class OffPolicySettings(Settings):
     batch_size: Count = 512
     replay_capacity: Count = 1_000_000
     rollout_length: Count = 1
-    update_to_data: Positive = 0.0625
+    update_to_data: Annotated[float, Bounds(0, 1000, above=True)] = 0.0625
     learning_starts: Count = 8192
     target_rate: Annotated[UnitInterval, Range(0.001, 0.02, log=True)] = 0.005
     reward_scale: Positive = 1.0

@@ -81,7 +81,7 @@ class Subject:
         Raises:
             UserError: the class refuses it.
         """
-        return build(self.cls, spec, pipeline, self.own if own else self.values)
+        return build(self.name, self.cls, spec, pipeline, self.own if own else self.values)
 
     @functools.cached_property
     def algorithm(self) -> Algorithm[Any]:

@@ -107,7 +107,7 @@ def hyperparameters(
             if setting.algorithm == name and setting.field not in hints:
                 raise _unknown_field(setting, name, list(hints))
             if setting.algorithm in (name, EVERY_ALGORITHM) and setting.field in hints:
-                values[setting.field] = _checked(setting, algorithm, hints[setting.field])
+                values[setting.field] = _checked(setting, name, algorithm)
     return {field: immutable(value) for field, value in values.items()}
 
 
@@ -120,7 +120,7 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
 
     Raises:
         UserError: an algorithm or a field is unknown, or a value is not of the field's type or
-            out of its bounds.
+            out of its bounds, with `*` in every algorithm that has the field.
     """
     for setting in settings:
         if setting.algorithm not in algorithms and setting.algorithm != EVERY_ALGORITHM:
@@ -132,8 +132,9 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
         if not having:
             known = sorted({field for name in targets for field in fields[name]})
             raise _unknown_field(setting, setting.algorithm, known)
-        for name in having:
-            _checked(setting, algorithms[name], fields[name][setting.field])
+        errors = [_refusal(setting, name, algorithms[name]) for name in having]
+        if all(errors):
+            raise UserError(errors[0])
 
 
 def convert(setting: Setting, hint: Any) -> Any:
@@ -190,12 +191,23 @@ def _unknown_field(setting: Setting, owner: str, fields: Sequence[str]) -> UserE
     )
 
 
-def _checked(setting: Setting, algorithm: type, hint: object) -> object:
+def _checked(setting: Setting, name: str, algorithm: type) -> object:
     """Converts a setting's value, and refuses it if it is out of the field's bounds."""
-    value = convert(setting, hint)
+    if setting.algorithm == EVERY_ALGORITHM:
+        setting = dataclasses.replace(setting, source=f"{setting.source}, of {name}")
+    value = convert(setting, hyperparameter_fields(algorithm)[setting.field])
     if text := bounds.fault(algorithm, setting.field, value):
         raise UserError(f"{setting.source}: {setting.field} = {_plain(value)} {text}")
     return value
+
+
+def _refusal(setting: Setting, name: str, algorithm: type) -> str:
+    """Returns why an algorithm does not take a setting's value, "" if it does."""
+    try:
+        _checked(setting, name, algorithm)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _plain(value: Any) -> str:

@@ -60,6 +60,21 @@ def check_method(name: str, algorithm: Algorithm[PyTree]) -> None:
         _checked.add((name, wiring.algorithm))
 
 
+def check_budget(name: str, algorithm: Algorithm[PyTree]) -> None:
+    """Checks how a method divides the budget and its rollouts; nothing is traced.
+
+    Args:
+        name: for the message.
+        algorithm: for some environment.
+
+    Raises:
+        UserError: a stage or a rollout does not fit; the message names the method and the place.
+    """
+    wiring = Wiring(name, algorithm)
+    wiring.check_stages()
+    wiring.check_numbers()
+
+
 class Wiring:
     """A method with made-up sizes, and what is asked of it, one theme a function.
 

@@ -29,13 +29,24 @@ def build_method(
             refuses it.
     """
     env = env or EnvSpec(obs_size=1, action_size=1, discount=protocol.discount)
-    return build(registry.lookup(name).cls, env, protocol.pipeline(), values)
+    return build(name, registry.lookup(name).cls, env, protocol.pipeline(), values)
 
 
 def build(
-    cls: type[Algorithm[Any]], env: EnvSpec, pipeline: Pipeline, values: Mapping[str, Any]
+    name: str,
+    cls: type[Algorithm[Any]],
+    env: EnvSpec,
+    pipeline: Pipeline,
+    values: Mapping[str, Any],
 ) -> Algorithm[Any]:
     """Returns an instance of an `Algorithm` class, sound as far as making it shows.
+
+    Args:
+        name: for messages, as several methods may be of one class.
+        cls: the class.
+        env: what it is fitted to.
+        pipeline: likewise.
+        values: every hyper-parameter.
 
     Raises:
         UserError: see `build_method`.
@@ -46,8 +57,8 @@ def build(
         instance.stages()
         instance.evaluations_per_action  # noqa: B018 - how actions are made may be refused too
     except ValueError as error:
-        raise UserError(f"{cls.__name__}: {error}") from None
+        raise UserError(f"algorithm {name}: {error}") from None
     except Exception as error:  # it may be the user's own class, which may fail in any way
         reason = told(error, cls)
-        raise UserError(f"{cls.__name__} cannot be made, or lacks stages: {reason}") from error
+        raise UserError(f"algorithm {name} cannot be made, or lacks stages: {reason}") from error
     return instance

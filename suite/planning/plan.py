@@ -32,6 +32,9 @@ _ROUGH_OTHER_TASK = 20_000
 _ROUGH_LEARNING_SECONDS = 5e-6
 """Of one epoch per transition, of FPO with `lite` on one core; PPO takes half of that
 (benchmarks/speed/training.py). Larger networks take longer."""
+_ROUGH_GRADIENT_STEP_SECONDS = 9e-3
+"""Of each gradient step beyond the protocol's own, of SAC with `lite` on one core; RLDT takes
+twice that (`suite run --algos sac,rldt --tasks CheetahRun --protocol lite`)."""
 _ROUGH_COMPILE_SECONDS = 30.0
 
 
@@ -212,7 +215,7 @@ def _planned(
         warmup_steps=seeds * sum(stage.warmup_steps for stage in stages),
         replay_bytes=seeds * replay_bytes(algorithm, job.task, engine),
     )
-    return _with_estimate(planned, protocol, engine, statuses)
+    return _with_estimate(planned, protocol, algorithm, engine, statuses)
 
 
 def _members(job: Job, run: RunDirectory | None) -> list[Cell]:
@@ -228,7 +231,11 @@ def _state(cells: Sequence[Cell], statuses: Mapping[Cell, Status]) -> JobState:
 
 
 def _with_estimate(
-    planned: PlannedJob, protocol: Protocol, engine: str, statuses: Mapping[Cell, Status]
+    planned: PlannedJob,
+    protocol: Protocol,
+    algorithm: Algorithm[Any],
+    engine: str,
+    statuses: Mapping[Cell, Status],
 ) -> PlannedJob:
     if planned.state == "done":
         return dataclasses.replace(planned, seconds=0.0, rough=False)
@@ -240,10 +247,21 @@ def _with_estimate(
     if engine != "native":
         return planned
     physics = steps / ROUGH_STEPS_PER_SECOND.get(planned.job.task, _ROUGH_OTHER_TASK)
-    learning = planned.train_steps * protocol.num_epochs * _ROUGH_LEARNING_SECONDS
+    learning = planned.train_steps * _rough_learning_seconds(protocol, algorithm)
     return dataclasses.replace(
         planned, seconds=left * (physics + learning) + _ROUGH_COMPILE_SECONDS
     )
+
+
+def _rough_learning_seconds(protocol: Protocol, algorithm: Algorithm[Any]) -> float:
+    """Returns what learning takes for one environment step.
+
+    What a method with replay adds to the protocol's gradient steps is on minibatches of its own.
+    """
+    own = (algorithm.gradient_steps or 0) * algorithm.rollouts_per_update
+    more = max(0, own - protocol.num_epochs * protocol.num_minibatches)
+    beyond = more * _ROUGH_GRADIENT_STEP_SECONDS / protocol.steps_per_update
+    return protocol.num_epochs * _ROUGH_LEARNING_SECONDS + beyond
 
 
 def _share_done(job: Job, statuses: Mapping[Cell, Status]) -> float:

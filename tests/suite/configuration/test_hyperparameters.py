@@ -181,6 +181,20 @@ def test_check_settings() -> None:
         assert expected in str(caught.value)
 
 
+def test_what_is_set_for_all_need_not_suit_those_that_are_not_asked_for() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Narrow:
+        form: Literal["code"] = "code"
+
+    change, classes = parse_setting("*.form=kl"), {"m": Method, "narrow": Narrow}
+    check_settings([change], classes)
+    assert hyperparameters("m", Method, {}, [change])["form"] == "kl"
+    with pytest.raises(UserError, match=r"^--set \*\.form=kl, of narrow: 'kl' is not one of code$"):
+        hyperparameters("narrow", Narrow, {}, [change])
+    with pytest.raises(UserError, match=r"^--set \*\.form=kl, of narrow: "):
+        check_settings([change], {"narrow": Narrow})
+
+
 @pytest.mark.parametrize("text", ["", "m", "m.a", "a=3", "m.=3", ".a=3", "m.a.b=3"])
 def test_malformed_settings(text: str) -> None:
     with pytest.raises(UserError, match=r"ALGORITHM\.FIELD=VALUE"):
@@ -229,7 +243,7 @@ def test_a_warm_start_learns_from_the_ppo_of_its_preset(preset: str) -> None:
     def method(name: str) -> Any:
         entry = lookup(name)
         pipeline = protocol.pipeline()
-        return build(entry.cls, EnvSpec(17, 6), pipeline, of_protocol(entry, protocol))
+        return build(name, entry.cls, EnvSpec(17, 6), pipeline, of_protocol(entry, protocol))
 
     known = settings_of(PPOSettings, method("ppo"))
     found = settings_of(PPOSettings, method("rldt-warm").ppo)

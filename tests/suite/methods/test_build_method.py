@@ -36,7 +36,7 @@ def test_stages_do_not_depend_on_the_environment(name: str) -> None:
 def test_values_that_the_class_refuses() -> None:
     entry = lookup("gorl-fm")
     values = hyperparameters("gorl-fm", entry.cls, entry.defaults)
-    with pytest.raises(UserError, match=r"^GoRL: .*stage_shares must be positive"):
+    with pytest.raises(UserError, match=r"^algorithm gorl-fm: .*stage_shares must be positive"):
         build_method("gorl-fm", {**values, "stage_shares": (1.0, 1.0)}, PROTOCOL)
 
 
@@ -47,7 +47,8 @@ def test_a_class_that_fails_in_its_own_way() -> None:
             raise ZeroDivisionError("of mine")
 
     expected = (
-        r"^Broken cannot be made, or lacks stages: ZeroDivisionError: of mine \(test_.*py:\d+\)$"
+        r"^algorithm mine cannot be made, or lacks stages: "
+        r"ZeroDivisionError: of mine \(test_.*py:\d+\)$"
     )
     with pytest.raises(UserError, match=expected):
-        build(Broken, EnvSpec(1, 1), PROTOCOL.pipeline(), {})
+        build("mine", Broken, EnvSpec(1, 1), PROTOCOL.pipeline(), {})

@@ -165,6 +165,20 @@ def test_rough_estimates_follow_the_tasks_speed() -> None:
     assert "rough" in plan().render()
 
 
+def test_rough_estimates_follow_a_methods_own_gradient_steps() -> None:
+    def seconds(steps: int) -> float:
+        method = Noting(ENV, PROTOCOL.pipeline(), gradient_steps=steps, warm_up=0)
+        found = plan(algorithms={"noting": method}).seconds
+        assert found is not None
+        return found
+
+    # 2 seeds, 12 updates, 10 rollouts in each; a hundredth of a second or so for each step.
+    extra = 2 * 12 * 10 * 100
+    assert 0.005 * extra < seconds(200) - seconds(100) < 0.02 * extra
+    # As many as the protocol has itself, 32, are reckoned by the transition for all.
+    assert seconds(1) == seconds(3) < seconds(4)
+
+
 def test_no_estimate_is_made_up_for_other_engines() -> None:
     assert plan(engine="jax").seconds is None
     assert "time left ?" in plan(engine="jax").render()
