@@ -84,6 +84,7 @@ class EncoderDecoder(DecoderSettings, Algorithm[GoRLState[EncoderState]]):
             patience=self.decoder_patience,
             validation_batches=self.decoder_validation_batches,
             paired=self.decoder_noise == "encoder",
+            zeroed=self.decoder_last_layer == "zero",
         )
 
     @property

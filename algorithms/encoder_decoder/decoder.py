@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from algorithms.encoder_decoder.experience import VALIDATION_SHARE, Experience, Split, split
-from algorithms.parts.networks import Params
+from algorithms.parts.networks import Params, constant_output, output_bias
 
 
 class DecoderModel(Protocol):
@@ -95,10 +95,11 @@ class Decoder(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """How a decoder is fitted; see `GoRL` for the fields' sources.
+    """How a decoder is fitted; see `DecoderSettings` for the fields' sources.
 
     Attributes:
         paired: whether latents are kept and actions fitted to their own, not to N(0, I).
+        zeroed: whether a new network's last layer is the identity's, which makes a constant.
     """
 
     model: DecoderModel
@@ -110,6 +111,7 @@ class Fit:
     patience: int
     validation_batches: int
     paired: bool = False
+    zeroed: bool = False
 
     def identity(self, key: jax.Array) -> Decoder:
         """The decoder that returns its latent."""
@@ -146,7 +148,7 @@ class Fit:
         split_key, init_key, epochs_key = jax.random.split(key, 3)
         train, validation = split(data, split_key)
         mean, std = train.statistics()
-        params = start(self.model.init(init_key))
+        params = start(self._new(init_key))
         blank = Decoder(params, self.model.schedule(), mean, std, jnp.zeros(()))
         beginning = _Progress(
             blank.params,
@@ -169,6 +171,14 @@ class Fit:
         """Returns the Adam steps of an epoch over so many training transitions."""
         wanted = int(self.samples * (1.0 - VALIDATION_SHARE))
         return max(1, min(available, wanted) // self.batch_size)
+
+    def _new(self, key: jax.Array) -> Params:
+        """Returns the parameters of a new network."""
+        params = self.model.init(key)
+        if not self.zeroed:
+            return params
+        identity, _ = self.model.identity(key)
+        return constant_output(params, output_bias(identity))
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:

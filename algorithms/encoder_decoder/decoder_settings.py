@@ -32,6 +32,8 @@ class DecoderSettings(Settings):
         decoder_start: a fit starts from a `fresh` network, as the first release's, or `warm`
             from the previous decoder's parameters; the first one is fresh either way, as
             the identity's parameters are all zero and no gradient gets past them.
+        decoder_last_layer: of a fresh network, `random` as the other layers or `zero`, with
+            which a fit starts from no velocity, no noise or N(0, I) (ALGORITHMS 8.1).
         refits: whether there are later stages with refitted decoders at all; if not, the
             whole budget is one stage with the decoder that the run starts with.
         decoder_noise: the latents that a fit leads to the actions: of the fixed `prior`
@@ -53,6 +55,7 @@ class DecoderSettings(Settings):
     decoder_draws: Count = 8
     decoder_learning_rate: Annotated[Positive, Range(1e-4, 1e-3, log=True)] = 3e-4
     decoder_start: Literal["fresh", "warm"] = "fresh"
+    decoder_last_layer: Literal["random", "zero"] = "random"
     refits: bool = True
     decoder_noise: Literal["prior", "encoder"] = "prior"
     decoder_patience: Count = 20

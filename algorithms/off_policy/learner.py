@@ -94,25 +94,27 @@ class Held(NamedTuple, Generic[Networks]):
 class OffPolicySettings(Settings):
     """Hyper-parameters of learning from replay.
 
-    "Playground" is MuJoCo Playground's tuned Brax SAC for these tasks, "the paper" Haarnoja
-    et al. 2018; the numbers of both stand in ALGORITHMS 10.
+    The defaults are SAC's, of its paper (Haarnoja et al. 2018) or of MuJoCo Playground's tuned
+    Brax SAC for these tasks; the numbers of both stand in ALGORITHMS 10.
 
     Attributes:
-        learning_rate: Adam's, of all that is trained, as in the paper, which has 3e-4; 1e-3
-            is Playground's. Tuned around both, as far as the other methods' rates are.
-        critic_hidden: widths of each critic's hidden layers; two of 256, both sources.
-        critic_layer_norm: layer normalization in the critics, as Playground has it.
-        batch_size: transitions per gradient step; Playground's, the paper has 256.
-        replay_capacity: transitions kept, the paper's; Playground keeps four times as many.
-            No more than the budget has are ever given room.
+        learning_rate: Adam's, of all that is trained, as in SAC's paper, which has 3e-4; 1e-3
+            is Playground's SAC's. Tuned around both, as far as the other methods' rates are.
+        critic_hidden: widths of each critic's hidden layers; two of 256 in SAC's paper and in
+            Playground's SAC.
+        critic_layer_norm: layer normalization in the critics, as Playground's SAC has it.
+        batch_size: transitions per gradient step; Playground's SAC's, SAC's paper has 256.
+        replay_capacity: transitions kept, as in SAC's paper; Playground's SAC keeps four times as
+            many. No more than the budget has are ever given room.
         rollout_length: steps of each environment between two turns of learning.
         update_to_data: gradient steps per environment step, rounded to whole ones per turn and
-            at least one; Playground takes 8 per step of 128 environments, the paper 1 per step.
+            at least one; Playground's SAC takes 8 per step of 128 environments, SAC's paper 1 per
+            step.
         learning_starts: transitions in the buffer from which on there is learning, at most one
-            update of the budget; Playground's.
+            update of the budget; Playground's SAC's.
         target_rate: share of the critics that goes into their targets at each gradient step;
-            both sources. Tuned within a factor of four to five of it.
-        reward_scale: rewards are multiplied by this before learning; Playground's.
+            that of SAC's paper and of Playground's SAC. Tuned within a factor of four to five.
+        reward_scale: rewards are multiplied by this before learning; Playground's SAC's.
     """
 
     learning_rate: Annotated[Positive, Range(1e-4, 3e-3, log=True)] = 1e-3

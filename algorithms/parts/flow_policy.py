@@ -1,4 +1,4 @@
-"""What FPO and DPPO share: a flow for a policy, trained on-policy (ALGORITHMS 2.2, 2.3)."""
+"""A flow for a policy, trained on-policy: what FPO, DPPO, FPO++ and ReinFlow share."""
 
 from __future__ import annotations
 

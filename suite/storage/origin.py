@@ -17,6 +17,7 @@ ADDED_HYPERPARAMETERS: Mapping[str, tuple[str, object]] = {
     "decoder_time_limits": ("decoder_data", True),
     "decoder_start": ("decoder_data", "fresh"),
     "refits": ("decoder_data", True),
+    "decoder_last_layer": ("decoder_data", "random"),
     "decoder_noise": ("decoder_data", "prior"),
     "std_form": ("tanh_entropy", "state"),
 }

@@ -22,6 +22,7 @@ from tiny import (
     with_random_decoder,
 )
 
+from algorithms.encoder_decoder.decoder import Decoder
 from algorithms.gorl import GoRL, GoRLState
 
 KEY = jax.random.key(2)
@@ -144,7 +145,12 @@ def test_a_warm_fit_starts_from_the_previous_decoder_but_not_from_the_identity()
     """At a learning rate that is 0 in float32 a fit ends where it starts."""
 
     def refit(stage: int, decoder_start: str) -> Any:
-        algorithm = make("gorl-fm", decoder_start=decoder_start, decoder_learning_rate=1e-300)
+        algorithm = make(
+            "gorl-fm",
+            decoder_start=decoder_start,
+            decoder_last_layer="zero",
+            decoder_learning_rate=1e-300,
+        )
         state = init(algorithm, jax.random.key(0))
         state = algorithm.record(state, play(algorithm, state, jax.random.key(1)))
         if stage:
@@ -161,6 +167,27 @@ def test_a_warm_fit_starts_from_the_previous_decoder_but_not_from_the_identity()
     assert_same(started, previous)
     pairs = zip(jax.tree.leaves(previous), jax.tree.leaves(new), strict=True)
     assert any(np.any(old != fresh) for old, fresh in pairs)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_fit_can_start_from_a_last_layer_of_zeros(name: str) -> None:
+    """At a learning rate that is 0 in float32 a fit ends where it starts."""
+
+    def start(last_layer: str) -> Decoder:
+        algorithm = make(name, decoder_last_layer=last_layer, decoder_learning_rate=1e-300)
+        state = init(algorithm, jax.random.key(0))
+        state = algorithm.record(state, play(algorithm, state, jax.random.key(1)))
+        return compiled(GoRL.advance)(algorithm, state, jax.random.key(3)).decoder
+
+    usual, zero = start("random"), start("zero")
+    layers, others = dict(zero.params["params"]), dict(usual.params["params"])
+    last = layers.pop("Dense_2")
+    assert np.any(others.pop("Dense_2")["kernel"]) and not np.any(last["kernel"])
+    assert_same(layers, others)
+    if name != "gorl-diff":  # one that predicts no noise makes a latent larger
+        obs, latent = jnp.ones((4, SPEC.obs_size)), jax.random.normal(KEY, (4, SPEC.action_size))
+        model = make(name).decoder_model
+        np.testing.assert_allclose(zero.decode(model, obs, latent), latent, rtol=1e-5)
 
 
 def test_an_adopted_decoder_gets_a_new_encoder_in_a_later_stage() -> None:

@@ -118,7 +118,7 @@ def test_the_stored_presets_are_not_stale() -> None:
         assert stored(preset).protocol == resolve(preset).protocol
         assert tuple(stored(preset).hyperparameters) == NAMES
         for deviation in load_deviations():
-            names = [name for name in NAMES if deviation.algorithms[0] in (name, EVERY)]
+            names = [name for name in NAMES if deviation.concerns(name)]
             shown = stored(preset).shown(deviation, names)
             assert shown == resolve(preset).shown(deviation, names)
 
@@ -134,10 +134,19 @@ def test_rows_hold_what_the_presets_resolve_to(name: str) -> None:
     if name == "gorl-fm":
         assert by_topic["decoder data"]["paper"]["decoder_rollouts"] == "20"
         assert by_topic["decoder data"]["fair"]["decoder_rollouts"] == "10"
-        assert by_topic["decoder data"]["paper2026"]["decoder_rollouts"] == "1"
+        assert by_topic["decoder data"]["paper2026"]["decoder_rollouts"] == "2"
         assert "512,000" in by_topic["decoder data"]["text_2026"]
     else:
         assert "decoder data" not in by_topic
+
+
+def test_gorl_is_told_of_whichever_encoder_it_has() -> None:
+    by_topic = {row["topic"]: row for row in rows("gorl-sac-diff")}
+    for topic in ("decoder data", "size of the decoder", "noise of the decoder fit"):
+        for preset in COMPARED:
+            others = {row["topic"]: row for row in rows("gorl-diff")}
+            assert by_topic[topic][preset] == others[topic][preset] or preset == "paper"
+    assert by_topic["GoRL whose encoder is SAC"]["paper2026"]["batch_size"] == "256"
 
 
 def of_the_five() -> list[Deviation]:
@@ -156,7 +165,8 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert all(each.topic in shown for each in of_the_five())
     assert "settings of the matched controls" not in shown
-    for heading in ("=== all ===", "=== gorl-fm, gorl-diff, gorl-gauss ===", "=== dppo ==="):
+    gorl = "gorl-fm, gorl-diff, gorl-gauss, gorl-sac-fm, gorl-sac-diff"
+    for heading in ("=== all ===", f"=== {gorl} ===", "=== dppo ==="):
         assert shown.count(heading) == 1
 
 

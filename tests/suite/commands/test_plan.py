@@ -60,8 +60,8 @@ def test_the_plan_of_the_humanoids_is_what_the_documentation_says(suite: Suite) 
     tasks = {job["job"]["task"] for job in plan["jobs"]}
     assert tasks == {"HumanoidStand", "HumanoidRun"}
     cells = sum(len(job["job"]["seeds"]) for job in plan["jobs"])
-    # 3 methods of 183 updates, and 2 of as many with 3 refits of 480 steps in 2048 environments.
-    assert plan["env_steps"] == 2 * 5 * 983_040 * (5 * 183 + 2 * 3)
+    # 3 methods of 183 updates, and 2 of as many with 3 refits of 960 steps in 2048 environments.
+    assert plan["env_steps"] == 2 * 5 * 983_040 * (5 * 183 + 2 * 3 * 2)
     said = f"{cells} runs and {plan['env_steps']:,} environment steps"
     text = (Path(cli.__file__).parents[1] / "docs" / "concepts.md").read_text(encoding="utf-8")
     assert said in " ".join(text.split())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from algorithms.gorl import GoRL
+from algorithms.gorl import EncoderDecoder
 from suite.configuration.protocol import load_protocol
 from suite.planning.run_request import RunRequest, make_request
 
@@ -33,6 +33,16 @@ DECODER = {
     "decoder_batch_size": 8192,
     "decoder_learning_rate": 3e-4,
     "decoder_noise": "prior",
+    "decoder_last_layer": "zero",
+    "decoder_samples": 512_000,
+}
+SAC_ENCODER = {
+    "learning_rate": 3e-4,
+    "batch_size": 256,
+    "target_rate": 0.005,
+    "stage_shares": (0.5, 0.25, 0.25),  # 2M, 1M and 1M steps
+    "encoder_restart": "gaussian",
+    "stage_policy": "last",
 }
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "ppo": {"learning_rate": 1e-3, "clip": 0.2, "entropy_cost": 0.01, "std_form": "shared"},
@@ -41,6 +51,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "gorl-fm": {**ENCODER, **DECODER},
     "gorl-diff": {**ENCODER, **DECODER},
     "gorl-gauss": {**ENCODER, **DECODER},
+    "gorl-sac-fm": {**SAC_ENCODER, **DECODER, "generative_model": "flow"},
+    "gorl-sac-diff": {**SAC_ENCODER, **DECODER, "generative_model": "diffusion"},
     "gorl-identity": ENCODER,
     "ppo-matched": {"learning_rate": 1e-3, "clip": 0.2, "latent_penalty": 0.0},
     "ppo-matched-reset": {"clip": 0.2, "later_clip": 0.2, "later_latent_penalty": 0.0},
@@ -74,12 +86,25 @@ def test_pipeline() -> None:
 def test_decoders_take_ten_steps_and_are_refitted_on_extra_data(
     request_for_2026: RunRequest,
 ) -> None:
-    for name in ("gorl-fm", "gorl-diff"):
+    for name in ("gorl-fm", "gorl-diff", "gorl-sac-fm", "gorl-sac-diff"):
         gorl = request_for_2026.algorithms[name]
-        assert isinstance(gorl, GoRL)
+        assert isinstance(gorl, EncoderDecoder)
         assert gorl.decoder_model.evaluations == 10
-        assert [stage.extra_rollouts for stage in gorl.stages()] == [1, 1, 1, 0]
+        *refitted, last = [stage.extra_rollouts for stage in gorl.stages()]
+        assert set(refitted[gorl.stages()[0].warm_up :]) == {2} and not last
         # Nine tenths of 512,000 transitions an epoch, whatever was taken.
         assert gorl.fit.steps_per_epoch(gorl.pipeline.steps_per_update * 9 // 10) == 56
-    extra = 3 * load_protocol("paper2026").steps_per_update
-    assert extra == 2_949_120 and extra / 180e6 < 0.017
+    extra = 3 * 2 * load_protocol("paper2026").steps_per_update
+    assert extra == 5_898_240 and extra / 180e6 < 0.033
+
+
+def test_a_decoder_sees_the_whole_episode(request_for_2026: RunRequest) -> None:
+    """Environments run in phase: which steps of an episode of 1000 a fit sees, step by step."""
+    gorl, protocol = request_for_2026.algorithms["gorl-fm"], request_for_2026.protocol
+    assert not protocol.random_phase
+    now = 0
+    for stage in gorl.stages()[:-1]:
+        now += stage.updates * protocol.rollout_length
+        seen = {(now + k) % 1000 for k in range(stage.extra_rollouts * protocol.rollout_length)}
+        now += stage.extra_rollouts * protocol.rollout_length
+        assert len(seen) >= 960

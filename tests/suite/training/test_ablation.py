@@ -1,4 +1,4 @@
-"""Ablations: recipes, their arms, and all four of them trained and reported at smoke size."""
+"""Ablations: recipes, their arms, and those of the suite trained and reported at smoke size."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from tiny import assert_same
 
 import suite.training.launch
 from suite import cli
@@ -34,6 +36,7 @@ from suite.storage.run_directory import RunDirectory
 from suite.training.ablate import shortage
 from suite.training.stored_policies import kept_policy, stored_policy
 
+ROOT = Path(__file__).resolve().parents[3]
 SMOKE = ("--protocol", "smoke", "--tasks", "CheetahRun", "--seeds", "1")
 
 
@@ -231,7 +234,7 @@ def test_unknown_ablations_are_named(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "no such file" in capsys.readouterr().err
 
 
-# --- All four, trained -------------------------------------------------------------------
+# --- Trained -----------------------------------------------------------------------------
 
 
 def run_suite(*arguments: str) -> None:
@@ -360,6 +363,31 @@ def test_a_copy_of_prior(trained: Trained, tmp_path: Path) -> None:
 def test_controls(trained: Trained) -> None:
     out = trained("controls", "--algos", "ppo,ppo-matched")
     check_table(out, ["all"], ["PPO", "PPO matched"])
+
+
+@pytest.mark.slow
+def test_dsrl_steers_a_policy_that_was_trained_without_it(trained: Trained) -> None:
+    out = trained(str(ROOT / "benchmarks" / "ablations" / "dsrl.toml"))
+    arms, cell = ["stage-0-1.5-0", "stage-3-1.5-0"], Cell("gorl-sac-fm", "CheetahRun", 0)
+    check_table(out, arms, ["GoRL(SAC+FM)"])
+    source = RunDirectory.open(out / SOURCE)
+    for run, bound, entropy in ((SOURCE, 3.0, -1.0), *((arm, 1.5, 0.0) for arm in arms)):
+        record = RunDirectory.open(out / run).files(cell).read_run()
+        assert record is not None
+        values = record.configuration.hyperparameters
+        assert (values["latent_bound"], values["target_entropy"]) == (bound, entropy)
+    method: Any
+    method, task, state = stored_policy(RunDirectory.open(out / arms[1]), cell)
+    first, last = (kept_policy(source, cell, stage)[2].decoder for stage in (0, 3))
+    assert_same(state.decoder, last)
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(last.params))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(first.params))
+    # As it steers, so it acts: latents within the bound, through the decoder that never changed.
+    obs = jax.random.normal(jax.random.key(0), (50, task.obs_size))
+    action, extras = method.act(state, obs, jax.random.key(1), "sample")
+    assert np.abs(extras["action"]).max() <= 1.5
+    decoded = last.decode(method.decoder_model, obs, extras["action"])
+    np.testing.assert_allclose(action, np.tanh(decoded), rtol=1e-4, atol=1e-5)
 
 
 def test_stages_start_from_the_source_s_decoders(stages: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,17 @@ from suite.cli import run_command
 from suite.storage.records import Cell
 from suite.storage.run_directory import RunDirectory
 
-ONE_UPDATE = ("--protocol", "smoke", "--set", "protocol.total_steps=160", "--seeds", "1")
+SIX_UPDATES = ("--protocol", "smoke", "--set", "protocol.total_steps=960", "--seeds", "1")
 
 
 @pytest.mark.slow
-def test_one_update_on_each(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    command = ("run", "--algos", "ppo", "--tasks", "humanoid2", *ONE_UPDATE, "--out", str(out))
+def test_a_policy_and_a_decoder_of_21_actions_train_on_each(tmp_path: Path) -> None:
+    methods, out = ("ppo", "gorl-fm", "gorl-diff"), tmp_path / "run"
+    chosen = ("--algos", ",".join(methods), "--tasks", "humanoid2")
+    command = ("run", *chosen, *SIX_UPDATES, "--out", str(out))
     assert run_command(list(command)) == 0
     stored = RunDirectory.open(out)
-    for task in ("HumanoidStand", "HumanoidRun"):
-        rows = stored.files(Cell("ppo", task, 0)).read_curve()
-        assert {row.env_steps for row in rows} == {0, 160}
+    for method, task in itertools.product(methods, ("HumanoidStand", "HumanoidRun")):
+        rows = stored.files(Cell(method, task, 0)).read_curve()
+        assert (rows[0].env_steps, rows[-1].env_steps) == (0, 960)
         assert all(0 < row.return_mean < 1000 for row in rows)
