@@ -44,6 +44,9 @@ PROTOCOL = "lite"
 _CONTRACT = ("algorithms.api", "algorithms.bounds", "algorithms.registry", "algorithms.names")
 """What every method rests on, so that it tells nothing of one; nor do its tests."""
 
+_OF_ALL = ("test_contract", "test_noise_free")
+"""Files of tests that ask all methods alike."""
+
 Cells = Sequence[str]
 
 
@@ -112,7 +115,7 @@ def _test_file(path: Path, folder: Path, known: Iterable[str]) -> EquationTests:
     place = path.relative_to(folder)
     named = ".".join(("algorithms", *place.parts[:-1], place.stem.removeprefix("test_")))
     about = {named} if named in known else set(_imported(nodes)) & set(known)
-    if place.stem == "test_contract":  # of what all methods have in common
+    if place.stem in _OF_ALL:
         about = set()
     return EquationTests(place.as_posix(), frozenset(_parts(about)), len(tests))
 
@@ -250,8 +253,9 @@ Written by `{command}`; a test holds the page to that.
   [the checks](reference/checks.md) tells why one fails.
 - CheetahRun, CartpoleSwingup: return of the last evaluation without noise, mean ± standard
   deviation (seeds), of the finished runs of {steps:,} environment steps in {runs};
-  a seed that diverged counts as 0. Blank: no such run there. The settings of `lite` were searched
-  for the first five alone; the others have those of their classes.
+  a seed that diverged counts as 0. Blank: no such run there. A directory is what one `suite run`
+  trained, so rows of one table can be of several. The settings of `lite` were searched for the
+  first five alone; the others have those of their classes.
 - steps/s: environment steps of all seeds together in a second of training on CheetahRun, the median
   of those runs that did not diverge, with whatever else the machine did.
 - update-to-data: gradient steps per environment step under `lite`, without those of a warm-up and
