@@ -39,10 +39,11 @@ class SACSettings(OffPolicySettings):
     """Hyper-parameters of soft actor-critic; for the sources see `OffPolicySettings`.
 
     Attributes:
-        actor_hidden: widths of the policy's hidden layers; two of 256, both sources.
-        target_entropy: of the policy, per action dimension; the paper's, Brax has -.5. Tuned from
-            twice the paper's to half of Brax's.
-        initial_temperature: Brax's.
+        actor_hidden: widths of the policy's hidden layers; two of 256 in SAC's paper and in
+            Playground's SAC.
+        target_entropy: of the policy, per action dimension; that of SAC's paper, Playground's SAC
+            has -.5. Tuned from twice the former to half of the latter.
+        initial_temperature: Playground's SAC's.
     """
 
     actor_hidden: Widths = (256, 256)

@@ -173,10 +173,16 @@ class Fit:
         return max(1, min(available, wanted) // self.batch_size)
 
     def _new(self, key: jax.Array) -> Params:
-        """Returns the parameters of a new network."""
+        """Returns the parameters of a new network.
+
+        Raises:
+            ValueError: it is to have a last layer of zeros, and is no `MLP`.
+        """
         params = self.model.init(key)
         if not self.zeroed:
             return params
+        if "params" not in params:
+            raise ValueError("decoder_last_layer = zero: the decoder's network is no MLP")
         identity, _ = self.model.identity(key)
         return constant_output(params, output_bias(identity))
 

@@ -107,7 +107,7 @@ def hyperparameters(
             if setting.algorithm == name and setting.field not in hints:
                 raise _unknown_field(setting, name, list(hints))
             if setting.algorithm in (name, EVERY_ALGORITHM) and setting.field in hints:
-                values[setting.field] = _checked(setting, name, algorithm)
+                values[setting.field] = _checked(_told_of(name, setting), algorithm)
     return {field: immutable(value) for field, value in values.items()}
 
 
@@ -132,7 +132,7 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
         if not having:
             known = sorted({field for name in targets for field in fields[name]})
             raise _unknown_field(setting, setting.algorithm, known)
-        errors = [_refusal(setting, name, algorithms[name]) for name in having]
+        errors = [_refusal(setting, algorithms[name]) for name in having]
         if all(errors):
             raise UserError(errors[0])
 
@@ -191,20 +191,25 @@ def _unknown_field(setting: Setting, owner: str, fields: Sequence[str]) -> UserE
     )
 
 
-def _checked(setting: Setting, name: str, algorithm: type) -> object:
+def _told_of(name: str, setting: Setting) -> Setting:
+    """Returns a setting whose messages name the algorithm also where it is one for all."""
+    if setting.algorithm != EVERY_ALGORITHM:
+        return setting
+    return dataclasses.replace(setting, source=f"{setting.source}, of {name}")
+
+
+def _checked(setting: Setting, algorithm: type) -> object:
     """Converts a setting's value, and refuses it if it is out of the field's bounds."""
-    if setting.algorithm == EVERY_ALGORITHM:
-        setting = dataclasses.replace(setting, source=f"{setting.source}, of {name}")
     value = convert(setting, hyperparameter_fields(algorithm)[setting.field])
     if text := bounds.fault(algorithm, setting.field, value):
         raise UserError(f"{setting.source}: {setting.field} = {_plain(value)} {text}")
     return value
 
 
-def _refusal(setting: Setting, name: str, algorithm: type) -> str:
+def _refusal(setting: Setting, algorithm: type) -> str:
     """Returns why an algorithm does not take a setting's value, "" if it does."""
     try:
-        _checked(setting, name, algorithm)
+        _checked(setting, algorithm)
     except UserError as error:
         return str(error)
     return ""

@@ -12,6 +12,7 @@ from algorithms.api import MODES, Algorithm
 from suite.common import formatting
 from suite.common.claim_floor import shortage_of_all, sizes_of
 from suite.configuration.protocol import Protocol
+from suite.contract.wiring import check_budget
 from suite.planning.memory import episode_steps, replay_bytes
 from suite.planning.plan_table import lines
 from suite.planning.planned_job import JobState, PlannedJob, PlannedStage
@@ -19,6 +20,7 @@ from suite.storage.records import Cell, Job, Status
 from suite.storage.run_directory import RunDirectory
 
 ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
+    "CartpoleSwingup": 630_000,
     "CheetahRun": 160_000,
     "FingerSpin": 80_000,
     "FingerTurnHard": 77_000,
@@ -28,13 +30,13 @@ ROUGH_STEPS_PER_SECOND: Mapping[str, float] = {
 }
 """Environment steps per second of a process with `native` (benchmarks/speed/rollout.py)."""
 
-_ROUGH_OTHER_TASK = 20_000
+_ROUGH_OTHER_TASK = 20_000  # as a humanoid
 _ROUGH_LEARNING_SECONDS = 5e-6
 """Of one epoch per transition, of FPO with `lite` on one core; PPO takes half of that
 (benchmarks/speed/training.py). Larger networks take longer."""
-_ROUGH_GRADIENT_STEP_SECONDS = 9e-3
-"""Of each gradient step beyond the protocol's own, of SAC with `lite` on one core; RLDT takes
-twice that (`suite run --algos sac,rldt --tasks CheetahRun --protocol lite`)."""
+_ROUGH_GRADIENT_STEP_SECONDS = 1.2e-2
+"""Of each gradient step beyond the protocol's own, whatever its minibatch: SAC's fastest seed on
+CheetahRun in results/lite-off-policy took 952 seconds for 74,880; RLDT took a fifth more."""
 _ROUGH_COMPILE_SECONDS = 30.0
 
 
@@ -130,6 +132,9 @@ def make_plan(
         engine: what steps the physics.
         run: where jobs may be stored already.
         together: how many seeds a new job has at most; None for all.
+
+    Raises:
+        UserError: stages or rollouts of a method that is still to train do not fit the budget.
     """
     statuses = _statuses(run)
     started = run.cells() if run else []
@@ -215,6 +220,8 @@ def _planned(
         warmup_steps=seeds * sum(stage.warmup_steps for stage in stages),
         replay_bytes=seeds * replay_bytes(algorithm, job.task, engine),
     )
+    if planned.state != "done":
+        check_budget(job.algorithm, algorithm)
     return _with_estimate(planned, protocol, algorithm, engine, statuses)
 
 

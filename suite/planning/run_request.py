@@ -23,7 +23,7 @@ from suite.configuration.hyperparameters import (
 from suite.configuration.protocol import TUNING, Protocol, load_protocol
 from suite.configuration.protocol_changes import changed, is_protocol_change
 from suite.configuration.selection import parse_seeds
-from suite.contract.wiring import check_budget, check_method
+from suite.contract.wiring import check_method
 from suite.methods.build_method import build_method
 from suite.methods.method_record import method_facts
 from suite.methods.select_methods import select_methods
@@ -68,10 +68,8 @@ class RunRequest:
         """Returns the jobs and what they take, given what `run` holds already.
 
         Raises:
-            UserError: a method's stages or rollouts do not fit the budget.
+            UserError: see `make_plan`.
         """
-        for name, algorithm in self.algorithms.items():
-            check_budget(name, algorithm)
         return make_plan(
             self.protocol,
             self.algorithms,

@@ -68,11 +68,15 @@ class Prepared:
         """Yields the plan of every directory, given what it holds already.
 
         Raises:
-            UserError: a directory was made by another protocol or configuration.
+            UserError: a directory was made by another protocol or configuration, or an arm does
+                not fit its budget.
         """
         for name, request in self.requests():
             stored = request.open_run()
-            planned = request.plan(stored)
+            try:
+                planned = request.plan(stored)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
             if stored is not None:
                 request.check_stored(stored, planned)
             yield name, planned

@@ -18,6 +18,7 @@ from suite.configuration.hyperparameters import class_defaults
 from suite.configuration.protocol import Protocol, load_protocol
 from suite.configuration.selection import format_seeds
 from suite.contract.soundness import Unsound
+from suite.contract.wiring import check_budget
 from suite.leases.signs_of_life import DEFAULT_SECONDS
 from suite.methods.build_method import build_method
 from suite.planning.run_request import RunRequest, make_request
@@ -76,7 +77,7 @@ class Prepared:
         """Returns the request for one candidate of a method.
 
         Raises:
-            UserError: the class refuses its values.
+            UserError: the class refuses its values, or they do not fit the budget.
         """
         values = {
             **self.base.hyperparameters[name],
@@ -84,6 +85,7 @@ class Prepared:
         }
         try:
             instance = build_method(name, values, self.effort.protocol)
+            check_budget(name, instance)
         except UserError as error:
             raise UserError(f"candidate {number} of {name}: {error}") from None
         return dataclasses.replace(

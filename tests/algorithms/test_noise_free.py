@@ -1,7 +1,11 @@
-"""What each method does when it is evaluated without noise, against float64 references."""
+"""What each method does when it is evaluated without noise, against float64 references.
+
+What a decoder makes of a latent is its own; tests of its model hold that to references.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,8 +22,8 @@ from algorithms.parts.normalizer import Normalizer
 from algorithms.registry import entries
 
 COUNT = 4
-MEAN, STD = 0.5, 2.0
-"""Of the statistics that the policies go by."""
+MEAN, STD = -0.4, 1.6
+"""Of the statistics that policies go by; those of decoders are others."""
 
 OF_THEIR_OWN = ("dppo-ren", "rldt-warm")
 """Methods whose references are in their own tests."""
@@ -99,7 +103,11 @@ EXPECTED: Mapping[str, Callable[[Any, Any, Array, Array], Array]] = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_without_noise(name: str) -> None:
-    algorithm, keys = make(name), jax.random.split(jax.random.key(4), 2)
+    flow = "output_scale" in {field.name for field in dataclasses.fields(entries()[name].cls)}
+    # Actions so large that tanh, a cut and nothing are told apart.
+    wide: dict[str, Any] = {"output_scale": 6.0} if flow else {}
+    algorithm = make(name, **wide)
+    keys = jax.random.split(jax.random.key(4), 2)
     state = with_statistics(quickly(algorithm.init)(keys[0]))
     if hasattr(state, "decoder"):
         state = with_random_decoder(algorithm, state)
@@ -109,7 +117,7 @@ def test_without_noise(name: str) -> None:
     for n, raw in enumerate(float64(obs)):
         expected = EXPECTED[name](algorithm, state, (raw - MEAN) / STD, raw)
         np.testing.assert_allclose(action[n], expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(action).max() > 0.01
+    assert np.abs(action).max() > 0.3
 
 
 def test_every_method_has_a_reference() -> None:

@@ -191,7 +191,8 @@ def test_what_is_set_for_all_need_not_suit_those_that_are_not_asked_for() -> Non
     assert hyperparameters("m", Method, {}, [change])["form"] == "kl"
     with pytest.raises(UserError, match=r"^--set \*\.form=kl, of narrow: 'kl' is not one of code$"):
         hyperparameters("narrow", Narrow, {}, [change])
-    with pytest.raises(UserError, match=r"^--set \*\.form=kl, of narrow: "):
+    # What nobody takes is told of nobody.
+    with pytest.raises(UserError, match=r"^--set \*\.form=kl: "):
         check_settings([change], {"narrow": Narrow})
 
 

@@ -148,6 +148,7 @@ def test_no_hyper_parameter_is_left_unchecked(request_for_paper: RunRequest) -> 
         "decoder_start": "fresh",
         "refits": True,
         "penalty_form": "code",
+        "decoder_last_layer": "random",
         "decoder_noise": "prior",
         "std_form": "state",
     }
