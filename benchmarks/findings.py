@@ -226,6 +226,18 @@ TABLES: Mapping[str, Callable[[], Table]] = {
         ("ppo-brax", "fpo-plus-plus", "reinflow", "dppo-ren"),
         ("ppo",),
     ),
+    "off-policy": lambda: judged_table(
+        "Off-policy methods against PPO, at three tenths of the budget",
+        ("sac", "gorl-sac-fm", "gorl-sac-diff", "rldt", "rldt-warm"),
+        ("ppo",),
+        ("lite-off-policy",),
+    ),
+    "gorl-on-sac": lambda: judged_table(
+        "GoRL on SAC against SAC",
+        ("gorl-sac-fm", "gorl-sac-diff"),
+        ("sac",),
+        ("lite-off-policy",),
+    ),
     "divergence": divergence_table,
     "actions": actions_table,
 }
