@@ -107,7 +107,9 @@ def hyperparameters(
             if setting.algorithm == name and setting.field not in hints:
                 raise _unknown_field(setting, name, list(hints))
             if setting.algorithm in (name, EVERY_ALGORITHM) and setting.field in hints:
-                values[setting.field] = _checked(_told_of(name, setting), algorithm)
+                values[setting.field] = _checked(
+                    _told_of(name, setting), algorithm, hints[setting.field]
+                )
     return {field: immutable(value) for field, value in values.items()}
 
 
@@ -132,7 +134,9 @@ def check_settings(settings: Sequence[Setting], algorithms: Mapping[str, type]) 
         if not having:
             known = sorted({field for name in targets for field in fields[name]})
             raise _unknown_field(setting, setting.algorithm, known)
-        errors = [_refusal(setting, algorithms[name]) for name in having]
+        errors = [
+            _refusal(setting, algorithms[name], fields[name][setting.field]) for name in having
+        ]
         if all(errors):
             raise UserError(errors[0])
 
@@ -198,18 +202,18 @@ def _told_of(name: str, setting: Setting) -> Setting:
     return dataclasses.replace(setting, source=f"{setting.source}, of {name}")
 
 
-def _checked(setting: Setting, algorithm: type) -> object:
+def _checked(setting: Setting, algorithm: type, hint: object) -> object:
     """Converts a setting's value, and refuses it if it is out of the field's bounds."""
-    value = convert(setting, hyperparameter_fields(algorithm)[setting.field])
+    value = convert(setting, hint)
     if text := bounds.fault(algorithm, setting.field, value):
         raise UserError(f"{setting.source}: {setting.field} = {_plain(value)} {text}")
     return value
 
 
-def _refusal(setting: Setting, algorithm: type) -> str:
+def _refusal(setting: Setting, algorithm: type, hint: object) -> str:
     """Returns why an algorithm does not take a setting's value, "" if it does."""
     try:
-        _checked(setting, algorithm)
+        _checked(setting, algorithm, hint)
     except UserError as error:
         return str(error)
     return ""
