@@ -103,7 +103,11 @@ class EncoderDecoder(DecoderSettings, Algorithm[GoRLState[EncoderState]]):
         return self.encoder.gradient_steps
 
     def stages(self) -> tuple[Stage, ...]:
-        """The stages; with `extra` data each that a refit follows ends with further rollouts."""
+        """The stages; with `extra` data each that a refit follows ends with further rollouts.
+
+        Raises:
+            ValueError: the encoder's stages do not fit the budget.
+        """
         stages = self.encoder.stages()
         if not self.refits:
             warm_up = stages[:1] if warms_up(self.encoder) else ()

@@ -70,7 +70,11 @@ class StagedSAC(StagedSACSettings, SoftActorCritic):
         return self.latent_bound
 
     def stages(self) -> tuple[Stage, ...]:
-        """Returns the stages with their updates; see `stage_shares`."""
+        """Returns the stages with their updates; see `stage_shares`.
+
+        Raises:
+            ValueError: the shares are no shares, or too small for the budget; see `stage_updates`.
+        """
         updates = stage_updates(self.pipeline.updates, self.stage_shares, self.spend_remainder)
         return make_stages(updates, self.restart_envs, self.stage_policy)
 

@@ -46,8 +46,8 @@ class RLDTWarmSettings(RLDTSettings):
         ppo_learning_rate: PPO's Adam's, as `ppo` has it by default and in each preset.
         ppo_clip: PPO's clip range, likewise.
         ppo_critic_hidden: widths of PPO's value network, likewise.
-        fit_epochs: passes of the flow's fit over the observations in the buffer; those of GoRL's
-            decoders, as how RLDT's own start is fitted is not told.
+        fit_epochs: passes of the flow's fit over the observations in the buffer; by default those
+            of GoRL's decoders, as how RLDT's own start is fitted is not told.
         fit_batch_size: observations per step of it, likewise.
         fit_learning_rate: Adam's in it, likewise.
         critic_steps: gradient steps of the critics alone after it; the official code's

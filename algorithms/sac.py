@@ -41,8 +41,9 @@ class SACSettings(OffPolicySettings):
     Attributes:
         actor_hidden: widths of the policy's hidden layers; two of 256 in SAC's paper and in
             Playground's SAC.
-        target_entropy: of the policy, per action dimension; that of SAC's paper, Playground's SAC
-            has -.5. Tuned from twice the former to half of the latter.
+        target_entropy: of what the policy gives, an action in [-1, 1] or a latent as it is, per
+            dimension; that of SAC's paper, Playground's SAC has -.5. Tuned from twice the former
+            to half of the latter.
         initial_temperature: Playground's SAC's.
     """
 

@@ -234,7 +234,7 @@ def _block(row: Row, width: int) -> list[str]:
     settings = {name: settings_text(row[name]) for name in COMPARED}
     for name in COMPARED[1:]:
         if row[name] and row[name] == row[COMPARED[0]]:
-            settings[name] = "the same"
+            settings[name] = f"as `{COMPARED[0]}`"
     later = {"text of 2026": row["text_2026"]} if row["text_2026"] else {}
     parts = {
         "paper's text": row["paper_text"],

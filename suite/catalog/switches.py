@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -29,7 +30,8 @@ Every switch between ways of doing something, each usable on its own. A flag is 
 or `suite plan`; `*` stands for every algorithm that has the field, and the fields of a protocol can
 be set in a copy of its file as well. Numbers such as learning rates and clips are set in the same
 way: `suite list algos --algo NAME` has a method's, with their sources. Which evaluation a report
-reads is `suite report --mode deterministic`, `sample` or `published`.
+reads is `suite report --mode deterministic`, `sample` or `published`. Of several values in a preset
+the first is that of every method that has the switch and is not named beside another one.
 
 This page is what `suite list switches` prints; a test holds it to that. Write it again with
 `python -m suite.catalog.switches > docs/switches.md`. Why the presets differ is told by `suite list
@@ -45,7 +47,8 @@ class Switch:
         flag: as typed after `suite run`, with a metavariable for its value.
         values: what it can be set to, in words.
         acts_on: names of the algorithms that have it.
-        presets: its value in each preset, as text; with names where algorithms differ.
+        presets: its value in each preset, as text; where algorithms differ, the most frequent
+            value and then the others, with names.
         description: what it does, from the docstring of its field.
     """
 
@@ -77,12 +80,12 @@ def _of_protocol() -> Iterator[Switch]:
 
 
 def _of_algorithms() -> Iterator[Switch]:
-    from algorithms.names import ALL
+    from algorithms.names import NAMES
     from algorithms.registry import entries
 
     known = entries()
     fields: dict[str, list[str]] = {}
-    for name in ALL:
+    for name in NAMES:
         for field, hint in hyperparameter_fields(known[name].cls).items():
             if _is_choice(field, hint):
                 fields.setdefault(field, []).append(name)
@@ -99,10 +102,15 @@ def _of_algorithms() -> Iterator[Switch]:
 
 
 def _preset_value(preset: str, field: str, names: list[str]) -> str:
+    """Returns the most frequent value and, with the names that have them, the others."""
     resolved = resolve(preset)
-    return formatting.by_name(
-        {name: formatting.shown(resolved.value(name, field)) for name in names}
-    )
+    values = {name: formatting.shown(resolved.value(name, field)) for name in names}
+    usual, *others = [value for value, _ in Counter(values.values()).most_common()]
+    exceptions = [
+        f"{other} ({', '.join(name for name, value in values.items() if value == other)})"
+        for other in others
+    ]
+    return "; ".join([usual, *exceptions])
 
 
 def _is_choice(field: str, hint: object) -> bool:

@@ -134,7 +134,7 @@ def test_without_a_restart_the_policy_goes_on_and_the_critics_do_not(
 
 def test_with_a_frozen_decoder_it_is_dsrl() -> None:
     """SAC steers the latents of a policy from elsewhere, which stays as it is."""
-    algorithm = make("gorl-sac-fm", refits=False, latent_bound=1.5, target_entropy=0.0)
+    algorithm = make("gorl-sac-fm", refits=False, latent_bound=1.5, target_entropy=0.405)
     assert [each.updates for each in algorithm.stages()] == [PIPELINE.updates]
     fresh = init(algorithm, jax.random.key(0))
     source = make("gorl-fm")  # any GoRL's decoder will do, whichever its encoder

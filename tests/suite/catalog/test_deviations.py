@@ -29,6 +29,7 @@ from suite.catalog.switches import markdown, switches
 from suite.configuration.hyperparameters import hyperparameter_fields
 from suite.configuration.protocol import Protocol
 
+GORL, GORL_SAC = ("gorl-fm", "gorl-diff"), ("gorl-sac-fm", "gorl-sac-diff")
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = (ROOT / "docs" / "algorithms.md").read_text(encoding="utf-8")
 
@@ -170,6 +171,13 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     gorl = "gorl-fm, gorl-diff, gorl-gauss, gorl-sac-fm, gorl-sac-diff"
     for heading in ("=== all ===", f"=== {gorl} ===", "=== dppo ==="):
         assert shown.count(heading) == 1
+    # What `fair` has is said of `paper`, though `paper2026` stands between them.
+    rates = shown.partition("\nlearning rate  (ALGORITHMS 1.5)\n")[2].splitlines()[3:6]
+    assert [" ".join(line.split()) for line in rates] == [
+        "`paper` learning_rate = 0.0003",
+        "`paper2026` learning_rate = 0.001",
+        "`fair` as `paper`",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -202,15 +210,20 @@ def test_every_choice_is_a_switch_with_its_flag_and_its_ways() -> None:
     assert (ratio.values, ratio.acts_on) == ("averaged, per-pair", "fpo")
     restart = by_flag["--set '*.encoder_restart=VALUE'"]
     assert restart.values == "gaussian, fresh, warm"
+    staged = [*GORL, "gorl-identity", "ppo-matched-reset", "gorl-gauss", *GORL_SAC]
+    assert restart.acts_on == ", ".join(staged)
+    wiped = "gaussian; fresh (ppo-matched-reset)"
     assert restart.presets == {
-        "paper": "fresh",
-        "paper2026": "gaussian",
-        "fair": "gaussian",
-        "brax": "gaussian",
-        "lite": "gaussian",
-        "smoke": "gaussian",
+        "paper": "fresh; gaussian (gorl-sac-fm, gorl-sac-diff)",
+        "paper2026": wiped,
+        "fair": wiped,
+        "brax": wiped,
+        "lite": wiped,
+        "smoke": wiped,
     }
-    for name in ALL:
+    penalty = by_flag["--set '*.latent_penalty=VALUE'"].presets["lite"]
+    assert penalty == "0.0005; 0.0 (ppo, ppo-brax); 0.00194 (gorl-fm, gorl-diff)"
+    for name in NAMES:
         for field, hint in hyperparameter_fields(entries()[name].cls).items():
             if typing.get_origin(hint) is typing.Literal and field != "generative_model":
                 assert any(f".{field}=" in flag for flag in by_flag), field

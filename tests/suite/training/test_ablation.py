@@ -64,6 +64,17 @@ def test_presets_have_the_arms_they_promise() -> None:
     assert load_recipe("kl").reference == "0.001-code"
 
 
+def test_the_published_stages_have_the_published_size(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A whole run of 180M steps, then 60M for each arm; ALGORITHMS 1.2 has the updates."""
+    recipe = ROOT / "benchmarks" / "ablations" / "stages-paper2026.toml"
+    run_suite("ablate", str(recipe), "--dry-run", "--out", str(tmp_path / "out"))
+    shown = capsys.readouterr().out.splitlines()
+    updates = [line.split()[4] for line in shown if line.startswith("HopperStand")]
+    assert updates == ["61+61+30+31"] * 2 + ["61"] * 8
+
+
 def test_an_axis_sets_every_field_of_every_selected_algorithm() -> None:
     axis = Axis("gorl-fm,gorl-diff.latent_penalty,later_latent_penalty", (1e-4, 0.0))
     assert axis.changes(1e-4, ["ppo", "gorl-diff"]) == [
@@ -368,10 +379,10 @@ def test_controls(trained: Trained) -> None:
 @pytest.mark.slow
 def test_dsrl_steers_a_policy_that_was_trained_without_it(trained: Trained) -> None:
     out = trained(str(ROOT / "benchmarks" / "ablations" / "dsrl.toml"))
-    arms, cell = ["stage-0-1.5-0", "stage-3-1.5-0"], Cell("gorl-sac-fm", "CheetahRun", 0)
+    arms, cell = ["stage-0-1.5-0.405", "stage-3-1.5-0.405"], Cell("gorl-sac-fm", "CheetahRun", 0)
     check_table(out, arms, ["GoRL(SAC+FM)"])
     source = RunDirectory.open(out / SOURCE)
-    for run, bound, entropy in ((SOURCE, 3.0, -1.0), *((arm, 1.5, 0.0) for arm in arms)):
+    for run, bound, entropy in ((SOURCE, 3.0, -1.0), *((arm, 1.5, 0.405) for arm in arms)):
         record = RunDirectory.open(out / run).files(cell).read_run()
         assert record is not None
         values = record.configuration.hyperparameters
