@@ -284,11 +284,13 @@ def _measured_speed(job: Job, statuses: Mapping[Cell, Status]) -> float | None:
     """Returns steps per second, evaluation included, of what ran here with this algorithm and task.
 
     The seeds of a job share its wall-clock time, so each cell measures the speed of one
-    seed among as many as were trained together.
+    seed among as many as were trained together. What has not learned yet tells nothing of how
+    long learning takes: all begin with an evaluation, some with a warm-up too.
     """
     speeds = [
         (status.ledger.env_steps + status.ledger.eval_steps) / status.wall_seconds
         for cell, status in statuses.items()
-        if (cell.algorithm, cell.task) == (job.algorithm, job.task) and status.wall_seconds > 0
+        if (cell.algorithm, cell.task) == (job.algorithm, job.task)
+        and min(status.ledger.train_steps, status.wall_seconds) > 0
     ]
     return len(job.seeds) * sum(speeds) / len(speeds) if speeds else None

@@ -147,6 +147,19 @@ def test_estimate_from_what_ran_here(run: RunDirectory) -> None:
     assert plan(run, seeds=(2, 3, 4, 5)).seconds == pytest.approx(10.0)
 
 
+@pytest.mark.parametrize("warmup_steps", [0, 160])
+def test_what_has_not_learned_yet_is_no_measure(run: RunDirectory, warmup_steps: int) -> None:
+    """A status is written after the evaluation that each run begins with, in no time at all."""
+    ledger = Ledger(warmup_steps=warmup_steps, eval_steps=6_000)
+    updates = warmup_steps // 80
+    begun = dataclasses.replace(HALF, updates=updates, ledger=ledger, wall_seconds=0.01)
+    for seed in (0, 1):
+        store(run, (0, 1), seed, begun)
+    guess = plan().seconds
+    assert guess is not None and plan(run, seeds=(2, 3)).seconds == guess
+    assert all(each.rough for each in plan(run, seeds=(0, 1, 2, 3)).jobs)
+
+
 def test_estimate_of_what_is_half_done(run: RunDirectory) -> None:
     for seed in (0, 1):
         store(run, (0, 1), seed, HALF)
