@@ -16,6 +16,7 @@ import csv
 import itertools
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from algorithms.names import ALL
@@ -41,7 +42,7 @@ def main() -> None:
     if not arguments.report:
         for algorithm, rate in itertools.product(algorithms, LEARNING_RATES):
             train(algorithm, rate)
-    report()
+    report(algorithms)
 
 
 def run_path(rate: float) -> Path:
@@ -75,10 +76,14 @@ def score(algorithm: str, rate: float) -> float | None:
     return sum(tails) / len(tails)
 
 
-def report() -> None:
-    """Prints the scores and writes them to scores.csv; the best of a method is marked."""
+def report(algorithms: Sequence[str]) -> None:
+    """Prints the scores and writes them to scores.csv; the best of a method is marked.
+
+    Args:
+        algorithms: that are shown beside the five.
+    """
     lines = []
-    for algorithm in ALL:
+    for algorithm in dict.fromkeys((*ALL, *algorithms)):
         scores = {rate: score(algorithm, rate) for rate in LEARNING_RATES}
         done = {rate: value for rate, value in scores.items() if value is not None}
         best = max(done, key=lambda rate: done[rate]) if len(done) == len(scores) else None

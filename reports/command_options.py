@@ -42,7 +42,9 @@ run_dirs_argument = click.argument(
 choice_options = together(
     click.option("--tasks", help="Names. [default: all stored]"),
     click.option(
-        "--algos", "algorithms", help="Names, or labels as tables show them. [default: all stored]"
+        "--algos",
+        "algorithms",
+        help="Names, or labels as tables show them; all are the five. [default: what is stored]",
     ),
 )
 """Which of the stored runs."""

@@ -50,9 +50,11 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "episodes": ("episodes", "that this evaluation played in this mode"),
     "wall_seconds": ("s", "since the run began, compilation included, pauses not"),
     "updates": ("updates", "of the budget that came before, those of a warm-up included"),
-    "stage": ("", "GoRL's stage, from 0; 0 where a method has none"),
+    "stage": ("", "part of the budget, from 0: GoRL's stage; 0 where a method has none, and of a "
+              "method with a warm-up 0 in it and 1 after it"),
     "train_steps": ("environment steps", "that the policy was updated from"),
-    "warmup_steps": ("environment steps", "of a warm-up, before the first update"),
+    "warmup_steps": ("environment steps", "of a warm-up before the method itself; `rldt-warm` has "
+                     "PPO learn in it"),
     "decoder_data_steps": ("environment steps", "taken only to fit a decoder on"),
     "eval_steps": ("environment steps", "of evaluation; no part of the budget"),
     "train_seconds": ("s", "part of `wall_seconds` in rollouts and updates"),

@@ -275,8 +275,8 @@ def _time_text(results: Results) -> str:
     return (
         f"A cell took {duration(min(seconds))} to {duration(max(seconds))}, "
         f"{duration(statistics.median(seconds))} in the median, all {len(seconds)} together "
-        f"{duration(sum(seconds))}: seconds of the job that trains several seeds at once, divided "
-        "among them, with whatever else the machine did."
+        f"{duration(sum(seconds))}: seconds of the job, divided among the seeds that it trains, "
+        "with whatever else the machine did."
     )
 
 

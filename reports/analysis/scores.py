@@ -27,7 +27,7 @@ REDUCTIONS: dict[Reduction, str] = {
 }
 AXES: dict[Axis, str] = {
     "env_steps": "environment steps",
-    "wall_seconds": "wall-clock seconds of the job that trains all seeds together",
+    "wall_seconds": "wall-clock seconds of the job, which may train several seeds at once",
     "network_evaluations": "policy-network evaluations to act in training, per seed",
 }
 

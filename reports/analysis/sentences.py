@@ -80,9 +80,10 @@ def arms_headline(arms: Arms) -> str:
     ]
     lacking, reachable = arms.shortage, sum(each.reachable for each in found.values())
     if lacking and not reachable:
-        text = lacking.sentence(f" any of {len(found)} arms from arm {arms.reference.name}")
+        text = lacking.sentence(f" any arm from arm {arms.reference.name}")
         return f"{text[0].upper()}{text[1:]} {_TESTS}."
-    text = f"{len(clear) or 'None'} of {len(found)} arms differ from arm {arms.reference.name}"
+    whole = f"{len(found)} differences from arm {arms.reference.name}"
+    text = f"{len(clear) or 'None'} of {whole} {'is' if len(clear) == 1 else 'are'} shown"
     differing = f", by IQM: {'; '.join(clear)}" if clear else " at this number of runs"
     rest = f"; {lacking.sentence(f' {len(found) - reachable} of them')}" if lacking else ""
     return f"{text}{differing}{rest} {_TESTS}."

@@ -50,7 +50,7 @@ def sample_efficiency(analysis: Analysis) -> Figure:
 
     caption = (
         f"IQM score over {task_count(analysis)} against what it took: environment steps, "
-        "wall-clock time of the job that trains all seeds together, and policy-network "
+        "wall-clock time of the job, which may train several seeds at once, and policy-network "
         f"evaluations for acting. {run_counts(analysis)} {band_text(analysis)}"
         f"{left_out_text(analysis)}"
     )

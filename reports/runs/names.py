@@ -77,7 +77,7 @@ class Label(str):
 
 
 def algorithm_order(label: str) -> tuple[int, str]:
-    """Returns a sort key: the five methods, their controls, then others by alphabet."""
+    """Returns a sort key: the five methods, controls, baselines, then others by alphabet."""
     name = Label(label).method
     known = list(DISPLAY_NAMES)
     return (known.index(name) if name in DISPLAY_NAMES else len(known), label)

@@ -156,7 +156,7 @@ class Results:
 
     @functools.cached_property
     def algorithms(self) -> tuple[Label, ...]:
-        """Labels: the five methods, their controls, then others by alphabet."""
+        """Labels: the five methods, controls, baselines, then others by alphabet."""
         return tuple(sorted({run.algorithm for run in self.runs}, key=algorithm_order))
 
     @functools.cached_property

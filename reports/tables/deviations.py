@@ -49,7 +49,7 @@ def _row(deviation: Deviation, results: Results, labels: Sequence[Label]) -> tup
         _texts(deviation),
         f"{deviation.reference_code} ({', '.join(deviation.source)})",
         *presets,
-        settings_text({f: _here(results, labels, f) for f in deviation.fields}),
+        settings_text(_here(results, labels, deviation.fields)),
         deviation.reason,
     )
 
@@ -59,8 +59,21 @@ def _texts(deviation: Deviation) -> str:
     return f"{deviation.paper_text}{later}"
 
 
-def _here(results: Results, labels: Sequence[Label], field: str) -> str:
-    return by_name({label: _value(results, label, field) for label in labels})
+def _here(results: Results, labels: Sequence[Label], fields: Sequence[str]) -> dict[str, str]:
+    """Returns what the runs have by field, without methods that have no such field."""
+    found: dict[str, dict[str, str]] = {
+        field: {each: _value(results, each, field) for each in labels if _has(results, each, field)}
+        for field in fields
+    }
+    return {field: by_name(values) for field, values in found.items() if values}
+
+
+def _has(results: Results, label: Label, field: str) -> bool:
+    """Returns whether a method has a field; of one that is not built in its runs tell."""
+    built_in = stored(COMPARED[0])
+    if label.method not in built_in.hyperparameters:
+        built_in = Resolved(results.protocol, {label.method: results.settings_of(label)})
+    return built_in.has(label.method, field)
 
 
 def _value(results: Results, label: Label, field: str) -> str:

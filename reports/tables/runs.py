@@ -112,8 +112,9 @@ def cost(results: Results) -> Table:
     )
     if told:
         note += (
-            " Gradient steps: minibatches learned from; update-to-data: how many of them for each "
-            "environment step that is trained on."
+            " Gradient steps: minibatches of the method itself, without those of a warm-up and a "
+            "decoder's fit, and with those in which a replay buffer may still be filling; "
+            "update-to-data: how many of them for each environment step that is trained on."
         )
     header = ("method", "task", "n", *_MEASURED, *_CONFIGURED, *(_EFFORT if told else ()))
     return make_table("cost", "Cost", header, rows, note)

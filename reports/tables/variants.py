@@ -63,7 +63,8 @@ def stages(analysis: Analysis) -> Table:
     header = ("method", "task", "n", *(f"stage {index}" for index in range(width - 3)))
     filled = [(*row, *[Entry("")] * (width - len(row))) for row in rows]
     note = (
-        "Mean ± sample standard deviation over n runs of the stage's last return. "
+        "Mean ± sample standard deviation over n runs of the stage's last return; blank where "
+        "nothing was evaluated in a stage but at the very start. "
         f"{score_rule(analysis)}"
     )
     return make_table("stages", "Return after each stage", header, filled, note)
@@ -122,7 +123,8 @@ def _stage_ends(results: Results, task: str, counted: Sequence[CountedRun]) -> l
         places = np.concatenate([np.array(own, int), others])
         returns = results.bounds(task).to_return(scores)
         for stage, values in enumerate(ends):
-            values += returns[places == stage][-1:].tolist()
+            # At step 0 nothing has ended yet; of a warm-up it can be the only evaluation.
+            values += returns[(places == stage) & (x > 0)][-1:].tolist()
     return ends
 
 

@@ -84,6 +84,10 @@ class Resolved:
             return self.protocol.to_dict()[field.removeprefix(_PROTOCOL)]
         return self.hyperparameters[algorithm][field]
 
+    def has(self, algorithm: str, field: str) -> bool:
+        """Returns whether an algorithm has a field; a protocol's are everyone's."""
+        return field.startswith(_PROTOCOL) or field in self.hyperparameters[algorithm]
+
     def shown(self, deviation: Deviation, algorithms: Sequence[str]) -> dict[str, str]:
         """Returns each field's value as text; where algorithms differ, with their names.
 
@@ -93,7 +97,7 @@ class Resolved:
             field: {
                 name: formatting.shown(self.value(name, field))
                 for name in algorithms
-                if field.startswith(_PROTOCOL) or field in self.hyperparameters[name]
+                if self.has(name, field)
             }
             for field in deviation.fields
         }
@@ -172,7 +176,7 @@ def rows(algorithm: str | None = None) -> list[Row]:
     """Returns the table as plain data.
 
     Args:
-        algorithm: a name, for what concerns it alone; by default the five methods.
+        algorithm: a name, for what concerns it alone; by default every built-in method.
 
     Returns:
         One row for each entry, in the order of deviations.toml.
@@ -180,12 +184,12 @@ def rows(algorithm: str | None = None) -> list[Row]:
     Raises:
         UserError: the algorithm is unknown.
     """
-    from algorithms.names import ALL
+    from algorithms.names import NAMES
 
     known = resolve(COMPARED[0]).hyperparameters
     if algorithm is not None and algorithm not in known:
         raise unknown("algorithm", algorithm, known)
-    chosen = ALL if algorithm is None else (algorithm,)
+    chosen = NAMES if algorithm is None else (algorithm,)
     concerned = [
         (each, [name for name in chosen if each.concerns(name)]) for each in load_deviations()
     ]

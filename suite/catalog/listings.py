@@ -16,6 +16,7 @@ from suite.catalog import switches as switch_table
 from suite.common import formatting
 from suite.common.errors import unknown
 from suite.configuration.hyperparameters import (
+    class_defaults,
     describe_type,
     field_documents,
     hyperparameter_fields,
@@ -216,6 +217,8 @@ def _algorithm(entry: Entry) -> AlgorithmRow:
 def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[HyperparameterRow]:
     values = hyperparameters(name, algorithm, defaults)
     documents = field_documents(algorithm)
+    # What a class says of its value is not true of one that its registration puts in its place.
+    own = {each for each, value in class_defaults(algorithm).items() if values[each] != value}
     return [
         {
             "name": field,
@@ -223,10 +226,13 @@ def _fields(name: str, algorithm: type, defaults: Mapping[str, object]) -> list[
             "range": str(bounds_of(algorithm).get(field, "")),
             "tuned": str(ranges_of(algorithm).get(field, "")),
             "default": values.get(field),
-            "description": documents.get(field, ""),
+            "description": f"{_OF_CLASS if field in own else ''}{documents.get(field, '')}",
         }
         for field, hint in hyperparameter_fields(algorithm).items()
     ]
+
+
+_OF_CLASS = "the value is this method's own; of the field: "
 
 
 def _render_algorithm(algorithm: AlgorithmRow) -> str:

@@ -72,10 +72,11 @@ def tune(
 ) -> int:
     """Find settings for every method by the same effort.
 
-    Candidates are a method's defaults and settings drawn from the ranges that it declares. They
-    train on tasks of their own, from seeds and start states that no comparison uses; the better
-    ones go on. --out/tuned.toml then holds tables for a protocol. What is finished is skipped,
-    what was stopped goes on, and several processes may share the work, as those of --on do.
+    Candidates are what the protocol sets for a method, and settings drawn from the ranges that it
+    declares. They train on tasks of their own, from seeds and start states that no comparison
+    uses; the better ones go on. --out/tuned.toml then holds tables for a protocol. What is finished
+    is skipped, what was stopped goes on, and several processes may share the work, as those of
+    --on do.
     """
     from suite.common import jax_settings
 

@@ -66,7 +66,7 @@ class Ledger:
 
     Attributes:
         train_steps: steps that policies were updated from.
-        warmup_steps: steps of a warm-up, before the first update.
+        warmup_steps: steps of a warm-up, in which another method may learn.
         decoder_data_steps: steps taken only to fit a decoder on.
         eval_steps: steps of evaluation episodes; no part of the budget.
     """

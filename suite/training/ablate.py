@@ -124,7 +124,7 @@ def shortage(ablation: Ablation, plans: Mapping[str, Plan]) -> str | None:
         if name != reference
     ]
     found = shortage_of_all(pairs)
-    return found.sentence(f" any of {len(pairs)} arms from arm {reference}") if found else None
+    return found.sentence(f" any arm from arm {reference}") if found else None
 
 
 @dataclasses.dataclass(frozen=True)

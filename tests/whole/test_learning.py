@@ -1,7 +1,8 @@
 """Every method solves the probe tasks, whose best actions and values are known.
 
-The fast tier trains each method on the probe that needs everything, and PPO on the one
-that needs discounting; the slow tier trains every method on every probe.
+The fast tier trains each of the five on the probe that needs everything, and PPO on the one that
+needs discounting; the slow tier trains every method on every probe. The controls that are PPO or
+GoRL with other settings are asked by `suite check-algo` alone.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def test_claims_rest_on_the_exact_permutation_test(tmp_path: Path) -> None:
     # .2 after Holm's correction for two comparisons. The other method's arms are equal: p = 1.
     assert [each.p_holm for each in arms.comparisons.values()] == pytest.approx([0.2, 1.0])
     remedy = "needs 5 seeds or 2 tasks"  # 2 x 2/70 is above 5%, 2 x 2/252 is not
-    lacking = f"too few runs to tell any of 2 arms from arm after: {remedy}"
+    lacking = f"too few runs to tell any arm from arm after: {remedy}"
     assert arms_headline(arms)[1:].startswith(lacking[1:])
     assert f"There are too few runs to tell: {remedy}." in results_table(arms).note
 
@@ -214,7 +214,7 @@ def test_the_whole_report_is_the_same_twice_and_names_the_axis(tmp_path: Path) -
     assert "Comparable." in page and "but for protocol.normalizer_timing" in page
     assert "the solid line is arm after" in page
     summary = write_report(request, tmp_path / "two", ("tables",)).summary
-    assert "None of 2 arms differ from arm after at this number of runs" in summary
+    assert "None of 2 differences from arm after are shown at this number of runs" in summary
 
 
 @pytest.mark.parametrize(

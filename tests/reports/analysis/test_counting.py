@@ -59,13 +59,13 @@ def stored_returns(run: RunDirectory, seed: int, algorithm: str = "ppo") -> list
     return [row.return_mean for row in rows if row.mode == "deterministic"]
 
 
-def put_in_stages(run: RunDirectory, cell: Cell) -> None:
-    """Says that the first six evaluations were in stage 0, the others in stage 1."""
+def put_in_stages(run: RunDirectory, cell: Cell, last: int = 5) -> None:
+    """Says that evaluations up to the `last`, from 0, were in stage 0, the others in stage 1."""
     step = run.protocol.steps_per_update * run.protocol.eval_interval
     rows = run.files(cell).read_curve()
     with run.files(cell).batch() as batch:
         batch.put_curve(
-            [dataclasses.replace(row, stage=int(row.env_steps > 5 * step)) for row in rows]
+            [dataclasses.replace(row, stage=int(row.env_steps > last * step)) for row in rows]
         )
 
 
@@ -108,6 +108,17 @@ def stage_ends(run: RunDirectory, policy: ScorePolicy) -> tuple[list[list[float]
         last = 0.0 if policy.diverged == "zero" else diverged[-1]
         ends[3] = (last, last)
     return [[end[stage] for end in ends.values()] for stage in (0, 1)], list(ends)
+
+
+def test_the_start_of_a_stage_is_not_its_end(mixed: RunDirectory) -> None:
+    """A short warm-up is stage 0, and its one evaluation is of the policy that begins."""
+    for cell in JOB.cells:
+        put_in_stages(mixed, cell, last=0)
+    analysis = analysis_of(mixed.path, ScorePolicy("zero", "exclude"))
+    row = first_row(stages(analysis))
+    assert row["stage 0"] == ""
+    final = first_row(final_returns(analysis))[TASK]
+    assert final == f"{row['stage 1']} (n = {row['n'].replace(' (', ', ')}"
 
 
 @pytest.mark.parametrize("diverged", ["zero", "last", "exclude"])

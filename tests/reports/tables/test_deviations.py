@@ -115,9 +115,18 @@ def test_methods_that_are_not_installed_get_the_rows_for_all(tmp_path: Path) -> 
     assert "restart of the encoder" not in column(table, "here")
 
 
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+
+
+def test_methods_without_a_field_are_not_said_to_have_left_it_out() -> None:
+    """SAC and RLDT have no lambda; PPO beside them has one."""
+    here = column(deviations(load_results([RESULTS / "lite-off-policy"])), "here")
+    assert here["advantages"] == "gae_lambda = 0.95, chunk_length = 30"
+    assert not [topic for topic, value in here.items() if NOT_RECORDED in value]
+
+
 def test_stored_lite_runs_are_told_in_full() -> None:
-    lite = Path(__file__).resolve().parents[3] / "results" / "lite-first"
-    table = deviations(load_results([lite]))
+    table = deviations(load_results([RESULTS / "lite-first"]))
     here = column(table, "here")
     assert here["restart of the encoder"] == "encoder_restart = gaussian"
     # A field that these runs could not set yet.

@@ -80,6 +80,16 @@ def test_what_can_be_listed_is_what_there_are_listings_of() -> None:
     assert list(what.type.choices) == list(LISTINGS)
 
 
+def test_a_value_that_is_not_its_class_s_is_not_given_the_class_s_source(suite: Suite) -> None:
+    """`ppo-brax` has 1e-3 where the docstring of PPO's field tells why it is 3e-4."""
+    (listed,) = json.loads(suite("list", "algos", "--algo", "ppo-brax", "--json").out)
+    fields = {each["name"]: each for each in listed["hyperparameters"]}
+    own = [name for name, each in fields.items() if "this method's own" in each["description"]]
+    assert {name: fields[name]["default"] for name in own} == registry.lookup("ppo-brax").defaults
+    (plain,) = json.loads(suite("list", "algos", "--algo", "ppo", "--json").out)
+    assert not any("method's own" in each["description"] for each in plain["hyperparameters"])
+
+
 def test_list(suite: Suite) -> None:
     algos = json.loads(suite("list", "algos", "--json").out)
     assert [each["name"] for each in algos][:5] == ["ppo", "fpo", "dppo", "gorl-fm", "gorl-diff"]

@@ -9,7 +9,7 @@ import pytest
 from counting import Counter
 
 from algorithms.bounds import NOT_TUNED, Choice, Positive, Range, Tunable, ranges_of
-from algorithms.names import ALL, NAMES
+from algorithms.names import NAMES
 from algorithms.parts.on_policy import OnPolicySettings
 from algorithms.registry import lookup
 from suite.common.errors import UserError
@@ -65,7 +65,7 @@ def test_defaults_that_the_same_draw_found_do_not_shorten_a_search() -> None:
     assert list(again[1:5]) == others  # those of the draw stay; one is added at the end
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [2, 8])
 def test_candidates_are_the_defaults_and_one_in_each_stratum(name: str, count: int) -> None:
     cls, defaults = lookup(name).cls, defaults_of(name)
