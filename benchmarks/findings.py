@@ -221,6 +221,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "lite-restart": lambda: results_table("lite-restart"),
     "lite-prior": lambda: results_table("lite-prior"),
     "lite-stages": lambda: results_table("lite-stages"),
+    "lite-dsrl": lambda: results_table("lite-dsrl"),
     "baselines": lambda: judged_table(
         "Other baselines against PPO",
         ("ppo-brax", "fpo-plus-plus", "reinflow", "dppo-ren"),

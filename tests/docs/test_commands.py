@@ -84,6 +84,7 @@ NOT_RUN: Mapping[str, Sequence[str]] = {
         "suite run --algos ppo,gorl-fm,gorl-diff,sac,gorl-sac-fm,gorl-sac-diff,rldt,rldt-warm"
         " --tasks CheetahRun,CartpoleSwingup --seeds 3 --protocol lite"
         " --set protocol.total_steps=1198080 --out results/lite-off-policy",
+        "suite ablate benchmarks/ablations/dsrl.toml --out results/lite-dsrl",
     ],
     "trains on for minutes; tests/benchmarks/test_divergence.py does for a moment": [
         "python -m benchmarks.divergence results/lite"
