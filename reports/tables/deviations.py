@@ -70,10 +70,10 @@ def _here(results: Results, labels: Sequence[Label], fields: Sequence[str]) -> d
 
 def _has(results: Results, label: Label, field: str) -> bool:
     """Returns whether a method has a field; of one that is not built in its runs tell."""
-    built_in = stored(COMPARED[0])
-    if label.method not in built_in.hyperparameters:
-        built_in = Resolved(results.protocol, {label.method: results.settings_of(label)})
-    return built_in.has(label.method, field)
+    resolved = stored(COMPARED[0])
+    if label.method not in resolved.hyperparameters:
+        resolved = Resolved(results.protocol, {label.method: results.settings_of(label)})
+    return resolved.has(label.method, field)
 
 
 def _value(results: Results, label: Label, field: str) -> str:

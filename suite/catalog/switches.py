@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 import typing
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -102,15 +101,10 @@ def _of_algorithms() -> Iterator[Switch]:
 
 
 def _preset_value(preset: str, field: str, names: list[str]) -> str:
-    """Returns the most frequent value and, with the names that have them, the others."""
     resolved = resolve(preset)
-    values = {name: formatting.shown(resolved.value(name, field)) for name in names}
-    usual, *others = [value for value, _ in Counter(values.values()).most_common()]
-    exceptions = [
-        f"{other} ({', '.join(name for name, value in values.items() if value == other)})"
-        for other in others
-    ]
-    return "; ".join([usual, *exceptions])
+    return formatting.by_exception(
+        {name: formatting.shown(resolved.value(name, field)) for name in names}
+    )
 
 
 def _is_choice(field: str, hint: object) -> bool:

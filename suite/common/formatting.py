@@ -82,12 +82,24 @@ _ARITHMETIC = re.compile(r"[+-]?(inf|nan|[0-9., %\[\]()±−∞eE+-]*)")
 
 def by_name(values: Mapping[str, str]) -> str:
     """Returns one value if all names have it, else each value with the names that have it."""
-    names: dict[str, list[str]] = {}
-    for name, value in values.items():
-        names.setdefault(value, []).append(name)
+    names = _names_by_value(values)
     if len(names) == 1:
         return next(iter(names))
     return "; ".join(f"{value} ({', '.join(each)})" for value, each in names.items())
+
+
+def by_exception(values: Mapping[str, str]) -> str:
+    """Returns the most frequent value, then each other one with the names that have it."""
+    names = _names_by_value(values)
+    usual, *others = sorted(names, key=lambda value: -len(names[value]))
+    return "; ".join([usual, *(f"{value} ({', '.join(names[value])})" for value in others)])
+
+
+def _names_by_value(values: Mapping[str, str]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(value, []).append(name)
+    return names
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -291,6 +291,7 @@ def _measured_speed(job: Job, statuses: Mapping[Cell, Status]) -> float | None:
         (status.ledger.env_steps + status.ledger.eval_steps) / status.wall_seconds
         for cell, status in statuses.items()
         if (cell.algorithm, cell.task) == (job.algorithm, job.task)
-        and min(status.ledger.train_steps, status.wall_seconds) > 0
+        and status.ledger.train_steps > 0
+        and status.wall_seconds > 0
     ]
     return len(job.seeds) * sum(speeds) / len(speeds) if speeds else None
